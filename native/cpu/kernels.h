@@ -1,0 +1,145 @@
+// The CPU kernels as one table of functions for each instruction set (isa), chosen by cpuid at run time (dispatch.cpp).
+// Everything above this header is written once; everything below is compiled once for each isa, into its own namespace.
+//
+// Sameness (every kernel, every isa): an output element is summed in an order that depends on the shape of the weights alone,
+// never on the number of rows m, on the tile, on the thread or on which blocks a call covers. K is never split by who computes.
+// One arithmetic for a format whatever m is. Activations are rounded or quantised from their own row alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lockstep::cpu {
+
+constexpr int kBlockRows = 32;  // rows of a packed weight block: each lane owns one output row, so no horizontal sums
+constexpr int kGroup = 32;      // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
+constexpr int kKeyTile = 16;    // keys that a KV tile interleaves; --block-size is a multiple of it
+constexpr int kPiece = 256;     // context positions of one attention piece, counted from position 0
+
+enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
+enum class KvType : uint8_t { kF32, kBf16 };
+enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
+
+// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. q8_0, q4_0, q4_1: int8 groups of 32.
+enum class InputKind : uint8_t { kF32, kBf16, kInt8 };
+inline InputKind input_kind(Format f) {
+  return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8;
+}
+
+// m rows of K activations, prepared once and read by every matrix that takes them. Only the members of the kinds asked for are set.
+// K is padded with zeros to a multiple of 32: k_padded.
+struct Input {
+  int k_padded;
+  const float* f32;      // [m, k_padded]
+  const uint16_t* bf16;  // [m, k_padded]
+  const int8_t* q;       // [m, k_padded] value = scale of its group * q
+  const float* scale;    // [m, k_padded / 32]
+  const float* sum;      // [m, k_padded / 32] scale * (sum of q), for formats with an offset
+};
+
+// Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.
+struct Packed {
+  Format format;
+  int rows;
+  int cols;              // K, as in the checkpoint
+  const uint8_t* data;   // [ceil(rows / 32)] blocks of packed_block_bytes(format, cols)
+};
+
+enum class Epilogue : uint8_t {
+  kStore,   // out[m, row] = y + bias
+  kAdd,     // out[m, row] += (y + bias) * (weight ? weight[m] : 1)         residual add; experts with their router weight
+  kGated,   // blocks hold 16 gate rows and 16 up rows: out[m, row/2] = act(gate + bias) * (up + bias), 16 values a block
+  kAct,     // out[m, row] = act(y + bias)
+};
+
+struct GemmOut {
+  Epilogue epilogue;
+  Activation activation;
+  const float* bias;        // by packed row, padded to whole blocks; null: none
+  float* out;               // row-major
+  size_t ld;                // values from one row of out to the next
+  const int32_t* in_rows;   // null, or row of Input that is m-th (experts)
+  const int32_t* out_rows;  // null, or row of out that takes the m-th
+  const float* weight;      // null, or [m]
+};
+
+// K and V of one layer and one KV head lie in tiles of 16 tokens. K tile: [head_dim/2][16][2] bf16 or [head_dim][16] f32.
+// V tile: [8][head_dim][2] bf16 (token pairs) or [16][head_dim] f32. A KV block is block_size/16 K tiles, then as many V tiles.
+struct KvView {
+  KvType type;
+  int head_dim;
+  int block_size;
+  uint8_t* base;            // of this layer and KV head
+  size_t block_stride;      // bytes from one block to the next
+  const int32_t* table;     // [blocks of the sequence]
+};
+
+// Attention of consecutive queries of one sequence that share a KV head, over one piece of its context.
+// Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all).
+struct AttentionArgs {
+  KvView kv;
+  const float* q;           // [rows, heads, head_dim] with strides below; RoPE applied, not scaled
+  size_t q_row_stride;      // values
+  size_t q_head_stride;
+  int rows;
+  int heads;                // query heads of this KV head
+  int pos0;
+  int window;               // 0: none
+  float scale;
+  float softcap;            // 0: none
+  int piece;                // keys piece*kPiece … min((piece+1)*kPiece, pos0 + rows) - 1
+  // Results, unnormalised: running maximum, sum of exp, and sum of exp * V. A row that sees no key of the piece gets -inf, 0, 0.
+  float* max;               // [rows, heads]
+  float* sum;               // [rows, heads]
+  float* acc;               // [rows, heads, head_dim]
+  void* scratch;            // attention_scratch_bytes(rows * heads, head_dim)
+};
+
+struct Kernels {
+  const char* name;  // "avx512", "avx2", "scalar"
+
+  // --- weights ---
+  size_t (*packed_block_bytes)(Format, int cols);
+  // num_rows <= 32 rows of cols floats, rows[i] each; into dst. Formats kF32 and kBf16 (round to nearest even).
+  void (*pack_float)(Format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
+  // The same for q8_0, q4_0, q4_1 from the GGUF block bytes of each row, losing no bit. cols is a multiple of 32.
+  void (*pack_blocks)(Format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
+  // One row of a packed block back to float (the tied embedding). row < 32.
+  void (*unpack_row)(Format, const uint8_t* block, int row, int cols, float* dst);
+
+  // --- activations: one row each, so that any thread may do any row ---
+  void (*to_bf16)(const float* x, int k, int k_padded, uint16_t* out);
+  void (*to_int8)(const float* x, int k, int k_padded, int8_t* q, float* scale, float* sum);
+  void (*rms_norm)(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
+  void (*add)(const float* x, int n, float* out);  // out += x
+  // Turns pairs (i, i + rotary_dim/2) of one head in place; cos and sin hold rotary_dim/2 values of the row's position.
+  void (*rope)(float* head, const float* cos, const float* sin, int rotary_dim);
+
+  // --- matrix products: every weight is read once for all m rows; blocks [first, first + count) of w ---
+  void (*gemm)(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+
+  // --- attention ---
+  // Writes K and V of one token and KV head into slot pos % block_size of block table[pos / block_size].
+  void (*kv_append)(const KvView& kv, int pos, const float* k, const float* v);
+  size_t (*attention_scratch_bytes)(int query_rows, int head_dim);
+  void (*attention)(const AttentionArgs& args);
+  // Joins pieces 0 … count-1 of one query row and head in that order and normalises. Piece p's results lie stride values apart.
+  void (*attention_merge)(const float* max, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count,
+                          int head_dim, float* out);
+
+  // --- vocabulary: n logits with ids first_id … ; ties take the lowest id ---
+  void (*softcap)(float* logits, int n, float cap);
+  void (*argmax)(const float* logits, int n, float* value, int32_t* index);
+  // Sum of exp(l - max) in 64-bit fixed point with 2^-32 … see the .cpp: integers, so that no order of summing exists.
+  uint64_t (*sum_exp)(const float* logits, int n, float max);
+  // exp(l - max) of one logit in the same fixed point.
+  uint64_t (*fixed_exp)(float logit, float max);
+};
+
+// The best table that this CPU runs, or the one named by `wanted` (null: best) when it can run it, else null.
+const Kernels* kernels_for(const char* wanted);
+// Names of the tables that this CPU can run, best first; ends with null. Static.
+const char* const* available_isas();
+
+}  // namespace lockstep::cpu

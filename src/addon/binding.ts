@@ -1,0 +1,66 @@
+/** Every function of the native addon, typed. `load.ts` finds the file. */
+import type { ModelSpec, WeightMap } from '../model/spec.js';
+import type { StepDims } from '../step/layout.js';
+
+/** What one rank owns of the model; made by `parallel/sharding.ts`. Ranges are [first, count]. */
+export interface RankShard {
+  readonly mode: 'gather' | 'reduce';
+  readonly rank: number;
+  readonly worldSize: number;
+  /** reduce: heads whose q rows and o columns are here. In gather mode [0, heads]: the KV cache is one arena for all ranks. */
+  readonly heads: readonly [number, number];
+  /** reduce: KV heads that those q heads read (held by several ranks where they outnumber the KV heads). */
+  readonly kvHeads: readonly [number, number];
+  /** reduce, one a layer: rows of gate and up, columns of down (of each expert in a layer of experts). */
+  readonly intermediate: readonly (readonly [number, number])[];
+  /** reduce: rows of the embedding and the head. */
+  readonly vocab: readonly [number, number];
+}
+
+export interface GroupOptions {
+  readonly dims: StepDims;
+  readonly mode: 'gather' | 'reduce';
+  readonly spec: ModelSpec;
+  readonly computeType: 'float32' | 'bfloat16';
+  /** Compute threads of each rank, its own thread included. */
+  readonly threadsPerRank: number;
+  /** After so long without progress of the other ranks a wait gives up and the step fails. */
+  readonly stepTimeoutMs: number;
+}
+
+/** A rank's seat in a group. Methods are called from the rank's own thread; none throws, errors come back as text. */
+export interface NativeRank {
+  /** Reads, cuts and packs this rank's weights. null, or what is wrong. Every rank must be loaded before the first step. */
+  load(shard: RankShard, weights: WeightMap): string | null;
+  /** Runs the plan of `epoch` (slot epoch & 1) and writes its result. 0, or a fault code. Blocks for the length of the step. */
+  step(epoch: number): number;
+  /** Text of the last fault. */
+  fault(): string;
+  /** Bytes of packed weights held by this rank. */
+  weightBytes(): number;
+  close(): void;
+}
+
+export interface NativeInfo {
+  /** Instruction set that the kernels use: 'avx512', 'avx2' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
+  readonly isa: string;
+  /** Those that this CPU can run. */
+  readonly available: readonly string[];
+  /** Cores this process may use: affinity and cgroup quota. */
+  readonly cores: number;
+  readonly compiler: string;
+}
+
+export interface NativeAddon {
+  info(): NativeInfo;
+  /** What all ranks of a model share: step buffer, communicator, arena. Returns its handle, valid in every thread of the process.
+   *  `offsets` are the byte offsets of `StepLayout.placements`. */
+  createGroup(options: GroupOptions, shared: Uint8Array, offsets: Float64Array): number;
+  /** Makes every wait of the group return; ranks must have left their steps before. */
+  destroyGroup(group: number): void;
+  /** Wakes every rank that waits inside a step, from any thread; its step ends with a fault. */
+  abortGroup(group: number): void;
+  createRank(group: number, rank: number): NativeRank;
+  /** The bytes of `rows` rows of `cols` values of a GGUF or float type as float32; for tests. */
+  dequantize(type: string, bytes: Uint8Array, count: number): Float32Array;
+}

@@ -1,0 +1,47 @@
+/**
+ * All that `api/` sees of the engine: submit, abort, load. Nothing else is shared between the two, so that the engine can
+ * move into a process of its own.
+ */
+import type { ChoiceEnd, ChoiceTokens, GenerationRequest, PromptFacts } from './request.js';
+
+/**
+ * What happens to a request, in order: `prompt` once, then `tokens` and one `end` for each choice, then `closed` once, always
+ * last. After `abort` of the whole request only `closed` follows.
+ */
+export interface RequestEvents {
+  prompt(facts: PromptFacts): void;
+  tokens(tokens: ChoiceTokens): void;
+  end(end: ChoiceEnd): void;
+  closed(): void;
+}
+
+export interface EngineLoad {
+  readonly running: number;
+  readonly waiting: number;
+  /** 0 … 1 */
+  readonly kvCacheUsage: number;
+}
+
+/** Counters since start, as `/metrics` shows them. */
+export interface EngineCounters extends EngineLoad {
+  readonly preemptions: number;
+  readonly promptTokens: number;
+  readonly generationTokens: number;
+  readonly prefixCacheQueries: number;
+  readonly prefixCacheHits: number;
+  readonly steps: number;
+  /** Host time of the engine's own work, summed over steps. */
+  readonly hostTimeUs: number;
+}
+
+export interface EngineClient {
+  /** Throws LockstepError `queue_full` or `not_ready`; otherwise events follow, never inside the call. */
+  submit(request: GenerationRequest, events: RequestEvents): void;
+  /** The client went away, or wants no more. Unknown ids are ignored. */
+  abort(id: string): void;
+  /** One choice has all it needs (a stop string was found): its blocks are freed, and no event of it follows. */
+  finishChoice(id: string, choice: number): void;
+  counters(): EngineCounters;
+  /** Whether requests would be taken now: 'loading' until the ranks are ready, 'draining' after SIGTERM, 'failed' after a fault. */
+  state(): 'loading' | 'ready' | 'draining' | 'failed';
+}

@@ -1,0 +1,52 @@
+/** What the engine is asked and what it answers: plain data both ways, since both cross a thread and may later cross a process. */
+import type { SamplingParams, StopRule } from '../sampling/params.js';
+
+/** A validated request. Below api/ nobody sees HTTP or JSON. */
+export interface GenerationRequest {
+  /** As the client sees it: "chatcmpl-…". */
+  readonly id: string;
+  readonly promptTokens: Int32Array; // [promptLen], never empty
+  readonly sampling: SamplingParams;
+  readonly stop: StopRule;
+  /** Lower runs first; ties by arrival. */
+  readonly priority: number;
+  /** Distinguishes otherwise equal prefixes in the prefix cache; null: shared with all. */
+  readonly cacheSalt: string | null;
+}
+
+export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
+
+/** Log-probabilities of one position. */
+export interface TokenLogprobs {
+  readonly id: number;
+  readonly logprob: number;
+  /** 1: the likeliest. */
+  readonly rank: number;
+  readonly topIds: Int32Array; // [k], best first
+  readonly topLogprobs: Float32Array; // [k]
+}
+
+/** New tokens of one choice, at most once a step for each choice. */
+export interface ChoiceTokens {
+  readonly choice: number;
+  readonly ids: Int32Array;
+  /** One for each id, when asked for. */
+  readonly logprobs: readonly TokenLogprobs[] | null;
+}
+
+export interface ChoiceEnd {
+  readonly choice: number;
+  readonly finishReason: FinishReason;
+  /** The stop token id that ended it; null for end-of-sequence, length, abort and error. */
+  readonly stopTokenId: number | null;
+  /** With 'error'. */
+  readonly message: string | null;
+}
+
+/** Facts of a request that are known with its first token. */
+export interface PromptFacts {
+  /** Prompt tokens found in the prefix cache. */
+  readonly cachedTokens: number;
+  /** One for each prompt token but the first, when asked for. */
+  readonly promptLogprobs: readonly TokenLogprobs[] | null;
+}

@@ -1,0 +1,196 @@
+/**
+ * A model as data: what the forward pass must know (`ModelSpec`) and where each tensor lies (`WeightMap`).
+ * A family is a file in `architectures/` that makes a value of this type; nothing below branches on a family's name.
+ * Both values are plain data: they cross threads and are read by the native side (`native/common/model_spec.h`).
+ */
+
+export interface NormSpec {
+  readonly kind: 'rms' | 'layer';
+  readonly eps: number;
+  /** Added to the weight: 1 where a checkpoint stores w - 1 (Gemma). */
+  readonly weightOffset: 0 | 1;
+  /** Whether a bias tensor stands beside the weight. */
+  readonly bias: boolean;
+}
+
+/** Rotary embedding with all scaling rules already applied: pair (i, i + rotaryDim/2) turns by position * inverseFrequencies[i]. */
+export interface RopeSpec {
+  readonly rotaryDim: number;
+  readonly inverseFrequencies: readonly number[]; // [rotaryDim / 2]
+  /** Multiplies cos and sin (YaRN, longrope); 1 otherwise. */
+  readonly attentionFactor: number;
+}
+
+export interface ExpertSpec {
+  readonly count: number;
+  readonly topK: number;
+  /** Rows of each expert's gate and up. */
+  readonly intermediate: number;
+  /** Whether the chosen experts' softmax weights are scaled to sum to 1. */
+  readonly normalizeTopK: boolean;
+}
+
+export interface LayerSpec {
+  readonly attention: {
+    readonly qkvBias: boolean;
+    readonly outBias: boolean;
+    /** RMS norm over head_dim of each q and k head, before RoPE. */
+    readonly qkNorm: NormSpec | null;
+    /** A token sees itself and the window-1 tokens before it; null: all. */
+    readonly window: number | null;
+    /** cap * tanh(score / cap), after scaling. */
+    readonly softcap: number | null;
+    /** Multiplies q·k. */
+    readonly scale: number;
+  };
+  /** Index into `ModelSpec.ropes`; null: no rotary embedding in this layer. */
+  readonly rope: number | null;
+  readonly mlp: {
+    /** Of the dense MLP; 0 in a layer of experts. */
+    readonly intermediate: number;
+    readonly gated: boolean;
+    readonly activation: 'silu' | 'gelu-tanh' | 'gelu' | 'relu';
+    readonly bias: boolean;
+    readonly experts: ExpertSpec | null;
+  };
+  readonly norms: {
+    readonly beforeAttention: NormSpec;
+    /** Applied to attention's output before it joins the residual stream (Gemma 2 and 3). */
+    readonly afterAttention: NormSpec | null;
+    readonly beforeMlp: NormSpec;
+    readonly afterMlp: NormSpec | null;
+  };
+}
+
+/** What the forward pass must know. A new family is a new value of this type, not a subclass. */
+export interface ModelSpec {
+  /** As the checkpoint names it, for logs and errors only. */
+  readonly architecture: string;
+  readonly dims: {
+    readonly hidden: number;
+    readonly vocab: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+  };
+  /** Longest sequence the model was made for; the default and the upper bound of `--max-model-len`. */
+  readonly maxPositions: number;
+  readonly embedding: {
+    /** Multiplies the embedding (Gemma: sqrt(hidden), rounded to the compute type); 1 otherwise. */
+    readonly scale: number;
+    /** Learned positions are added: row position + offset of `embedPositions`. */
+    readonly learnedPositions: { readonly offset: number; readonly count: number } | null;
+    /** The head uses the embedding's weights. */
+    readonly tied: boolean;
+  };
+  readonly ropes: readonly RopeSpec[];
+  readonly layers: readonly LayerSpec[];
+  readonly finalNorm: NormSpec;
+  readonly logits: { readonly softcap: number | null; readonly scale: number };
+}
+
+/** How values lie in a file. Lower-case names of GGUF's types; blocks run along a row. */
+export type ElementType =
+  | 'f32'
+  | 'f16'
+  | 'bf16'
+  | 'q8_0'
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl';
+
+/** How a matrix is kept in memory and multiplied: those that have a kernel. Vectors (norms, biases) are always f32. */
+export type WeightFormat = 'f32' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1';
+
+/** `--dtype` after `auto` was resolved: the activations' and the KV cache's type. */
+export type ComputeType = 'float32' | 'bfloat16';
+
+/** The rows of one of our tensors as they lie in a checkpoint file. */
+export interface TensorSource {
+  /** Index into `WeightMap.files`. */
+  readonly file: number;
+  /** Of the whole source tensor, from the start of the file. */
+  readonly byteOffset: number;
+  readonly type: ElementType;
+  /** Shape of the whole source tensor as it is stored, row-major: [rows, cols]. A vector is [1, n]. */
+  readonly rows: number;
+  readonly cols: number;
+  /** The source is stored [in, out] (GPT-2's Conv1D): our row r is its column firstRow + r. */
+  readonly transposed: boolean;
+  /** Our row 0 is this source row (column when transposed): fused qkv and gate_up are slices of one source. */
+  readonly firstRow: number;
+  /** GGUF files of the Llama kind store q and k with each head's rotary pairs interleaved: source row 2i+h of a head is our row
+   *  h*headDim/2 + i. 0: rows are in our order. Otherwise head_dim. */
+  readonly interleavedHeadDim: number;
+}
+
+export interface WeightTensor {
+  /** Our name; see the list below. */
+  readonly name: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly format: WeightFormat;
+  readonly source: TensorSource;
+  /** Added to every value read, as checkpoints of Gemma in GGUF already hold w + 1: then -1 with weightOffset 1. 0 otherwise. */
+  readonly bias: number;
+}
+
+/**
+ * Where every tensor lies. Names, with i = layer and e = expert:
+ *   embed [vocab, hidden], embedPositions [count, hidden], head [vocab, hidden] (absent when tied), finalNorm, finalNormBias [1, hidden]
+ *   layers.i.attnNorm, attnNormBias, postAttnNorm, mlpNorm, mlpNormBias, postMlpNorm [1, hidden]
+ *   layers.i.q [heads*headDim, hidden], k and v [kvHeads*headDim, hidden], qBias, kBias, vBias [1, rows], qNorm, kNorm [1, headDim]
+ *   layers.i.o [hidden, heads*headDim], oBias [1, hidden]
+ *   layers.i.gate, up [intermediate, hidden], gateBias, upBias [1, intermediate] (not gated: up alone), down [hidden, intermediate], downBias
+ *   layers.i.router [experts, hidden], layers.i.experts.e.gate, up, down
+ */
+export interface WeightMap {
+  /** Absolute paths. */
+  readonly files: readonly string[];
+  readonly tensors: readonly WeightTensor[];
+}
+
+/** What `loadModel` finds in a folder or file: everything that does not depend on how it is served. */
+export interface LoadedModel {
+  /** Folder or file that was read. */
+  readonly path: string;
+  readonly spec: ModelSpec;
+  readonly weights: WeightMap;
+  readonly computeType: ComputeType;
+  readonly tokenizer: TokenizerSource;
+  readonly chatTemplate: string | null;
+  /** From generation_config.json (GGUF: the tokenizer's own): where generation ends, and the author's sampling defaults. */
+  readonly generation: GenerationDefaults;
+  /** Lines worth one log record each, e.g. formats that were dequantised. */
+  readonly notes: readonly string[];
+}
+
+export interface GenerationDefaults {
+  readonly eosTokenIds: readonly number[];
+  readonly bosTokenId: number | null;
+  readonly padTokenId: number | null;
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+  readonly maxNewTokens?: number;
+}
+
+/** Plain data, so that threads other than the loader's can build the tokenizer. */
+export type TokenizerSource =
+  | {
+      readonly kind: 'huggingface';
+      /** Path of tokenizer.json. */
+      readonly path: string;
+      /** tokenizer_config.json, parsed; {} when absent. */
+      readonly config: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: 'gguf'; readonly path: string };

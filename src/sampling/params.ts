@@ -1,0 +1,36 @@
+/** What a request may ask of the sampler, with every field present; ranges and neutral values in one table. */
+
+export interface SamplingParams {
+  /** Choices made of one prompt. */
+  readonly n: number;
+  /** 0: greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0: off. */
+  readonly topK: number;
+  readonly minP: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  readonly repetitionPenalty: number;
+  /** 64 bits; null: the engine draws one. */
+  readonly seed: bigint | null;
+  /** Added to logits before anything else; [id, value] pairs. */
+  readonly logitBias: readonly (readonly [id: number, value: number])[];
+  /** null: none. k: the chosen token's own and the k best. Raw: before bias, penalties and temperature. */
+  readonly numLogprobs: number | null;
+  /** The same for the prompt's tokens. */
+  readonly numPromptLogprobs: number | null;
+}
+
+/** When a sequence ends. */
+export interface StopRule {
+  /** End-of-sequence ids of the model; not looked at with ignoreEos. */
+  readonly eosTokenIds: readonly number[];
+  readonly stopTokenIds: readonly number[];
+  /** Found in the text by `engine/output.ts`; the engine never sees text. */
+  readonly stopStrings: readonly string[];
+  readonly includeStopString: boolean;
+  readonly ignoreEos: boolean;
+  readonly minTokens: number;
+  readonly maxTokens: number;
+}
