@@ -15,6 +15,8 @@ constexpr int kBlockRows = 32;  // rows of a packed weight block: each lane owns
 constexpr int kGroup = 32;      // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
 constexpr int kKeyTile = 16;    // keys that a KV tile interleaves; --block-size is a multiple of it
 constexpr int kPiece = 256;     // context positions of one attention piece, counted from position 0
+constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
+constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 2^20 logits stays below 2^64
 
 enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
 enum class KvType : uint8_t { kF32, kBf16 };
@@ -34,7 +36,7 @@ struct Input {
   const uint16_t* bf16;  // [m, k_padded]
   const int8_t* q;       // [m, k_padded] value = scale of its group * q
   const float* scale;    // [m, k_padded / 32]
-  const float* sum;      // [m, k_padded / 32] scale * (sum of q), for formats with an offset
+  const int32_t* sum;    // [m, k_padded / 32] sum of q, for formats with an offset
 };
 
 // Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.
@@ -48,7 +50,8 @@ struct Packed {
 enum class Epilogue : uint8_t {
   kStore,   // out[m, row] = y + bias
   kAdd,     // out[m, row] += (y + bias) * (weight ? weight[m] : 1)         residual add; experts with their router weight
-  kGated,   // blocks hold 16 gate rows and 16 up rows: out[m, row/2] = act(gate + bias) * (up + bias), 16 values a block
+  kGated,   // blocks hold 16 gate rows and 16 up rows: out[m, row/2] = act(gate + bias) * (up + bias), 16 values a block.
+             // Where the gated size is no multiple of 16, the last block still has up at row 16; rows = 2 * gated size
   kAct,     // out[m, row] = act(y + bias)
 };
 
@@ -100,7 +103,7 @@ struct Kernels {
 
   // --- weights ---
   size_t (*packed_block_bytes)(Format, int cols);
-  // num_rows <= 32 rows of cols floats, rows[i] each; into dst. Formats kF32 and kBf16 (round to nearest even).
+  // num_rows <= 32 rows of cols floats, rows[i] each (null: a row of zeros); into dst. kF32 and kBf16 (round to nearest even).
   void (*pack_float)(Format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
   // The same for q8_0, q4_0, q4_1 from the GGUF block bytes of each row, losing no bit. cols is a multiple of 32.
   void (*pack_blocks)(Format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
@@ -109,7 +112,7 @@ struct Kernels {
 
   // --- activations: one row each, so that any thread may do any row ---
   void (*to_bf16)(const float* x, int k, int k_padded, uint16_t* out);
-  void (*to_int8)(const float* x, int k, int k_padded, int8_t* q, float* scale, float* sum);
+  void (*to_int8)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
   void (*rms_norm)(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
   void (*add)(const float* x, int n, float* out);  // out += x
@@ -131,7 +134,7 @@ struct Kernels {
   // --- vocabulary: n logits with ids first_id … ; ties take the lowest id ---
   void (*softcap)(float* logits, int n, float cap);
   void (*argmax)(const float* logits, int n, float* value, int32_t* index);
-  // Sum of exp(l - max) in 64-bit fixed point with 2^-32 … see the .cpp: integers, so that no order of summing exists.
+  // Sum of exp(l - max) in units of 2^-kFixedExpBits: integers, so that no order of summing exists. NaN and l << max count as 0.
   uint64_t (*sum_exp)(const float* logits, int n, float max);
   // exp(l - max) of one logit in the same fixed point.
   uint64_t (*fixed_exp)(float logit, float max);
