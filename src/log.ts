@@ -8,7 +8,10 @@ const pinoLevels = { debug: 'debug', info: 'info', warning: 'warn', error: 'erro
 
 /** `--log-level` uses the names of `--uvicorn-log-level`. Records go to stderr, so that stdout stays a program's own. */
 export function createLogger(level: LogLevel = 'info'): Logger {
-  return pino({ level: pinoLevels[level], base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
+  return pino(
+    { level: pinoLevels[level], base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: true }),
+  );
 }
 
 export const silentLogger: Logger = pino({ level: 'silent' });

@@ -9,27 +9,27 @@ namespace lockstep {
 // X(name, element type). Shapes and meanings stand in src/step/layout.ts.
 #define LOCKSTEP_CONTROL_COLUMNS(X) X(control, int32_t)
 
-#define LOCKSTEP_ROW_COLUMNS(X)   \
-  X(tokens, int32_t)              \
-  X(blockTables, int32_t)         \
-  X(temperature, float)           \
-  X(topP, float)                  \
-  X(topK, int32_t)                \
-  X(minP, float)                  \
-  X(presencePenalty, float)       \
-  X(frequencyPenalty, float)      \
-  X(repetitionPenalty, float)     \
-  X(seedLow, int32_t)             \
-  X(seedHigh, int32_t)            \
-  X(choice, int32_t)              \
-  X(promptLen, int32_t)           \
-  X(minTokens, int32_t)           \
-  X(numLogprobs, int32_t)         \
-  X(numPromptLogprobs, int32_t)   \
-  X(numBias, int32_t)             \
-  X(biasIds, int32_t)             \
-  X(biasValues, float)            \
-  X(numStopIds, int32_t)          \
+#define LOCKSTEP_ROW_COLUMNS(X) \
+  X(tokens, int32_t)            \
+  X(blockTables, int32_t)       \
+  X(temperature, float)         \
+  X(topP, float)                \
+  X(topK, int32_t)              \
+  X(minP, float)                \
+  X(presencePenalty, float)     \
+  X(frequencyPenalty, float)    \
+  X(repetitionPenalty, float)   \
+  X(seedLow, int32_t)           \
+  X(seedHigh, int32_t)          \
+  X(choice, int32_t)            \
+  X(promptLen, int32_t)         \
+  X(minTokens, int32_t)         \
+  X(numLogprobs, int32_t)       \
+  X(numPromptLogprobs, int32_t) \
+  X(numBias, int32_t)           \
+  X(biasIds, int32_t)           \
+  X(biasValues, float)          \
+  X(numStopIds, int32_t)        \
   X(stopIds, int32_t)
 
 #define LOCKSTEP_PLAN_COLUMNS(X) \

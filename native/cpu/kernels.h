@@ -11,10 +11,10 @@
 
 namespace lockstep::cpu {
 
-constexpr int kBlockRows = 32;  // rows of a packed weight block: each lane owns one output row, so no horizontal sums
-constexpr int kGroup = 32;      // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
-constexpr int kKeyTile = 16;    // keys that a KV tile interleaves; --block-size is a multiple of it
-constexpr int kPiece = 256;     // context positions of one attention piece, counted from position 0
+constexpr int kBlockRows = 32;     // rows of a packed weight block: each lane owns one output row, so no horizontal sums
+constexpr int kGroup = 32;         // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
+constexpr int kKeyTile = 16;       // keys that a KV tile interleaves; --block-size is a multiple of it
+constexpr int kPiece = 256;        // context positions of one attention piece, counted from position 0
 constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
 constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 2^20 logits stays below 2^64
 
@@ -43,16 +43,16 @@ struct Input {
 struct Packed {
   Format format;
   int rows;
-  int cols;              // K, as in the checkpoint
-  const uint8_t* data;   // [ceil(rows / 32)] blocks of packed_block_bytes(format, cols)
+  int cols;             // K, as in the checkpoint
+  const uint8_t* data;  // [ceil(rows / 32)] blocks of packed_block_bytes(format, cols)
 };
 
 enum class Epilogue : uint8_t {
-  kStore,   // out[m, row] = y + bias
-  kAdd,     // out[m, row] += (y + bias) * (weight ? weight[m] : 1)         residual add; experts with their router weight
-  kGated,   // blocks hold 16 gate rows and 16 up rows: out[m, row/2] = act(gate + bias) * (up + bias), 16 values a block.
-             // Where the gated size is no multiple of 16, the last block still has up at row 16; rows = 2 * gated size
-  kAct,     // out[m, row] = act(y + bias)
+  kStore,  // out[m, row] = y + bias
+  kAdd,    // out[m, row] += (y + bias) * (weight ? weight[m] : 1)         residual add; experts with their router weight
+  kGated,  // blocks hold 16 gate rows and 16 up rows: out[m, row/2] = act(gate + bias) * (up + bias), 16 values a block.
+           // Where the gated size is no multiple of 16, the last block still has up at row 16; rows = 2 * gated size
+  kAct,    // out[m, row] = act(y + bias)
 };
 
 struct GemmOut {
@@ -72,30 +72,30 @@ struct KvView {
   KvType type;
   int head_dim;
   int block_size;
-  uint8_t* base;            // of this layer and KV head
-  size_t block_stride;      // bytes from one block to the next
-  const int32_t* table;     // [blocks of the sequence]
+  uint8_t* base;         // of this layer and KV head
+  size_t block_stride;   // bytes from one block to the next
+  const int32_t* table;  // [blocks of the sequence]
 };
 
 // Attention of consecutive queries of one sequence that share a KV head, over one piece of its context.
 // Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all).
 struct AttentionArgs {
   KvView kv;
-  const float* q;           // [rows, heads, head_dim] with strides below; RoPE applied, not scaled
-  size_t q_row_stride;      // values
+  const float* q;       // [rows, heads, head_dim] with strides below; RoPE applied, not scaled
+  size_t q_row_stride;  // values
   size_t q_head_stride;
   int rows;
-  int heads;                // query heads of this KV head
+  int heads;  // query heads of this KV head
   int pos0;
-  int window;               // 0: none
+  int window;  // 0: none
   float scale;
-  float softcap;            // 0: none
-  int piece;                // keys piece*kPiece … min((piece+1)*kPiece, pos0 + rows) - 1
+  float softcap;  // 0: none
+  int piece;      // keys piece*kPiece … min((piece+1)*kPiece, pos0 + rows) - 1
   // Results, unnormalised: running maximum, sum of exp, and sum of exp * V. A row that sees no key of the piece gets -inf, 0, 0.
-  float* max;               // [rows, heads]
-  float* sum;               // [rows, heads]
-  float* acc;               // [rows, heads, head_dim]
-  void* scratch;            // attention_scratch_bytes(rows * heads, head_dim)
+  float* max;     // [rows, heads]
+  float* sum;     // [rows, heads]
+  float* acc;     // [rows, heads, head_dim]
+  void* scratch;  // attention_scratch_bytes(rows * heads, head_dim)
 };
 
 struct Kernels {

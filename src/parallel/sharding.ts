@@ -37,7 +37,15 @@ export function shardOf(spec: ModelSpec, mode: TensorParallelMode, rank: number,
   const { heads, kvHeads, vocab } = spec.dims;
   const intermediates = spec.layers.map((layer) => layer.mlp.experts?.intermediate ?? layer.mlp.intermediate);
   if (mode === 'gather') {
-    return { mode, rank, worldSize, heads: [0, heads], kvHeads: [0, kvHeads], intermediate: intermediates.map((n) => [0, n]), vocab: [0, vocab] };
+    return {
+      mode,
+      rank,
+      worldSize,
+      heads: [0, heads],
+      kvHeads: [0, kvHeads],
+      intermediate: intermediates.map((n) => [0, n]),
+      vocab: [0, vocab],
+    };
   }
   return {
     mode,

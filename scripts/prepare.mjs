@@ -1,0 +1,135 @@
+/**
+ * Brings a checkout into a state in which Lockstep runs: npm packages, the native addon, compiled TypeScript.
+ * Each step is left out when nothing that it reads has changed. Built-ins of Node only: it runs before anything is installed.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkBuildTools, checkNode, stopWith } from './tools.mjs';
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+process.chdir(root);
+
+/** One line a step, on stderr: stdout stays a program's own. */
+export function say(line) {
+  process.stderr.write(`lockstep: ${line}\n`);
+}
+
+/** Every file below `folder` whose name ends in one of `endings`, as paths relative to the repository, sorted. */
+export function filesBelow(folder, endings) {
+  if (!existsSync(folder)) return [];
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = files.map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  return paths.filter((path) => endings.some((ending) => path.endsWith(ending))).sort();
+}
+
+/** Runs a program to its end. Its exit status, 1 when a signal ended it. */
+export function run(program, args, options = {}) {
+  const { status, error } = spawnSync(program, args, { stdio: 'inherit', ...options });
+  if (error) stopWith(`${program} could not be started: ${error.message}`);
+  return status ?? 1;
+}
+
+function digest(files, ...more) {
+  const hash = createHash('sha256');
+  for (const file of files) hash.update(`${file}\0`).update(readFileSync(file)).update('\0');
+  for (const text of more) hash.update(`${text}\0`);
+  return hash.digest('hex');
+}
+
+/** Runs `work` unless `product` is there and the stamp beside it holds `key`; the stamp is written only when `work` returns. */
+function unlessDone(product, key, work) {
+  const stamp = `${product}.stamp`;
+  if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
+  work();
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, key);
+}
+
+/** Whether node_modules holds what package-lock.json asks for. npm writes what it installed into a lock file of its own. */
+function packagesAreCurrent() {
+  const installedPath = 'node_modules/.package-lock.json';
+  if (!existsSync(installedPath)) return false;
+  const wanted = JSON.parse(readFileSync('package-lock.json', 'utf8')).packages;
+  const installed = JSON.parse(readFileSync(installedPath, 'utf8')).packages;
+  // Optional packages are those of other platforms; a program that lacks one says so itself.
+  return Object.entries(wanted).every(([path, { version, optional }]) => path === '' || optional || installed[path]?.version === version);
+}
+
+export function installPackages() {
+  if (packagesAreCurrent()) return;
+  const linked = existsSync('node_modules') && lstatSync('node_modules').isSymbolicLink();
+  if (linked) return say('node_modules is a link and differs from package-lock.json: left as it is');
+  say('installing npm packages (npm ci) …');
+  const npm = process.env.npm_execpath?.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm'];
+  if (run(npm[0], [...npm.slice(1), 'ci', '--no-fund', '--no-audit', '--loglevel=error']) !== 0) stopWith('npm ci failed; see above');
+}
+
+/** Runs a build whose output matters only when it fails: then its end is shown. */
+function runQuietly(what, program, args) {
+  const { status, stdout, error } = spawnSync('sh', ['-c', 'exec "$0" "$@" 2>&1', program, ...args], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  if (status === 0) return;
+  process.stderr.write(`${(stdout ?? '').split('\n').slice(-60).join('\n')}\n`);
+  stopWith(`${what} failed; see above${error ? ` (${error.message})` : ''}`);
+}
+
+const compilerVariables = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS'];
+
+/** Changes with everything that the native builds read. */
+function nativeKey() {
+  const sources = filesBelow('native', ['.h', '.cpp', '.cu', '.cuh', 'CMakeLists.txt']);
+  const flags = compilerVariables.map((name) => process.env[name] ?? '');
+  return digest(['CMakeLists.txt', 'node_modules/node-addon-api/package.json', ...sources], process.platform, process.arch, ...flags);
+}
+
+export function buildAddon() {
+  unlessDone('build/Release/lockstep_native.node', nativeKey(), () => {
+    checkBuildTools();
+    say('building the native addon (a minute or two the first time) …');
+    const args = ['compile', '--out', 'build', '--parallel', String(availableParallelism())];
+    runQuietly('the build of the native addon', process.execPath, ['node_modules/cmake-js/bin/cmake-js', ...args]);
+  });
+}
+
+/** The plain C++ test program. Its path. */
+export function buildNativeTests() {
+  const program = 'build/native-test/lockstep_native_test';
+  unlessDone(program, nativeKey(), () => {
+    checkBuildTools();
+    say('building the native test program …');
+    const cores = String(availableParallelism());
+    runQuietly('its configuration', 'cmake', ['-S', 'native/test', '-B', dirname(program), '-DCMAKE_BUILD_TYPE=Release']);
+    runQuietly('its build', 'cmake', ['--build', dirname(program), '--parallel', cores]);
+  });
+  return program;
+}
+
+/** Compiled files whose source is gone would still be found by imports and by the test runner. */
+function removeStaleOutput() {
+  for (const output of filesBelow('dist', ['.js', '.js.map'])) {
+    const source = relative('dist', output).replace(/\.js(\.map)?$/, '.ts');
+    if (!existsSync(source)) rmSync(output);
+  }
+}
+
+export function buildTypeScript() {
+  const sources = ['src', 'test', 'bench'].flatMap((folder) => filesBelow(folder, ['.ts']));
+  unlessDone('dist/.tsbuildinfo', digest([...sources, 'tsconfig.json', 'package-lock.json']), () => {
+    say('compiling TypeScript …');
+    removeStaleOutput();
+    if (run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.']) !== 0) stopWith('TypeScript found errors; see above');
+  });
+}
+
+export function prepare() {
+  checkNode();
+  installPackages();
+  buildAddon();
+  buildTypeScript();
+}
