@@ -1,0 +1,43 @@
+/** What belongs to a row, written once, at admission: nothing of it changes while a dispatched step may read the row. */
+import type { RowColumns } from '../step/buffers.js';
+import { maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
+import type { Sequence } from './sequence.js';
+
+export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void {
+  const { row, input } = seq;
+  const { sampling, seed } = input;
+  rows.tokens.set(seq.tokens.subarray(0, seq.numTokens), row * dims.maxSeqLen);
+  rows.promptLen[row] = seq.promptLen;
+  rows.temperature[row] = sampling.temperature;
+  rows.topP[row] = sampling.topP;
+  rows.topK[row] = sampling.topK;
+  rows.minP[row] = sampling.minP;
+  rows.presencePenalty[row] = sampling.presencePenalty;
+  rows.frequencyPenalty[row] = sampling.frequencyPenalty;
+  rows.repetitionPenalty[row] = sampling.repetitionPenalty;
+  rows.seedLow[row] = Number(BigInt.asIntN(32, seed));
+  rows.seedHigh[row] = Number(BigInt.asIntN(32, seed >> 32n));
+  rows.choice[row] = input.choice;
+  rows.numLogprobs[row] = sampling.numLogprobs ?? -1;
+  rows.numPromptLogprobs[row] = sampling.numPromptLogprobs ?? -1;
+  writeBias(rows, seq);
+  writeStopIds(rows, seq);
+}
+
+function writeBias(rows: RowColumns, seq: Sequence): void {
+  const bias = seq.input.sampling.logitBias;
+  rows.numBias[seq.row] = bias.length;
+  for (let i = 0; i < bias.length; i++) {
+    rows.biasIds[seq.row * maxBiasLen + i] = bias[i]![0];
+    rows.biasValues[seq.row * maxBiasLen + i] = bias[i]![1];
+  }
+}
+
+/** What could end the sequence; the sampler masks it until `minTokens` ids are there. */
+function writeStopIds(rows: RowColumns, seq: Sequence): void {
+  const { row, eosIds, stopIds } = seq;
+  rows.minTokens[row] = seq.minTokens;
+  rows.numStopIds[row] = eosIds.length + stopIds.length;
+  rows.stopIds.set(eosIds, row * maxStopIds);
+  rows.stopIds.set(stopIds, row * maxStopIds + eosIds.length);
+}

@@ -1,0 +1,406 @@
+/**
+ * Who runs in a step and with how many tokens (`schedule`), and what came back (`update`). Pure: no I/O, no clock, no threads;
+ * the same calls give the same plans. Who waits for a result, and when, is the engine's business.
+ *
+ * There are no phases. A sequence has tokens, and tokens that are scheduled; a step schedules some of the difference. Prefill,
+ * chunks of it, decode, what a prefix hit leaves over and the recomputation after a preemption are all this one rule.
+ *
+ * A step is planned while the one before it runs. So a sequence's `numScheduled` runs ahead of `numProcessed`, its newest id may
+ * be pending, and row and blocks are given back only at the fence: when the last step that reads them has come back.
+ */
+import { LockstepError, startError } from '../errors.js';
+import type { StepBuffers, StepPlan, StepResult } from '../step/buffers.js';
+import { entryFlag, maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
+import { TokenBudget } from './budget.js';
+import { KvCache } from './kv-cache.js';
+import { finishCode, type MutableOutput, makeOutput, type SchedulerOutput } from './output.js';
+import { PlanWriter } from './plan-writer.js';
+import { SequenceQueue } from './queue.js';
+import { writeRow } from './row-columns.js';
+import { Sequence, type SequenceInput } from './sequence.js';
+
+/** Rows, token slots, lengths and blocks are those of the step buffers. */
+export interface SchedulerOptions {
+  /** Most sequences that run at once; at most `maxRows`. A row is free again one step after its sequence ended. */
+  readonly maxNumSeqs: number;
+  readonly enablePrefixCaching: boolean;
+  /** false: a prompt is computed in one step, so `maxTokens` must be at least `maxSeqLen`. */
+  readonly chunkedPrefill: boolean;
+  /** Most tokens of one sequence in a step; 0: off. */
+  readonly longPrefillThreshold: number;
+  readonly policy: 'fcfs' | 'priority';
+  /** Share of the blocks that an admission leaves free for the running to grow into, unless nothing runs. */
+  readonly watermark: number;
+  /** 1: a step is planned when the one before it is back; 2: one step ahead. */
+  readonly maxInFlight: 1 | 2;
+}
+
+export interface SchedulerCounters {
+  readonly running: number;
+  /** The preempted among them. */
+  readonly waiting: number;
+  /** 0 … 1, share of blocks that are referenced. */
+  readonly kvCacheUsage: number;
+  readonly preemptions: number;
+  /** Tokens looked up in the prefix cache, and found there; first admissions only. */
+  readonly prefixCacheQueries: number;
+  readonly prefixCacheHits: number;
+}
+
+/** How often a sequence that does not fit can be overtaken; then admission stops until enough of the running have ended. */
+export const maxOvertakes = 16;
+/** How many sequences that do not fit are passed over in the search for one that does. */
+export const maxLookahead = 8;
+
+export class Scheduler {
+  private readonly dims: StepDims;
+  private readonly watermarkBlocks: number;
+  private readonly sequences = new Map<number, Sequence>();
+  private readonly waiting = new SequenceQueue();
+  private readonly running = new SequenceQueue();
+  private readonly budget: TokenBudget;
+  private readonly kv: KvCache;
+  private readonly plans: PlanWriter;
+  private readonly output: MutableOutput;
+  private readonly freeRows: Int32Array; // [maxRows] a stack
+  private numFreeRows: number;
+  /** Epochs of the newest step that was scheduled and of the newest that came back. The first step is 1. */
+  private scheduled = 0;
+  private processed = 0;
+  /** Memory ran short in this step: a sequence waits for a fence or was preempted. */
+  private pressed = false;
+  /** Coming blocks that sequences of this step wait for. */
+  private reserved = 0;
+  private numArrivals = 0;
+  private numPreemptions = 0;
+  private prefixQueries = 0;
+  private prefixHits = 0;
+
+  constructor(
+    private readonly buffers: StepBuffers,
+    private readonly options: SchedulerOptions,
+  ) {
+    const dims = buffers.layout.dims;
+    checkOptions(options, dims);
+    this.dims = dims;
+    this.watermarkBlocks = Math.floor(options.watermark * dims.numBlocks);
+    this.budget = new TokenBudget({ maxTokens: dims.maxTokens, ...options });
+    this.kv = new KvCache(buffers.rows.blockTables, dims, options.enablePrefixCaching);
+    this.plans = new PlanWriter(buffers);
+    this.output = makeOutput(dims, buffers.results[0]!);
+    this.freeRows = Int32Array.from({ length: dims.maxRows }, (_, i) => dims.maxRows - 1 - i);
+    this.numFreeRows = dims.maxRows;
+  }
+
+  /** Puts a sequence in the queue. Throws `LockstepError` for one that could never run; nothing is changed then. */
+  add(input: SequenceInput): void {
+    this.refuse(input);
+    const priority = this.options.policy === 'priority' ? input.priority : 0;
+    const seq = new Sequence(input, this.numArrivals++, priority, this.dims.maxSeqLen);
+    this.sequences.set(seq.key, seq);
+    this.waiting.insert(seq);
+  }
+
+  /** The sequence is wanted no more: it is in no later plan, and no later output speaks of it. Unknown keys are ignored. */
+  abort(key: number): void {
+    const seq = this.sequences.get(key);
+    if (seq !== undefined) this.finish(seq);
+  }
+
+  /** Whether there is something to schedule or to wait for. */
+  hasWork(): boolean {
+    return this.running.length + this.waiting.length > 0 || this.processed < this.scheduled;
+  }
+
+  counters(): SchedulerCounters {
+    return {
+      running: this.running.length,
+      waiting: this.waiting.length,
+      kvCacheUsage: 1 - this.kv.pool.numFree / this.dims.numBlocks,
+      preemptions: this.numPreemptions,
+      prefixCacheQueries: this.prefixQueries,
+      prefixCacheHits: this.prefixHits,
+    };
+  }
+
+  /**
+   * Plans the next step, which must then be dispatched. null: as many as allowed are in flight, or there is nothing to do before
+   * the next result or arrival.
+   */
+  schedule(): StepPlan | null {
+    if (this.scheduled - this.processed >= this.options.maxInFlight) return null;
+    this.plans.begin(this.scheduled + 1);
+    this.budget.begin();
+    this.pressed = false;
+    this.reserved = 0;
+    this.scheduleRunning();
+    // Whoever came now would take what the running wait for.
+    if (!this.pressed) this.admitWaiting();
+    if (this.plans.numEntries === 0) return null;
+    this.scheduled++;
+    return this.plans.finish();
+  }
+
+  /** Takes the result of the oldest step in flight. The output is valid until the next call. */
+  update(result: StepResult): SchedulerOutput {
+    const epoch = this.processed + 1;
+    if (epoch > this.scheduled || result.resultHeader[0] !== (epoch | 0)) {
+      throw new Error(`result of step ${result.resultHeader[0]} came, ${epoch <= this.scheduled ? epoch : 'none'} was due`);
+    }
+    this.processed = epoch;
+    this.output.numEntries = 0;
+    this.output.result = result;
+    const numEntries = this.plans.plan(epoch).planHeader[1]!;
+    for (let i = 0; i < numEntries; i++) this.updateEntry(this.plans.take(epoch, i), epoch, i);
+    return this.output;
+  }
+
+  /** The running, first to last: the last ones are those who are preempted, so a victim is never already in the plan. */
+  private scheduleRunning(): void {
+    for (let i = 0; i < this.running.length && this.budget.remaining > 0; i++) {
+      const seq = this.running.at(i);
+      const wanted = seq.wanted();
+      if (wanted === 0) continue;
+      const count = this.budget.grant(wanted, this.running.length - 1 - i);
+      if (count === 0) continue;
+      const numNew = this.kv.blocksFor(seq.numScheduled + count) - seq.numBlocks;
+      if (numNew > 0) {
+        if (!this.obtain(numNew, seq)) continue;
+        this.kv.grow(seq, numNew);
+      }
+      this.place(seq, count, 0);
+    }
+  }
+
+  /**
+   * Sees to it that `count` blocks are free for `seq`, if need be by preempting the last of the running, which may be `seq`
+   * itself. false: not in this step. Blocks that a fence frees are waited for; to preempt for them too would empty the house.
+   */
+  private obtain(count: number, seq: Sequence): boolean {
+    const { pool } = this.kv;
+    while (pool.numFree + pool.numComing - this.reserved < count) {
+      const victim = this.running.at(this.running.length - 1);
+      this.preempt(victim);
+      if (victim === seq) return false;
+    }
+    if (pool.numFree >= count) return true;
+    this.reserved += count;
+    this.pressed = true;
+    return false;
+  }
+
+  private preempt(seq: Sequence): void {
+    this.pressed = true;
+    this.numPreemptions++;
+    this.running.remove(seq);
+    this.kv.retire(seq);
+    seq.state = 'preempted';
+    if (seq.numInFlight === 0) this.vacate(seq);
+    this.waiting.insert(seq);
+  }
+
+  /** In order, but one that does not fit may be overtaken by those behind it, up to a bound: neither waits for ever. */
+  private admitWaiting(): void {
+    let passed = 0;
+    while (passed < this.waiting.length && passed <= maxLookahead) {
+      if (this.budget.remaining === 0 || this.numFreeRows === 0 || this.running.length >= this.options.maxNumSeqs) return;
+      const seq = this.waiting.at(passed);
+      if (this.admit(seq)) {
+        for (let i = 0; i < passed; i++) this.waiting.at(i).overtaken++;
+      } else {
+        // The preempted are not overtaken at all: a newcomer would live in the memory that they were turned out of.
+        if (seq.state === 'preempted' || seq.overtaken >= maxOvertakes) return;
+        passed++;
+      }
+    }
+  }
+
+  /** Admits a sequence if all its tokens fit now. */
+  private admit(seq: Sequence): boolean {
+    if (seq.numInFlight > 0) return false;
+    const alone = this.running.length === 0;
+    if (!alone && seq.refusedAt === this.kv.version) return false;
+    const cached = this.kv.match(seq);
+    const count = this.budget.grant(seq.numTokens - cached, 0);
+    if (count === 0) return false;
+    if (!this.kv.fits(seq, alone ? 0 : this.watermarkBlocks)) {
+      seq.refusedAt = this.kv.version;
+      return false;
+    }
+    this.waiting.remove(seq);
+    this.running.insert(seq);
+    seq.state = 'running';
+    seq.row = this.freeRows[--this.numFreeRows]!;
+    this.kv.admit(seq);
+    writeRow(this.buffers.rows, this.dims, seq);
+    this.countPrefix(seq, cached);
+    this.place(seq, count, entryFlag.reset);
+    return true;
+  }
+
+  private countPrefix(seq: Sequence, cached: number): void {
+    if (seq.cachedTokens >= 0) return;
+    seq.cachedTokens = cached;
+    if (!this.options.enablePrefixCaching) return;
+    this.prefixQueries += seq.promptLen;
+    this.prefixHits += cached;
+  }
+
+  /** Puts the next `count` tokens of a sequence, whose blocks are there, in the plan. */
+  private place(seq: Sequence, count: number, firstFlags: number): void {
+    const end = seq.numScheduled + count;
+    const length = seq.numTokens + seq.numPending;
+    const samples = end === length && length < seq.endLen;
+    let flags = firstFlags;
+    if (samples) flags |= entryFlag.sample;
+    if (seq.wantsPromptLogprobs && seq.numScheduled < seq.promptLen - 1 && end > seq.promptScored) flags |= entryFlag.promptLogprobs;
+    this.plans.append(seq, count, flags);
+    this.budget.remaining -= count;
+    seq.numScheduled = end;
+    seq.numInFlight++;
+    if (samples) seq.numPending++;
+    this.kv.register(seq);
+  }
+
+  private updateEntry(seq: Sequence, epoch: number, i: number): void {
+    const plan = this.plans.plan(epoch);
+    seq.numInFlight--;
+    const at = this.output.numEntries;
+    if (seq.state !== 'finished') {
+      // What a preempted sequence had on its way is computed anew, but an id that was sampled is kept.
+      if (seq.state === 'running') seq.numProcessed += plan.queryStart[i + 1]! - plan.queryStart[i]!;
+      this.openEntry(seq, at);
+      const flags = plan.entryFlags[i]!;
+      if (flags & entryFlag.promptLogprobs) this.takePromptScores(seq, plan, i, at);
+      if (flags & entryFlag.sample) this.takeIds(seq, plan, i, at);
+      else if (seq.endLen === seq.promptLen && seq.numProcessed === seq.promptLen) this.output.finish[at] = finishCode.length;
+      this.closeEntry(seq, at);
+    }
+    // The fence: no dispatched step reads the row or its blocks any more.
+    if (seq.state !== 'running' && seq.numInFlight === 0 && seq.row >= 0) this.vacate(seq);
+  }
+
+  private openEntry(seq: Sequence, at: number): void {
+    const { output } = this;
+    output.keys[at] = seq.key;
+    output.numIds[at] = 0;
+    output.finish[at] = finishCode.none;
+    output.stopId[at] = -1;
+    output.cachedTokens[at] = seq.cachedTokens;
+    output.numPrompt[at] = 0;
+  }
+
+  /** Keeps the entry if it says something, and ends a sequence that has come to its end. */
+  private closeEntry(seq: Sequence, at: number): void {
+    const { output } = this;
+    if (output.numIds[at] === 0 && output.numPrompt[at] === 0 && output.finish[at] === finishCode.none) return;
+    output.numEntries = at + 1;
+    if (output.finish[at] !== finishCode.none) this.finish(seq);
+  }
+
+  /** Slot j of the chunk scores the token after it; after a preemption some were delivered before. */
+  private takePromptScores(seq: Sequence, plan: StepPlan, i: number, at: number): void {
+    const start = plan.startPosition[i]!;
+    const first = Math.max(start + 1, seq.promptScored + 1);
+    const last = Math.min(start + plan.queryStart[i + 1]! - plan.queryStart[i]!, seq.promptLen - 1);
+    if (last < first) return;
+    this.output.promptPosition[at] = first;
+    this.output.numPrompt[at] = last - first + 1;
+    this.output.promptOutputStart[at] = plan.outputStart[i]! + first - start - 1;
+    seq.promptScored = last;
+  }
+
+  private takeIds(seq: Sequence, plan: StepPlan, i: number, at: number): void {
+    const { output } = this;
+    const { maxIds, result } = output;
+    const numSampled = result.numSampled[i]!;
+    if (numSampled !== 1) throw new Error(`entry ${i} of step ${this.processed} brought ${numSampled} ids, 1 was asked for`);
+    const id = result.sampledIds[i * maxIds]!;
+    seq.numPending--;
+    seq.append(id);
+    output.ids[at * maxIds] = id;
+    output.numIds[at] = 1;
+    output.outputStart[at] = plan.outputStart[i + 1]! - 1;
+    this.judge(seq, id, at);
+    // With this id a block may have become full whose last token is scheduled already.
+    if (seq.state === 'running') this.kv.register(seq);
+  }
+
+  /** Whether `id`, its newest, ends the sequence. */
+  private judge(seq: Sequence, id: number, at: number): void {
+    const { output } = this;
+    if (seq.numTokens - seq.promptLen > seq.minTokens) {
+      if (seq.eosIds.includes(id)) {
+        output.finish[at] = finishCode.stop;
+        return;
+      }
+      if (seq.stopIds.includes(id)) {
+        output.finish[at] = finishCode.stop;
+        output.stopId[at] = id;
+        return;
+      }
+    }
+    if (seq.numTokens >= seq.endLen) output.finish[at] = finishCode.length;
+  }
+
+  /** Takes a sequence out of the schedule; its row and blocks follow at the fence. */
+  private finish(seq: Sequence): void {
+    if (seq.state === 'running') {
+      this.running.remove(seq);
+      this.kv.retire(seq);
+    } else {
+      this.waiting.remove(seq);
+    }
+    seq.state = 'finished';
+    this.sequences.delete(seq.key);
+    if (seq.numInFlight === 0 && seq.row >= 0) this.vacate(seq);
+  }
+
+  /** Gives row and blocks back, which are retired. */
+  private vacate(seq: Sequence): void {
+    this.kv.release(seq);
+    this.freeRows[this.numFreeRows++] = seq.row;
+    seq.row = -1;
+    seq.numScheduled = 0;
+    seq.numProcessed = 0;
+  }
+
+  private refuse(input: SequenceInput): void {
+    const { maxSeqLen, numBlocks } = this.dims;
+    const { promptTokens, stop, sampling } = input;
+    const promptLen = promptTokens.length;
+    const fail = (param: string, message: string) => {
+      throw new LockstepError('invalid_value', message, { param });
+    };
+    if (this.sequences.has(input.key)) throw new Error(`sequence key ${input.key} is in use`);
+    if (promptLen === 0) fail('prompt', 'The prompt has no tokens.');
+    // One place is for the first id that is sampled; a request that samples none may fill all.
+    if (promptLen + Math.min(stop.maxTokens, 1) > maxSeqLen) {
+      fail('prompt', `The prompt has ${promptLen} tokens; this server's sequences have at most ${maxSeqLen}.`);
+    }
+    // The last token's K and V are never needed.
+    const needed = this.kv.blocksFor(Math.max(promptLen, Math.min(promptLen + stop.maxTokens, maxSeqLen) - 1));
+    if (needed > numBlocks) {
+      fail('max_tokens', `Prompt and max_tokens may need ${needed} KV cache blocks; this server has ${numBlocks}.`);
+    }
+    if (sampling.logitBias.length > maxBiasLen) fail('logit_bias', `logit_bias has more than ${maxBiasLen} entries.`);
+    if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
+      fail('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);
+    }
+  }
+}
+
+function checkOptions(options: SchedulerOptions, dims: StepDims): void {
+  if (options.maxNumSeqs < 1 || options.maxNumSeqs > dims.maxRows) {
+    throw startError(`max_num_seqs must be 1 to ${dims.maxRows}, is ${options.maxNumSeqs}`, { param: '--max-num-seqs' });
+  }
+  if (options.maxInFlight < 1 || options.maxInFlight > numSlots) throw new Error(`maxInFlight must be 1 to ${numSlots}`);
+  if (!(options.watermark >= 0 && options.watermark < 1)) throw new Error(`watermark must be from 0 to below 1, is ${options.watermark}`);
+  if (!options.chunkedPrefill && dims.maxTokens < dims.maxSeqLen) {
+    throw startError(
+      `without chunked prefill a step must hold the longest sequence: --max-num-batched-tokens is ${dims.maxTokens}, ` +
+        `--max-model-len is ${dims.maxSeqLen}; raise the first, lower the second, or allow chunked prefill`,
+      { param: '--max-num-batched-tokens' },
+    );
+  }
+}

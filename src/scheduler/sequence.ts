@@ -1,0 +1,111 @@
+/**
+ * One sequence: its tokens, its row, how far it has come. Only `Scheduler` changes a sequence.
+ * Its blocks are listed in its row of the shared block table; `kv-cache.ts` writes them.
+ */
+import type { SamplingParams, StopRule } from '../sampling/params.js';
+
+/** A sequence as the engine hands it over: one choice of one request. */
+export interface SequenceInput {
+  /** Names the sequence in outputs and in `abort`; unique among the living. Small dense numbers let the engine index an array. */
+  readonly key: number;
+  readonly promptTokens: Int32Array; // [promptLen], never written
+  readonly sampling: SamplingParams;
+  readonly choice: number;
+  /** 64 bits; drawn by the engine where the request has none. */
+  readonly seed: bigint;
+  readonly stop: StopRule;
+  /** Lower runs first; ties by arrival. Looked at under the policy 'priority' only. */
+  readonly priority: number;
+  readonly cacheSalt: string | null;
+}
+
+/** `preempted` waits like `waiting`, but with tokens of its own and, until its last step is back, still with its row and blocks. */
+export type SequenceState = 'waiting' | 'running' | 'preempted' | 'finished';
+
+const noIds = new Int32Array(0);
+
+export class Sequence {
+  readonly key: number;
+  readonly promptLen: number;
+  /** The most tokens it may come to; at that length it ends with 'length'. */
+  readonly endLen: number;
+  /** The order of the queue and of victims: lower first, ties by arrival. */
+  readonly priority: number;
+  readonly arrival: number;
+  readonly minTokens: number;
+  readonly eosIds: Int32Array;
+  readonly stopIds: Int32Array;
+
+  state: SequenceState = 'waiting';
+  /** Prompt, then generated ids; the caller's array until there is something to append. [capacity >= numTokens] */
+  tokens: Int32Array;
+  /** Tokens whose id is known here. */
+  numTokens: number;
+  /** Ids that dispatched steps will bring. */
+  numPending = 0;
+  /** Tokens whose K and V are in the cache or on their way there. */
+  numScheduled = 0;
+  /** Tokens whose step has come back; never more than numScheduled. */
+  numProcessed = 0;
+  /** Dispatched steps that read the row; it is given back when none is left. */
+  numInFlight = 0;
+  /** Slot in every step array from admission to the end of the tenancy; -1: none. */
+  row = -1;
+  numBlocks = 0;
+  /** Leading blocks known to the prefix cache, and the cache's name for the prefix that they hold. */
+  numHashed = 0;
+  prefix = 0;
+  /** Prompt tokens found in the prefix cache at the first admission; -1 before it. */
+  cachedTokens = -1;
+  /** Prompt tokens whose log-probability is delivered, counted from position 1. */
+  promptScored = 0;
+  /** How often a later one was admitted because this one did not fit. */
+  overtaken = 0;
+  /** Count of block releases when it last did not fit: before the next release it need not be tried again. */
+  refusedAt = -1;
+
+  constructor(
+    readonly input: SequenceInput,
+    arrival: number,
+    priority: number,
+    maxSeqLen: number,
+  ) {
+    const { stop, promptTokens } = input;
+    this.key = input.key;
+    this.promptLen = promptTokens.length;
+    this.endLen = Math.min(this.promptLen + stop.maxTokens, maxSeqLen);
+    this.priority = priority;
+    this.arrival = arrival;
+    this.minTokens = stop.minTokens;
+    this.eosIds = stop.ignoreEos ? noIds : Int32Array.from(stop.eosTokenIds);
+    this.stopIds = Int32Array.from(stop.stopTokenIds);
+    this.tokens = promptTokens;
+    this.numTokens = this.promptLen;
+  }
+
+  get wantsPromptLogprobs(): boolean {
+    return this.input.sampling.numPromptLogprobs !== null && this.promptScored < this.promptLen - 1;
+  }
+
+  /** Tokens that a step could compute now. 0: its end is known, or nothing is left to do before a result. */
+  wanted(): number {
+    if (this.numScheduled < this.numTokens) return this.numTokens - this.numScheduled;
+    const length = this.numTokens + this.numPending;
+    return length < this.endLen ? length - this.numScheduled : 0;
+  }
+
+  append(id: number): void {
+    if (this.numTokens === this.tokens.length) {
+      // Doubling, as most sequences end long before their bound.
+      const grown = new Int32Array(Math.min(this.endLen, Math.max(2 * this.numTokens, this.numTokens + 64)));
+      grown.set(this.tokens);
+      this.tokens = grown;
+    }
+    this.tokens[this.numTokens++] = id;
+  }
+}
+
+/** Who comes first, in the queue and among the running; victims are taken from the other end. */
+export function comesBefore(a: Sequence, b: Sequence): boolean {
+  return a.priority !== b.priority ? a.priority < b.priority : a.arrival < b.arrival;
+}
