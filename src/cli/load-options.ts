@@ -1,0 +1,133 @@
+/**
+ * A command's flags from where they may come: command line, then environment, then --config file, then the table's default.
+ * Pure but for reading the file that --config names. What the flags are, `options.ts` says; what a value may be, `flag.ts`.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { startError } from '../errors.js';
+import { readConfigFile } from './config-file.js';
+import { camelCase, type Flag, type FlagValue, type OptionsOf, parseValue, variableOf } from './flag.js';
+import { refusedFlags } from './refused-flags.js';
+
+export interface CommandTable<Flags extends readonly Flag[] = readonly Flag[]> {
+  /** "serve", "bench serve" */
+  readonly name: string;
+  readonly summary: string;
+  readonly flags: Flags;
+  /** The flag that may also stand without its name. */
+  readonly positional?: string;
+  /** Whether LOCKSTEP_* variables and --config are read. */
+  readonly isConfigurable: boolean;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Throws LockstepError `start` with one line that names the flag, what was found and what to do. */
+export function loadOptions<const Flags extends readonly Flag[]>(
+  table: CommandTable<Flags>,
+  argv: readonly string[],
+  environment: Environment,
+): OptionsOf<Flags> {
+  const given = readCommandLine(table, argv);
+  const configPath = table.isConfigurable ? (given.get('config') ?? environment['LOCKSTEP_CONFIG']) : undefined;
+  const file = configPath === undefined ? new Map<string, unknown>() : readConfigFile(String(configPath));
+  for (const name of file.keys()) checkName(table, name, `${name} in ${configPath}`);
+  const resolve = (flag: Flag): FlagValue => {
+    if (given.has(flag.name)) return parseValue(flag, given.get(flag.name), `--${flag.name}`);
+    const variables = [...(table.isConfigurable ? [variableOf(flag)] : []), ...(flag.variables ?? [])];
+    const variable = variables.find((name) => (environment[name] ?? '') !== '');
+    if (variable !== undefined) return parseValue(flag, environment[variable], variable);
+    return file.has(flag.name) ? parseValue(flag, file.get(flag.name), `${flag.name} in ${configPath}`) : flag.default;
+  };
+  return Object.fromEntries(table.flags.map((flag) => [camelCase(flag.name), resolve(flag)])) as OptionsOf<Flags>;
+}
+
+/** What stands on the command line, by flag name, unparsed. */
+function readCommandLine(table: CommandTable, argv: readonly string[]): Map<string, unknown> {
+  const command = commandFor(table)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  try {
+    command.parse(canonicalArguments(table, argv), { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    const reason = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+    throw startError(`${reason}; 'lockstep ${table.name} --help' lists the options`, { cause: error });
+  }
+  const given = new Map<string, unknown>();
+  const values = command.opts<Record<string, unknown>>();
+  for (const name of [...table.flags.map((flag) => flag.name), 'config']) {
+    if (values[camelCase(name)] !== undefined) given.set(name, values[camelCase(name)]);
+  }
+  const [word] = command.args;
+  if (word !== undefined && table.positional !== undefined) {
+    const named = given.get(table.positional);
+    if (named !== undefined && named !== word) {
+      throw startError(`${table.positional} is given twice: '${word}' and --${table.positional} '${named}'`, { param: table.positional });
+    }
+    given.set(table.positional, word);
+  }
+  return given;
+}
+
+/** The commander command of a table; also makes its help. Values stay text here, so that every source is parsed alike. */
+export function commandFor(table: CommandTable): Command {
+  const command = new Command(`lockstep ${table.name}`).summary(table.summary).description(table.summary);
+  command.configureHelp({ sortOptions: false, helpWidth: 140 });
+  command.allowExcessArguments(false);
+  if (table.positional !== undefined) command.argument(`[${table.positional}]`);
+  for (const flag of table.flags) {
+    for (const option of optionsOf(flag)) command.addOption(option.helpGroup(`${flag.group}:`));
+  }
+  if (table.isConfigurable) {
+    const config = new Option('--config <FILE.yaml>', "flags in a file, as 'port: 8000'; the command line and LOCKSTEP_* variables win");
+    command.addOption(config.helpGroup('Configuration:'));
+  }
+  return command.addHelpOption(new Option('-h, --help', 'this text').helpGroup('Configuration:'));
+}
+
+function optionsOf(flag: Flag): Option[] {
+  const help = `${flag.help}${defaultText(flag)}`;
+  const aliases = flag.aliases ? ` (also ${flag.aliases.join(', ')})` : '';
+  if (flag.type === 'boolean') {
+    const off = new Option(`--no-${flag.name}`, `the opposite of --${flag.name}`).hideHelp(flag.default !== true);
+    return [new Option(`--${flag.name}`, help + aliases), off];
+  }
+  const value =
+    flag.value ?? flag.choices?.join('|') ?? { int: 'N', size: 'N', number: 'X', json: 'JSON', list: 'WORD', string: 'TEXT' }[flag.type];
+  return [new Option(`--${flag.name} ${flag.type === 'list' ? `<${value}...>` : `<${value}>`}`, help + aliases)];
+}
+
+/** " (default: 8000)", or nothing where the help tells what unset means. */
+export function defaultText(flag: Flag): string {
+  if (flag.default === null || flag.default === '') return '';
+  if (typeof flag.default !== 'object') return ` (default: ${flag.default})`;
+  const isEmpty = Object.keys(flag.default).length === 0;
+  return isEmpty ? '' : ` (default: ${Array.isArray(flag.default) ? flag.default.join(', ') : JSON.stringify(flag.default)})`;
+}
+
+/** Aliases and underscores become the flag's own spelling; flags of `vllm serve` that mean nothing here are refused with their reason. */
+function canonicalArguments(table: CommandTable, argv: readonly string[]): string[] {
+  const aliases = new Map(table.flags.flatMap((flag) => (flag.aliases ?? []).map((alias) => [alias, `--${flag.name}`] as const)));
+  return argv.map((word) => {
+    const [, dashed = '', rest = ''] = /^(--?[A-Za-z][\w.-]*)(=.*)?$/s.exec(word) ?? [];
+    if (dashed === '') return word;
+    const spelt = dashed.startsWith('--') ? dashed.replace(/_/g, '-') : dashed;
+    const name = aliases.get(spelt) ?? spelt;
+    if (table.name === 'serve' && !isKnown(table, name)) refuseKnown(name, dashed);
+    return `${name}${rest}`;
+  });
+}
+
+const isKnown = (table: CommandTable, dashed: string) =>
+  table.flags.some((flag) => dashed === `--${flag.name}` || (flag.type === 'boolean' && dashed === `--no-${flag.name}`));
+
+function refuseKnown(dashed: string, shown: string): void {
+  const reason = refusedFlags.get(dashed.split('.')[0]?.replace(/^--no-/, '--') ?? '');
+  if (reason !== undefined) throw startError(`${shown} is not supported by Lockstep: ${reason}`, { param: shown.replace(/^-+/, '') });
+}
+
+function checkName(table: CommandTable, name: string, where: string): void {
+  if (table.flags.some((flag) => flag.name === name)) return;
+  refuseKnown(`--${name}`, where);
+  throw startError(`${where} is no option of 'lockstep ${table.name}'; its --help lists them`, { param: name });
+}

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { LockstepError } from '../errors.js';
+import { parseConfig } from './config-file.js';
+import { type Flag, parseValue } from './flag.js';
+import { commandFor, loadOptions } from './load-options.js';
+import { chatCommand, loadServeOptions, serveCommand, serveFlags } from './options.js';
+import { refusedFlags } from './refused-flags.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'lockstep-options-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function configFile(text: string): string {
+  const path = join(folder, 'config.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+/** The message of the start error that `act` throws; one line. */
+function refusal(act: () => unknown): string {
+  try {
+    act();
+  } catch (error) {
+    assert.ok(error instanceof LockstepError, String(error));
+    assert.equal(error.code, 'start');
+    assert.ok(!error.message.includes('\n'), `one line: ${error.message}`);
+    return error.message;
+  }
+  return assert.fail('nothing was refused');
+}
+
+describe('where values come from', () => {
+  test('defaults', () => {
+    const options = loadServeOptions([], {});
+    assert.equal(options.model, null);
+    assert.equal(options.port, 8000);
+    assert.equal(options.maxNumSeqs, 256);
+    assert.equal(options.tensorParallelSize, 1);
+    assert.equal(options.enablePrefixCaching, true);
+    assert.deepEqual(options.apiKey, []);
+    assert.deepEqual(options.allowedOrigins, ['*']);
+    assert.equal(Object.keys(options).length, serveFlags.length);
+  });
+
+  test('command line wins over environment, environment over file, file over default', () => {
+    const config = configFile('port: 1\nmax_num_seqs: 2\nblock-size: 32\nserved-model-name: [a, b]\n');
+    const environment = { LOCKSTEP_PORT: '3', LOCKSTEP_MAX_NUM_SEQS: '4', LOCKSTEP_CONFIG: config };
+    const options = loadServeOptions(['--port', '5'], environment);
+    assert.equal(options.port, 5);
+    assert.equal(options.maxNumSeqs, 4);
+    assert.equal(options.blockSize, 32);
+    assert.deepEqual(options.servedModelName, ['a', 'b']);
+    assert.equal(options.seed, 0);
+  });
+
+  test('the model with and without its flag', () => {
+    assert.equal(loadServeOptions(['models/a', '--port', '1'], {}).model, 'models/a');
+    assert.equal(loadServeOptions(['--model', 'models/a'], {}).model, 'models/a');
+    assert.equal(loadServeOptions(['models/a', '--model', 'models/a'], {}).model, 'models/a');
+    assert.match(
+      refusal(() => loadServeOptions(['a', '--model', 'b'], {})),
+      /given twice/,
+    );
+    assert.match(
+      refusal(() => loadServeOptions(['a', 'b'], {})),
+      /too many arguments/,
+    );
+  });
+
+  test('lists: repeated, in a row, as JSON, by comma in the environment', () => {
+    assert.deepEqual(loadServeOptions(['--api-key', 'a', '--api-key', 'b'], {}).apiKey, ['a', 'b']);
+    assert.deepEqual(loadServeOptions(['--served-model-name', 'a', 'b', '--port', '1'], {}).servedModelName, ['a', 'b']);
+    assert.deepEqual(loadServeOptions(['--allowed-origins', '["x", "y"]'], {}).allowedOrigins, ['x', 'y']);
+    assert.deepEqual(loadServeOptions([], { LOCKSTEP_API_KEY: 'a,b' }).apiKey, ['a', 'b']);
+    assert.deepEqual(loadServeOptions([], { VLLM_API_KEY: 'c' }).apiKey, ['c']);
+    assert.deepEqual(loadServeOptions([], { VLLM_API_KEY: 'c', LOCKSTEP_API_KEY: 'd' }).apiKey, ['d']);
+  });
+
+  test("vLLM's spellings: -tp, --flag=value, underscores, --no-…, sizes", () => {
+    const argv = [
+      '-tp',
+      '4',
+      '--max_model_len=4K',
+      '--no-enable-prefix-caching',
+      '--kv-cache-memory-bytes',
+      '1.5G',
+      '--uvicorn-log-level',
+      'debug',
+    ];
+    const options = loadServeOptions(argv, {});
+    assert.equal(options.tensorParallelSize, 4);
+    assert.equal(options.maxModelLen, 4096);
+    assert.equal(options.enablePrefixCaching, false);
+    assert.equal(options.kvCacheMemoryBytes, 1.5 * 2 ** 30);
+    assert.equal(options.logLevel, 'debug');
+    assert.equal(loadServeOptions(['--max-model-len', '4k'], {}).maxModelLen, 4000);
+  });
+
+  test('chat reads a key from the environment, but no LOCKSTEP_* variable and no file', () => {
+    assert.equal(loadOptions(chatCommand, [], { OPENAI_API_KEY: 'k', LOCKSTEP_URL: 'x' }).apiKey, 'k');
+    assert.equal(loadOptions(chatCommand, [], { LOCKSTEP_URL: 'x' }).url, 'http://127.0.0.1:8000/v1');
+    assert.match(
+      refusal(() => loadOptions(chatCommand, ['--config', 'x'], {})),
+      /unknown option/,
+    );
+  });
+});
+
+describe('what is refused, by name', () => {
+  const cases: [argv: string[], environment: Record<string, string>, message: RegExp][] = [
+    [['--port', 'abc'], {}, /^--port must be a whole number from 0 to 65535, not 'abc'$/],
+    [['--port', '70000'], {}, /^--port must be/],
+    [['--port', '1k'], {}, /^--port must be/],
+    [[], { LOCKSTEP_PORT: 'tcp://10.0.0.1:8000' }, /^LOCKSTEP_PORT must be a whole number/],
+    [['--max-model-len', 'auto'], {}, /^--max-model-len must be a whole number \(1k = 1000, 1K = 1024\) of at least 1/],
+    [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
+    [['--dtype', 'half'], {}, /^--dtype must be one of auto, bfloat16, float32, not 'half'$/],
+    [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
+    [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
+    [['--max-num-batched-tokens', '8', '--max-num-seqs', '16'], {}, /less than --max-num-seqs 16/],
+    [['--override-generation-config', '[1]'], {}, /^--override-generation-config must be a JSON object, not '\[1\]'$/],
+    [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
+    [['--gpu-memory-utilization', '0.9'], {}, /^--gpu-memory-utilization is not supported by Lockstep: this build has no GPU backend$/],
+    [['--no-enable-lora'], {}, /^--no-enable-lora is not supported by Lockstep: adapters/],
+    [['-pp', '2'], {}, /^-pp is not supported by Lockstep: only tensor parallelism/],
+    [['--limit-mm-per-prompt.image', '1'], {}, /^--limit-mm-per-prompt.image is not supported by Lockstep: only text/],
+    [['--port'], {}, /argument missing/],
+    [['--config', '/nowhere.yaml'], {}, /^--config \/nowhere.yaml cannot be read/],
+  ];
+  for (const [argv, environment, message] of cases) {
+    test(`${JSON.stringify(environment)} ${argv.join(' ')}`, () =>
+      assert.match(
+        refusal(() => loadServeOptions(argv, environment)),
+        message,
+      ));
+  }
+
+  test('names and values in the file', () => {
+    const load = (text: string) => loadServeOptions(['--config', configFile(text)], {});
+    assert.match(
+      refusal(() => load('prot: 1')),
+      /^prot in .*config.yaml is no option of 'lockstep serve'/,
+    );
+    assert.match(
+      refusal(() => load('quantization: awq')),
+      /is not supported by Lockstep: the format is read from the checkpoint/,
+    );
+    assert.match(
+      refusal(() => load('port: high')),
+      /^port in .*config.yaml must be a whole number/,
+    );
+    assert.match(
+      refusal(() => load('- port')),
+      /must hold 'flag: value' lines/,
+    );
+    assert.match(
+      refusal(() => load('a: [1')),
+      /is not YAML/,
+    );
+    assert.equal(load('').port, 8000);
+  });
+});
+
+test('values of every type', () => {
+  const flag = (type: Flag['type']): Flag => ({ name: 'f', type, default: null, group: '', help: '' });
+  assert.equal(parseValue(flag('number'), 'inf', ''), Infinity);
+  assert.equal(parseValue(flag('number'), '0.5', ''), 0.5);
+  assert.throws(() => parseValue(flag('number'), 'NaN', 'f'), LockstepError);
+  assert.throws(() => parseValue(flag('number'), ' ', 'f'), LockstepError);
+  assert.equal(parseValue(flag('boolean'), 'off', ''), false);
+  assert.equal(parseValue(flag('boolean'), true, ''), true);
+  assert.throws(() => parseValue(flag('boolean'), 'maybe', 'f'), LockstepError);
+  assert.deepEqual(parseValue(flag('json'), { a: 1 }, ''), { a: 1 });
+  assert.equal(parseValue(flag('string'), 5, ''), '5');
+  assert.equal(parseConfig('a_b: 1', 'x').get('a-b'), 1);
+});
+
+test('no flag is both taken and refused, and every row of the table is in the help', () => {
+  const own = serveFlags.flatMap((flag: Flag) => [`--${flag.name}`, ...(flag.aliases ?? [])]);
+  assert.deepEqual(
+    own.filter((name) => refusedFlags.has(name)),
+    [],
+  );
+  assert.equal(new Set(own).size, own.length);
+  const help = commandFor(serveCommand).helpInformation();
+  for (const flag of serveFlags) assert.ok(help.includes(`--${flag.name}`), flag.name);
+});

@@ -1,0 +1,144 @@
+/**
+ * The flags of `lockstep serve` and `lockstep chat`, a row a flag. Command line, LOCKSTEP_* variables, --config, --help and the
+ * README's table are made from these rows. Names, defaults and meanings are those of `vllm serve` where the thing exists there.
+ */
+import { startError } from '../errors.js';
+import type { Flag, OptionsOf } from './flag.js';
+import { type CommandTable, loadOptions } from './load-options.js';
+
+const model = 'Model';
+const ranks = 'Ranks';
+const memory = 'KV cache';
+const scheduler = 'Scheduler';
+const server = 'Server';
+const api = 'API';
+
+// biome-ignore format: a row a flag
+export const serveFlags = [
+  { name: 'model', type: 'string', default: null, group: model, value: 'MODEL',
+    help: 'Hugging Face id, folder in Hugging Face layout, or .gguf file; may stand without the flag. Unset: the small bundled model' },
+  { name: 'served-model-name', type: 'list', default: [], group: model, value: 'NAME',
+    help: 'names under which clients may ask for the model; answers carry the first. Unset: MODEL as given' },
+  { name: 'revision', type: 'string', default: null, group: model, value: 'REV',
+    help: 'branch, tag or commit of a Hugging Face id. Unset: main' },
+  { name: 'hf-token', type: 'string', default: null, group: model, value: 'TOKEN', variables: ['HF_TOKEN'],
+    help: 'token for gated models on the hub' },
+  { name: 'dtype', type: 'string', default: 'auto', choices: ['auto', 'bfloat16', 'float32'], group: model,
+    help: 'type of activations and KV cache; auto: float32 for a float32 checkpoint, else bfloat16' },
+  { name: 'max-model-len', type: 'size', default: null, min: 1, group: model, value: 'TOKENS',
+    help: "longest sequence, prompt and output. Unset: the model's own limit" },
+  { name: 'seed', type: 'int', default: 0, min: 0, group: model, help: 'seed of the random numbers of requests that bring none' },
+  { name: 'generation-config', type: 'string', default: 'auto', group: model, value: 'auto|vllm|FOLDER',
+    help: "where default sampling parameters come from: the model's generation_config.json, nowhere (vllm), or that of another folder" },
+  { name: 'override-generation-config', type: 'json', default: {}, group: model, value: 'JSON',
+    help: 'default sampling parameters that win over generation_config.json, for example {"temperature": 0.5}' },
+  { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
+    help: "Jinja template that replaces the model's own" },
+  { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',
+    help: 'role of the messages that are generated' },
+  { name: 'max-logprobs', type: 'int', default: 20, min: 0, max: 1000, group: model,
+    help: 'most log-probabilities that a request may ask for at each position' },
+
+  { name: 'device', type: 'string', default: 'auto', choices: ['auto', 'cpu', 'cuda'], group: ranks,
+    help: 'this build has the CPU backend: auto means cpu, and cuda is refused' },
+  { name: 'tensor-parallel-size', type: 'int', default: 1, group: ranks, aliases: ['-tp'], value: 'N',
+    help: 'number of ranks, 1 to 64; each is a thread with its share of the weights' },
+  { name: 'tensor-parallel-mode', type: 'string', default: 'gather', choices: ['gather', 'reduce'], group: ranks,
+    help: 'gather: same bits for every N; reduce: partial sums joined by an all-reduce' },
+  { name: 'cpu-threads', type: 'int', default: null, min: 1, max: 1024, group: ranks, value: 'N',
+    help: 'compute threads of each rank. Unset: the cores that this process may use, divided by the ranks' },
+
+  { name: 'block-size', type: 'int', default: 16, min: 16, max: 1024, group: memory, value: 'TOKENS',
+    help: 'tokens of one KV block, a multiple of 16' },
+  { name: 'kv-cache-memory-bytes', type: 'size', default: null, min: 1, group: memory, value: 'BYTES',
+    help: 'size of the KV cache. Unset: the smaller of what max-num-seqs × max-model-len needs and half of the free memory' },
+  { name: 'enable-prefix-caching', type: 'boolean', default: true, group: memory,
+    help: 'keep the KV blocks of finished requests for prompts that begin alike' },
+
+  { name: 'max-num-seqs', type: 'int', default: 256, min: 1, max: 4096, group: scheduler, value: 'N',
+    help: 'most sequences that run at once' },
+  { name: 'max-num-batched-tokens', type: 'size', default: null, min: 1, group: scheduler, value: 'TOKENS',
+    help: 'most tokens of one step. Unset: 2048, or max-num-seqs where that is more' },
+  { name: 'enable-chunked-prefill', type: 'boolean', default: true, group: scheduler,
+    help: 'cut long prompts into chunks that share steps with running requests' },
+  { name: 'long-prefill-token-threshold', type: 'int', default: 0, min: 0, group: scheduler, value: 'TOKENS',
+    help: 'longest chunk of one prompt in a step; 0: no limit but that of the step' },
+  { name: 'async-scheduling', type: 'boolean', default: true, group: scheduler,
+    help: 'plan a step while the one before it runs; the tokens are the same either way' },
+  { name: 'scheduling-policy', type: 'string', default: 'fcfs', choices: ['fcfs', 'priority'], group: scheduler,
+    help: 'order of waiting: first come first served, or by the priority of the request' },
+  { name: 'max-num-queued-reqs', type: 'int', default: 4096, min: 1, group: scheduler, value: 'N',
+    help: 'most requests that wait; one more is answered 429 with Retry-After' },
+
+  { name: 'host', type: 'string', default: '0.0.0.0', group: server, help: 'address to listen on' },
+  { name: 'port', type: 'int', default: 8000, min: 0, max: 65535, group: server, help: 'port to listen on; 0: any free one' },
+  { name: 'root-path', type: 'string', default: '', group: server, value: 'PATH',
+    help: 'prefix of every route, for a proxy that does not strip it' },
+  { name: 'max-body-bytes', type: 'size', default: 16 * 2 ** 20, min: 1024, group: server, value: 'BYTES', help: 'largest request body' },
+  { name: 'allowed-origins', type: 'list', default: ['*'], group: server, help: 'origins that browsers may call from (CORS)' },
+  { name: 'allowed-methods', type: 'list', default: ['*'], group: server, help: 'methods that CORS allows' },
+  { name: 'allowed-headers', type: 'list', default: ['*'], group: server, help: 'headers that CORS allows' },
+  { name: 'allow-credentials', type: 'boolean', default: false, group: server, help: 'let browsers send credentials (CORS)' },
+  { name: 'shutdown-timeout', type: 'number', default: 60, min: 0, max: 86400, group: server, value: 'SECONDS',
+    help: 'how long running requests may go on after SIGTERM; a second SIGTERM ends them at once' },
+  { name: 'log-level', type: 'string', default: 'info', choices: ['debug', 'info', 'warning', 'error', 'critical'], aliases: ['--uvicorn-log-level'], group: server,
+    help: 'least serious records that are written' },
+  { name: 'enable-log-requests', type: 'boolean', default: false, group: server, help: 'a record for every request' },
+
+  { name: 'api-key', type: 'list', default: [], group: api, value: 'KEY', variables: ['VLLM_API_KEY'],
+    help: 'key that clients must send; may be given several times. Unset: no key is asked for' },
+  { name: 'unknown-fields', type: 'string', default: 'refuse', choices: ['refuse', 'warn'], group: api,
+    help: 'fields of a request that nobody knows: refuse with 400, or let pass with a Warning header' },
+  { name: 'error-code-style', type: 'string', default: 'openai', choices: ['openai', 'vllm'], group: api,
+    help: "error.code as OpenAI's string or null, or as vLLM's integer" },
+] as const satisfies readonly Flag[];
+
+export type ServeOptions = OptionsOf<typeof serveFlags>;
+
+// biome-ignore format: a row a flag
+export const chatFlags = [
+  { name: 'url', type: 'string', default: 'http://127.0.0.1:8000/v1', group: 'Chat', help: 'base URL of the server' },
+  { name: 'model', type: 'string', default: null, group: 'Chat', value: 'NAME',
+    help: 'model to ask for. Unset: the first that the server names' },
+  { name: 'api-key', type: 'string', default: null, group: 'Chat', value: 'KEY', variables: ['VLLM_API_KEY', 'OPENAI_API_KEY'],
+    help: 'key that the server asks for' },
+  { name: 'system', type: 'string', default: null, group: 'Chat', value: 'TEXT',
+    help: 'system message that every conversation begins with' },
+  { name: 'temperature', type: 'number', default: null, min: 0, max: 2, group: 'Chat',
+    help: "sampling temperature. Unset: the server's default" },
+  { name: 'max-tokens', type: 'int', default: null, min: 1, group: 'Chat', value: 'N',
+    help: 'longest answer. Unset: what is left of the context' },
+] as const satisfies readonly Flag[];
+
+export type ChatOptions = OptionsOf<typeof chatFlags>;
+
+export const serveCommand = {
+  name: 'serve',
+  summary: 'serve a model behind the OpenAI HTTP API',
+  flags: serveFlags,
+  positional: 'model',
+  isConfigurable: true,
+} as const satisfies CommandTable;
+
+export const chatCommand = {
+  name: 'chat',
+  summary: 'talk to a running server in the terminal',
+  flags: chatFlags,
+  isConfigurable: false,
+} as const satisfies CommandTable;
+
+/** What `serve` asks for, checked as far as that is possible without a model. `environment` is process.env. */
+export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
+  const options = loadOptions(serveCommand, argv, environment);
+  const refuse = (param: string, message: string): never => {
+    throw startError(message, { param });
+  };
+  if (options.device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
+  if (options.blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${options.blockSize}`);
+  const { maxNumBatchedTokens, maxNumSeqs } = options;
+  if (maxNumBatchedTokens !== null && maxNumBatchedTokens < maxNumSeqs) {
+    const message = `--max-num-batched-tokens ${maxNumBatchedTokens} is less than --max-num-seqs ${maxNumSeqs}: a step must have room for a token of each`;
+    refuse('max-num-batched-tokens', message);
+  }
+  return options;
+}

@@ -1,0 +1,89 @@
+/**
+ * The flags of `vllm serve` that are refused, and why. Each is refused by name: a flag that is taken and then ignored would make
+ * somebody believe in a server that does something else.
+ */
+const reasons: Readonly<Record<string, string>> = {
+  'this build has no GPU backend': `--gpu-memory-utilization --device-memory-utilization --enforce-eager --disable-cascade-attn
+    --attention-backend --attention-config -ac --disable-custom-all-reduce --num-gpu-blocks-override --kv-offloading-size --kv-offloading-backend
+    --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
+    --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
+    --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend --enable-sleep-mode
+    --sleep-mode-offload-cudagraph --sleep-preserve-parameter-names --enable-cumem-allocator --enable-nccl-comm-suspend
+    --enable-layerwise-nvtx-tracing --device-ids --swa-bounded-replay --use-fp64-gumbel`,
+  'kernels are chosen by the weight format and the instruction set': `--moe-backend --linear-backend --kernel-config --ir-op-priority
+    --jit-monitor-mode --jit-monitor-verbose`,
+  'nothing is compiled at start': '--compilation-config -cc --optimization-level -O --performance-mode',
+  'the format is read from the checkpoint': `--quantization -q --quantization-config --allow-deprecated-quantization --load-format
+    --config-format --runner --convert --model-impl --pooler-config --disable-sliding-window --language-model-only`,
+  'config.json and the tokenizer come from the model itself': `--tokenizer --tokenizer-mode --tokenizer-revision --code-revision
+    --hf-config-path --hf-overrides --skip-tokenizer-init --model-class-overrides`,
+  'models are data here, and no code of theirs is run': '--trust-remote-code',
+  'files are mapped and packed by the rank that needs them': `--safetensors-load-strategy --safetensors-prefetch-num-threads
+    --safetensors-prefetch-block-size --model-loader-extra-config --ignore-patterns --use-tqdm-on-load --pt-load-map-location
+    --max-parallel-loading-workers --weight-transfer-config`,
+  'set HF_HOME or HF_HUB_CACHE instead': '--download-dir',
+  'only tensor parallelism is built; run more servers behind a router for more': `--pipeline-parallel-size -pp --data-parallel-size -dp
+    --data-parallel-rank -dpn --data-parallel-start-rank -dpr --data-parallel-size-local -dpl --data-parallel-address -dpa
+    --data-parallel-rpc-port -dpp --data-parallel-backend -dpb --data-parallel-hybrid-lb -dph --data-parallel-external-lb -dpe
+    --data-parallel-multi-port-external-lb -dpm --decode-context-parallel-size -dcp --dcp-comm-backend --dcp-q-replicate
+    --dcp-kv-cache-interleave-size --cp-kv-cache-interleave-size --prefill-context-parallel-size -pcp --dp-sync-interval
+    --disable-nccl-for-dp-synchronization --enable-hc-sp --enable-batch-sharded-sampling`,
+  'every rank holds a part of every expert': `--enable-expert-parallel -ep --enable-ep-weight-filter --all2all-backend --enable-dbo
+    --ubatch-size --enable-elastic-ep --elastic-ep-max-dp-size --dbo-decode-token-threshold --dbo-prefill-token-threshold --enable-eplb
+    --eplb-config --expert-placement-strategy --enable-return-routed-experts --aux-output-config`,
+  'all ranks are threads of one process on one machine': `--distributed-executor-backend --master-addr --master-port --nnodes -n
+    --node-rank -r --distributed-timeout-seconds --cpu-distributed-timeout-seconds --numa-bind --numa-bind-nodes --numa-bind-cpus
+    --ray-workers-use-nsight --enable-shm-tensor-arena --enable-fault-tolerance --fault-tolerance-config --enable-scale-out`,
+  'there are no Python plug-ins': `--worker-cls --worker-extension-cls --scheduler-cls --logits-processors --io-processor-plugin
+    --middleware --additional-config --tool-parser-plugin --reasoning-parser-plugin`,
+  'adapters (LoRA) are not built yet': `--lora-modules --enable-lora --max-loras --max-lora-rank --lora-dtype --max-cpu-loras
+    --enable-tower-connector-lora --fully-sharded-loras --lora-target-modules --default-mm-loras --specialize-active-lora
+    --enable-mixed-moe-lora-format --enable-moe-shared-loras --max-lora-cls-labels`,
+  'only text models are served': `--trust-request-mm-kwargs --allowed-local-media-path --allowed-media-domains --limit-mm-per-prompt
+    --enable-mm-embeds --media-io-kwargs --mm-processor-kwargs --mm-processor-cache-gb --mm-processor-cache-type --mm-hasher-algorithm
+    --mm-shm-cache-max-object-size-mb --mm-encoder-only --mm-encoder-tp-mode --mm-encoder-attn-backend --mm-encoder-attn-dtype
+    --mm-encoder-fp8-scale-path --mm-encoder-fp8-scale-save-path --mm-encoder-fp8-scale-save-margin --interleave-mm-strings
+    --skip-mm-profiling --video-pruning-rate --video-pruning-method --mm-tensor-ipc --mm-processor-device --mm-ipc-gpu-memory-gb
+    --mm-device-do-normalize --disable-chunked-mm-input --enable-prompt-embeds --ec-transfer-config --ec-manager-config --diffusion-config -dc`,
+  'state-space layers are not built': `--mamba-backend --mamba-ssu-algorithm --enable-mamba-cache-stochastic-rounding
+    --mamba-cache-philox-rounds --mamba-cache-dtype --mamba-ssm-cache-dtype --mamba-block-size --mamba-cache-mode
+    --enable-mamba-shared-prefix-checkpoint --replayssm-buffer-len --use-replayssm`,
+  'the KV cache has the type of --dtype and one layout': `--kv-cache-dtype --kv-cache-dtype-skip-layers --kv-sharing-fast-prefill
+    --prefix-match-unit --disable-hybrid-kv-cache-manager --engram-config`,
+  'the prefix cache keeps blocks until their room is needed': '--prefix-caching-hash-algo --prefix-cache-retention-interval',
+  'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',
+  'speculative decoding is not built yet':
+    '--speculative-config -sc --spec-method --spec-model --spec-tokens --per-request-spec-decode-metrics',
+  'tool calls are not parsed yet': `--enable-auto-tool-choice --exclude-tools-when-tool-choice-none --tool-call-parser --tool-strict-level
+    --tool-server`,
+  'reasoning is not parsed yet':
+    '--reasoning-parser --reasoning-config --cohere-is-reasoning-model --cohere-format --anthropic-disabled-thinking-effort',
+  'grammars are not built yet': '--structured-outputs-config',
+  "the chat template is the model's own or that of --chat-template": `--chat-template-content-format --trust-request-chat-template
+    --default-chat-template-kwargs`,
+  'the answers have one form': `--return-tokens-as-token-ids --enable-prompt-tokens-details --enable-per-request-metrics
+    --enable-force-include-usage --sse-keep-alive-interval --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
+    --return-sampling-mask --enable-request-id-headers`,
+  'the route does not exist here':
+    '--enable-tokenizer-info-endpoint --enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',
+  'requests come over HTTP': '-i --input-file -o --output-file --output-tmp-dir --url --renderer-num-workers --headless --grpc',
+  'the scheduler has its own rule for this': `--max-num-scheduled-tokens --max-num-active-seqs --max-num-queued-tokens
+    --long-prefill-token-threshold-adaptive --scheduler-reserve-full-isl --watermark --prefill-schedule-interval`,
+  'texts are not watermarked': '--watermark-config',
+  'the log has records of requests (--enable-log-requests) and a level (--log-level), nothing else to set': `--max-log-len
+    --enable-log-outputs --enable-log-deltas --log-error-stack --logging-config --log-config-file --disable-log-stats
+    --aggregate-engine-logging --disable-uvicorn-access-log --disable-access-log-for-endpoints --enable-logging-iteration-details`,
+  '/metrics is always there with one set of names': `--enable-metrics --show-hidden-metrics-for-version --kv-cache-metrics
+    --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
+  'traces and profiles are not written': '--otlp-traces-endpoint --collect-detailed-traces --profiler-config --enable-trace-replay',
+  'the environment is read by name, and nothing else of it matters': '--fail-on-environ-validation',
+  'one thread serves HTTP': '--api-server-count',
+  'put a proxy that speaks TLS in front': '--ssl-keyfile --ssl-certfile --ssl-ca-certs --ssl-cert-reqs --ssl-ciphers --enable-ssl-refresh',
+  'it listens on --host and --port': '--uds',
+  'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
+};
+
+/** Flag, with its dashes, to the reason. */
+export const refusedFlags: ReadonlyMap<string, string> = new Map(
+  Object.entries(reasons).flatMap(([reason, flags]) => flags.split(/\s+/).map((flag) => [flag, reason] as const)),
+);
