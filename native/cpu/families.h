@@ -1,0 +1,49 @@
+// The kernel functions of one instruction set; table.cpp gathers them. Meanings and shapes stand in kernels.h.
+#pragma once
+
+#include "kernels.h"
+
+namespace lockstep::cpu::LOCKSTEP_ISA {
+
+// pack.cpp
+size_t packed_block_bytes(Format format, int cols);
+void pack_float(Format format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
+void pack_blocks(Format format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
+void unpack_row(Format format, const uint8_t* block, int row, int cols, float* dst);
+
+// quantize.cpp
+void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out);
+void row_to_int8(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
+
+// norm.cpp
+void rms_norm(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
+void add_row(const float* x, int n, float* out);
+
+// rope.cpp
+void rope(float* head, const float* cos, const float* sin, int rotary_dim);
+
+// gemm_f32.cpp, gemm_bf16.cpp, gemm_int8.cpp, gemm_int4.cpp
+void gemm_f32(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_bf16(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q8_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q4_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+
+// activation.cpp: y[tile_rows, 32] of one block to its place in out; row_first is the first of the m rows.
+void store_tile(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out);
+
+// attention.cpp
+void kv_append(const KvView& kv, int pos, const float* k, const float* v);
+size_t attention_scratch_bytes(int query_rows, int head_dim);
+void attention(const AttentionArgs& args);
+void attention_merge(const float* max, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count,
+                     int head_dim, float* out);
+
+// vocab.cpp
+void softcap_row(float* logits, int n, float cap);
+void argmax_row(const float* logits, int n, float* value, int32_t* index);
+uint64_t sum_exp(const float* logits, int n, float max);
+uint64_t fixed_exp(float logit, float max);
+
+}  // namespace lockstep::cpu::LOCKSTEP_ISA

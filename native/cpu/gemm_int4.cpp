@@ -1,0 +1,83 @@
+// y = W x with q4_0 or q4_1 weights (4 bits, a half scale each 32 along K; q4_1 a half minimum too) and int8 activations (a float
+// scale each 32). As gemm_int8.cpp; q4_0 stands for scale * (q - 8), so its group sum starts at -8 * (sum of the activations), and q4_1
+// adds minimum * (sum of the activations). Bound: 0.5625 (0.625) bytes a weight, 2 ops a weight and row.
+#include "isa/gemm.h"
+
+namespace lockstep::cpu::LOCKSTEP_ISA {
+namespace {
+
+template <int rows, bool has_min>
+LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+  const int groups = in.k_padded / kGroup;
+  const int8_t* q[rows];
+  size_t at[rows];
+  for (int r = 0; r < rows; r++) {
+    at[r] = static_cast<size_t>(index[r]) * groups;
+    q[r] = in.q + at[r] * kGroup;
+  }
+  for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
+    const uint8_t* w = block;
+    Float acc[rows][kTileVectors] = {};
+    for (int g = 0; g < groups; g++, w += has_min ? kQ41Group : kQ40Group) {
+      Int sums[rows][kTileVectors];
+      for (int r = 0; r < rows; r++) {
+        for (int v = 0; v < kTileVectors; v++) sums[r][v] = set1_int(has_min ? 0 : -8 * in.sum[at[r] + g]);
+      }
+      for (int c = 0; c < kGroup / 8; c++) {
+        Bytes low[kTileVectors];
+        Bytes high[kTileVectors];
+        for (int v = 0; v < kTileVectors; v++) {
+          const Bytes both = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
+          low[v] = low_nibbles(both);
+          high[v] = high_nibbles(both);
+        }
+        for (int r = 0; r < rows; r++) {
+          const Bytes first = set1_bytes(q[r] + g * kGroup + c * 8);
+          const Bytes second = set1_bytes(q[r] + g * kGroup + c * 8 + 4);
+          for (int v = 0; v < kTileVectors; v++) {
+            sums[r][v] = dot_u4s8(dot_u4s8(sums[r][v], low[v], first), high[v], second);
+          }
+        }
+      }
+      Float scale[kTileVectors];
+      Float least[kTileVectors];
+      for (int v = 0; v < kTileVectors; v++) {
+        scale[v] = load_half(w + kQ4Bytes + (lane + v * kLanes) * 2);
+        least[v] = has_min ? load_half(w + kQ4Bytes + kScaleBytes + (lane + v * kLanes) * 2) : zero();
+      }
+      for (int r = 0; r < rows; r++) {
+        const Float row_scale = set1(in.scale[at[r] + g]);
+        const Float row_sum = set1(static_cast<float>(in.sum[at[r] + g]));
+        for (int v = 0; v < kTileVectors; v++) {
+          Float value = to_float(sums[r][v]) * scale[v];
+          if (has_min) value = fma(least[v], row_sum, value);
+          acc[r][v] = fma(value, row_scale, acc[r][v]);
+        }
+      }
+    }
+    store_sums<rows>(acc, lane, y);
+  }
+}
+
+template <int rows>
+void tile_q4_0(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+  tile<rows, false>(block, in, index, y);
+}
+template <int rows>
+void tile_q4_1(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+  tile<rows, true>(block, in, index, y);
+}
+
+}  // namespace
+
+void gemm_q4_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
+  static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_0);
+  gemm_blocks(kTiles, w, first, count, in, m, out);
+}
+
+void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
+  static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_1);
+  gemm_blocks(kTiles, w, first, count, in, m, out);
+}
+
+}  // namespace lockstep::cpu::LOCKSTEP_ISA

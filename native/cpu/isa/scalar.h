@@ -1,0 +1,157 @@
+// The portable instruction set: four lanes of the compiler's own vectors (SSE2 or NEON where there is one). It defines the names
+// that every isa header defines and that the kernels are written in; avx512.h and avx2.h have the same list.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace lockstep::cpu::LOCKSTEP_ISA {
+namespace {
+
+constexpr const char* kIsaName = "scalar";
+constexpr int kLanes = 4;
+constexpr int kTileVectors = 2;   // weight vectors of a gemm tile
+constexpr int kTileRows = 4;      // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
+constexpr int kIntTileRows = 4;   // the same of an int8 or int4 tile, which needs twice the accumulators
+constexpr int kWideVectors = 2;   // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
+
+typedef float Float __attribute__((vector_size(16)));
+typedef int32_t Int __attribute__((vector_size(16)));
+typedef uint32_t Bits __attribute__((vector_size(16)));
+typedef Bits Pairs;  // two bf16 a lane
+typedef Bits Bytes;  // four bytes a lane
+typedef Int Mask;
+
+#define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>}
+#define LOCKSTEP_INT_TILES(f) {f<1>, f<2>, f<3>, f<4>}
+#define LOCKSTEP_INLINE static inline __attribute__((always_inline))
+
+template <class To, class From>
+LOCKSTEP_INLINE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "same size");
+  To to;
+  memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+// --- loads and stores; _n touches the first n < kLanes values only ---
+LOCKSTEP_INLINE Float set1(float x) { return Float{x, x, x, x}; }
+LOCKSTEP_INLINE Float zero() { return Float{}; }
+LOCKSTEP_INLINE Float load(const float* p) {
+  Float v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+LOCKSTEP_INLINE void store(float* p, Float v) { memcpy(p, &v, sizeof(v)); }
+LOCKSTEP_INLINE Float load_n(const float* p, int n, float fill) {
+  Float v = set1(fill);
+  for (int i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+LOCKSTEP_INLINE void store_n(float* p, Float v, int n) {
+  for (int i = 0; i < n; i++) p[i] = v[i];
+}
+
+// --- arithmetic; a NaN in the first operand of max and min gives the second, a NaN in the second stays ---
+LOCKSTEP_INLINE Float fma(Float a, Float b, Float c) { return a * b + c; }
+LOCKSTEP_INLINE Mask greater(Float a, Float b) { return a > b; }
+LOCKSTEP_INLINE Float select(Mask m, Float a, Float b) { return m ? a : b; }
+LOCKSTEP_INLINE Float max(Float a, Float b) { return select(greater(a, b), a, b); }
+LOCKSTEP_INLINE Float min(Float a, Float b) { return select(greater(b, a), a, b); }
+LOCKSTEP_INLINE Float abs(Float a) { return bit_cast<Float>(bit_cast<Bits>(a) & 0x7fffffffu); }
+LOCKSTEP_INLINE bool any(Mask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
+LOCKSTEP_INLINE float reduce_add(Float v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+LOCKSTEP_INLINE float reduce_max(Float v) {
+  const float a = v[0] > v[2] ? v[0] : v[2];
+  const float b = v[1] > v[3] ? v[1] : v[3];
+  return a > b ? a : b;
+}
+LOCKSTEP_INLINE Float round_even(Float x) { return (x + 12582912.0f) - 12582912.0f; }  // |x| < 2^22
+LOCKSTEP_INLINE Int to_int(Float x) { return __builtin_convertvector(x, Int); }        // x is whole
+LOCKSTEP_INLINE Float to_float(Int x) { return __builtin_convertvector(x, Float); }
+LOCKSTEP_INLINE Int set1_int(int32_t x) { return Int{x, x, x, x}; }
+LOCKSTEP_INLINE Float pow2(Int n) { return bit_cast<Float>((n + 127) << 23); }  // -127 (gives 0) … 127
+
+// --- half floats ---
+LOCKSTEP_INLINE float half_to_float(uint16_t h) {
+  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
+  const uint32_t rest = h & 0x7fff;
+  if (rest >= 0x7c00) return bit_cast<float>(sign | 0x7f800000u | ((rest & 0x3ff) << 13));
+  // The exponent is rebiased by a multiplication, which is exact and takes subnormals along.
+  const float magnitude = bit_cast<float>(rest << 13) * bit_cast<float>(0x77800000u);
+  return bit_cast<float>(bit_cast<uint32_t>(magnitude) | sign);
+}
+LOCKSTEP_INLINE Float load_half(const uint8_t* p) {
+  Float v{};
+  for (int i = 0; i < kLanes; i++) {
+    uint16_t h;
+    memcpy(&h, p + 2 * i, 2);
+    v[i] = half_to_float(h);
+  }
+  return v;
+}
+
+// --- bf16 ---
+LOCKSTEP_INLINE uint16_t to_bf16(float x) {  // nearest even; NaN stays NaN
+  const uint32_t bits = bit_cast<uint32_t>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+LOCKSTEP_INLINE float from_bf16(uint16_t x) { return bit_cast<float>(static_cast<uint32_t>(x) << 16); }
+LOCKSTEP_INLINE Float load_bf16(const uint16_t* p) {
+  Float v{};
+  for (int i = 0; i < kLanes; i++) v[i] = from_bf16(p[i]);
+  return v;
+}
+LOCKSTEP_INLINE void store_bf16(uint16_t* p, Float v) {
+  for (int i = 0; i < kLanes; i++) p[i] = to_bf16(v[i]);
+}
+LOCKSTEP_INLINE Pairs load_pairs(const void* p) {
+  Pairs v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) {
+  Pairs v{};
+  memcpy(&v, p, 4 * static_cast<size_t>(n));
+  return v;
+}
+LOCKSTEP_INLINE Pairs set1_pairs(const void* p) {
+  uint32_t x;
+  memcpy(&x, p, 4);
+  return Pairs{x, x, x, x};
+}
+// acc + a.low * b.low + a.high * b.high in each lane
+LOCKSTEP_INLINE Float dot_bf16(Float acc, Pairs a, Pairs b) {
+  acc = acc + bit_cast<Float>(a << 16) * bit_cast<Float>(b << 16);
+  return acc + bit_cast<Float>(a & 0xffff0000u) * bit_cast<Float>(b & 0xffff0000u);
+}
+
+// --- int8 and int4: four unsigned weight bytes times four signed activation bytes, added to the lane ---
+LOCKSTEP_INLINE Bytes load_bytes(const void* p) { return load_pairs(p); }
+LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return set1_pairs(p); }
+LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) {
+  const Int s = bit_cast<Int>(a);
+  const Int u = bit_cast<Int>(w);
+  acc += (u & 0xff) * ((s << 24) >> 24);
+  acc += ((u >> 8) & 0xff) * ((s << 16) >> 24);
+  acc += ((u >> 16) & 0xff) * ((s << 8) >> 24);
+  return acc + bit_cast<Int>(w >> 24) * (s >> 24);
+}
+LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }
+LOCKSTEP_INLINE Bytes low_nibbles(Bytes w) { return w & 0x0f0f0f0fu; }
+LOCKSTEP_INLINE Bytes high_nibbles(Bytes w) { return (w >> 4) & 0x0f0f0f0fu; }
+
+// --- sum of values 0 … 1 in units of 2^-44, each rounded on its own; a NaN counts as 0 ---
+struct FixedSum {
+  uint64_t sum = 0;
+  void add(Float e) {
+    for (int i = 0; i < kLanes; i++) {
+      if (e[i] > 0.0f) sum += static_cast<uint64_t>(static_cast<double>(e[i]) * 17592186044416.0 + 0.5);
+    }
+  }
+  uint64_t total() const { return sum; }
+};
+
+}  // namespace
+}  // namespace lockstep::cpu::LOCKSTEP_ISA

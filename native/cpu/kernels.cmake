@@ -1,0 +1,33 @@
+# The CPU kernels: every file of LOCKSTEP_KERNEL_SOURCES is compiled once for each instruction set, with its flags and into its own
+# namespace; dispatch.cpp picks a table at run time. Defines the static library lockstep_kernels.
+set(LOCKSTEP_KERNEL_DIR ${CMAKE_CURRENT_LIST_DIR})
+set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp quantize.cpp norm.cpp rope.cpp activation.cpp gemm_f32.cpp gemm_bf16.cpp gemm_int8.cpp
+    gemm_int4.cpp attention.cpp vocab.cpp)
+list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
+
+set(LOCKSTEP_ISAS scalar)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND LOCKSTEP_ISAS)
+endif()
+set(LOCKSTEP_FLAGS_scalar "")
+set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
+
+add_library(lockstep_kernels STATIC ${LOCKSTEP_KERNEL_DIR}/dispatch.cpp)
+foreach(isa IN LISTS LOCKSTEP_ISAS)
+  string(TOUPPER ${isa} name)
+  add_library(lockstep_kernels_${isa} OBJECT ${LOCKSTEP_KERNEL_SOURCES})
+  target_compile_features(lockstep_kernels_${isa} PRIVATE cxx_std_17)
+  target_compile_definitions(lockstep_kernels_${isa} PRIVATE LOCKSTEP_ISA=${isa} LOCKSTEP_ISA_${name})
+  # No contraction: a product and a sum become one operation only where a kernel says fma. -O3 in every build type: the kernels are unusable
+  # without inlining, and an inline function that stays a function could be shared between instruction sets by the linker.
+  target_compile_options(lockstep_kernels_${isa} PRIVATE -O3 -Wall -Wextra -ffp-contract=off -fno-math-errno -fno-trapping-math
+    ${LOCKSTEP_FLAGS_${isa}})
+  set_target_properties(lockstep_kernels_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_sources(lockstep_kernels PRIVATE $<TARGET_OBJECTS:lockstep_kernels_${isa}>)
+endforeach()
+target_compile_features(lockstep_kernels PRIVATE cxx_std_17)
+if("avx512" IN_LIST LOCKSTEP_ISAS)
+  target_compile_definitions(lockstep_kernels PRIVATE LOCKSTEP_HAVE_X86)
+endif()
+set_target_properties(lockstep_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -1,0 +1,45 @@
+// Activations into what a format multiplies with, one row at a time: a value's code depends on its own row (bf16: on itself;
+// int8: on its group of 32) and on nothing else.
+#include <cstring>
+
+#include "families.h"
+#include "isa/isa.h"
+
+namespace lockstep::cpu::LOCKSTEP_ISA {
+
+void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out) {
+  int i = 0;
+  for (; i + kLanes <= k; i += kLanes) store_bf16(out + i, load(x + i));
+  for (; i < k_padded; i += kLanes) {
+    const int n = k - i < 0 ? 0 : k - i < kLanes ? k - i : kLanes;
+    store_bf16(out + i, load_n(x + i, n, 0.0f));
+  }
+}
+
+// q = round(x * 127 / max|x|), scale = max|x| / 127. An infinity makes its group's products NaN; a NaN becomes -127 … 127.
+void row_to_int8(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum) {
+  for (int g = 0; g < k_padded / kGroup; g++) {
+    float group[kGroup] = {};
+    const int left = k - g * kGroup;
+    if (left > 0) memcpy(group, x + g * kGroup, sizeof(float) * static_cast<size_t>(left < kGroup ? left : kGroup));
+    Float most = zero();
+    for (int i = 0; i < kGroup; i += kLanes) most = max(abs(load(group + i)), most);
+    const float largest = reduce_max(most);
+    scale[g] = largest * (1.0f / 127.0f);
+    const Float inverse = set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+    int32_t codes[kGroup];
+    int32_t total = 0;
+    for (int i = 0; i < kGroup; i += kLanes) {
+      const Float scaled = min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f)));
+      const Int code = to_int(round_even(scaled));
+      memcpy(codes + i, &code, sizeof(code));
+    }
+    for (int i = 0; i < kGroup; i++) {
+      q[g * kGroup + i] = static_cast<int8_t>(codes[i]);
+      total += codes[i];
+    }
+    sum[g] = total;
+  }
+}
+
+}  // namespace lockstep::cpu::LOCKSTEP_ISA
