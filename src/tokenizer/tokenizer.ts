@@ -2,8 +2,12 @@
  * Text <-> ids. This file owns what the rest of the server sees of a tokenizer; the kinds (byte-level BPE, SentencePiece BPE, others) are
  * files beside it. Streaming, id by id, is in `detokenizer.ts`; chat templates are the chat room's.
  */
+import { readFile } from 'node:fs/promises';
 import { startError } from '../errors.js';
 import type { TokenizerSource } from '../model/spec.js';
+import { BpeTokenizer } from './bpe-tokenizer.js';
+import type { BpeModel, TokenizerDefinition } from './definition.js';
+import { parseTokenizerJson } from './huggingface.js';
 
 export interface EncodeOptions {
   /** Whether the tokenizer's own frame (bos, eos) is put around the ids. Special tokens inside the text are parsed either way. */
@@ -45,5 +49,11 @@ export interface Tokenizer {
 
 /** Reads and builds the tokenizer of a model. Throws a `start` error that names the file and what is wrong with it. */
 export async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer> {
-  throw startError(`cannot read the tokenizer of ${source.path}`);
+  try {
+    if (source.kind === 'gguf') throw new Error('GGUF is not read yet');
+    const text = await readFile(source.path, 'utf8');
+    return new BpeTokenizer(parseTokenizerJson(text, source.config) as TokenizerDefinition & { model: BpeModel });
+  } catch (cause) {
+    throw startError(`cannot read the tokenizer ${source.path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
 }

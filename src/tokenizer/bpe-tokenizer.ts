@@ -1,0 +1,242 @@
+/**
+ * BPE, both kinds that exist: over bytes (GPT-2, Llama 3, Qwen) and over characters with byte fallback (SentencePiece: Llama 2, Mistral, Gemma).
+ * Added tokens are split out, the rest is normalised, cut into words, and each word merged once: a cache knows the words it has seen, which
+ * pays more than any merge engine (most words of a text are repeats).
+ */
+import { type AddedTokenSplitter, createAddedTokenSplitter } from './added-tokens.js';
+import { BpeMerger, createPairTable, createScoreTable } from './bpe.js';
+import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
+import { createTokenDecoder } from './decoder.js';
+import { type BpeModel, type TokenizerDefinition, UnsupportedComponent } from './definition.js';
+import { type Normalizer, createNormalizer } from './normalizer.js';
+import { type Frame, createFrame } from './post-processor.js';
+import { type PreTokenizer, createPreTokenizer } from './pre-tokenizer.js';
+import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
+import { Vocabulary } from './vocabulary.js';
+
+/** Words in the cache; it is emptied when it is full. About 5 MB. */
+const cachedWordsMax = 32_768;
+/** Longer words do not come back often enough to be kept. */
+const cachedWordLenMax = 64;
+
+export class BpeTokenizer implements Tokenizer {
+  readonly bosToken: string | null;
+  readonly eosToken: string | null;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  readonly #vocabulary: Vocabulary;
+  readonly #frame: Frame;
+  readonly #rawSplitter: AddedTokenSplitter;
+  readonly #normalize: Normalizer;
+  readonly #normalizedSplitter: AddedTokenSplitter;
+  readonly #preTokenize: PreTokenizer;
+  readonly #words: WordEncoder;
+  readonly #cache = new Map<string, Int32Array | number>();
+
+  /** Throws `UnsupportedComponent` or `UnsupportedPattern` for what only the library knows. */
+  constructor(definition: TokenizerDefinition & { readonly model: BpeModel }) {
+    const { model, addedTokens } = definition;
+    const vocab = new Map(Object.entries(model.vocab));
+    const byteLevel = usesByteLevel(definition);
+    this.#normalize = createNormalizer(definition.normalizer);
+    this.#preTokenize = withWordCuts(createPreTokenizer(definition.preTokenizer), vocab, byteLevel);
+    this.#frame = createFrame(definition.postProcessor);
+    this.#vocabulary = new Vocabulary(vocab, addedTokens, createTokenDecoder(definition.decoder));
+    const [normalized, raw] = [addedTokens.filter((token) => token.normalized), addedTokens.filter((token) => !token.normalized)];
+    this.#rawSplitter = createAddedTokenSplitter(raw, raw.map((token) => token.content));
+    this.#normalizedSplitter = createAddedTokenSplitter(normalized, normalized.map((token) => this.#normalize(token.content)));
+    this.#words = new WordEncoder(model, vocab, byteLevel);
+    const idOf = (token: string | null) =>
+      token === null ? null : (addedTokens.find(({ content }) => content === token)?.id ?? vocab.get(token) ?? null);
+    this.bosToken = definition.bosToken;
+    this.eosToken = definition.eosToken;
+    this.bosTokenId = idOf(this.bosToken);
+    this.eosTokenId = idOf(this.eosToken);
+  }
+
+  get vocabSize(): number {
+    return this.#vocabulary.size;
+  }
+
+  encode(text: string, options: EncodeOptions): Int32Array {
+    const out = new IdBuffer(text.length / 3);
+    if (options.addSpecialTokens) out.pushAll(this.#frame.before);
+    let atStart = true;
+    for (const segment of this.#rawSplitter.split(text.replace(/\p{Surrogate}/gu, '\ufffd'))) {
+      if (typeof segment === 'number') out.push(segment);
+      else this.#encodeSegment(segment, atStart, out);
+      atStart = false;
+    }
+    if (options.addSpecialTokens) out.pushAll(this.#frame.after);
+    return out.take();
+  }
+
+  #encodeSegment(text: string, atStart: boolean, out: IdBuffer): void {
+    let first = atStart;
+    for (const segment of this.#normalizedSplitter.split(this.#normalize(text))) {
+      if (typeof segment === 'number') out.push(segment);
+      else for (const word of this.#preTokenize([segment], first)) this.#encodeWord(word, out);
+      first = false;
+    }
+  }
+
+  #encodeWord(word: string, out: IdBuffer): void {
+    const known = this.#cache.get(word);
+    if (typeof known === 'number') return out.push(known);
+    if (known !== undefined) return out.pushAll(known);
+    const ids = this.#words.encode(word);
+    out.pushAll(ids);
+    if (word.length > cachedWordLenMax) return;
+    if (this.#cache.size >= cachedWordsMax) this.#cache.clear();
+    this.#cache.set(word, ids.length === 1 ? ids[0]! : ids.slice());
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions): string {
+    return this.#vocabulary.decode(ids, options);
+  }
+
+  decodeStream(options: DecodeOptions & { readonly first: boolean }): DecodeStream {
+    return this.#vocabulary.decodeStream(options);
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.#vocabulary.tokenBytes(id);
+  }
+
+  tokenText(id: number): string {
+    return this.#vocabulary.tokenText(id);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#vocabulary.isSpecial(id);
+  }
+}
+
+/** Whether the model's symbols are bytes, written in GPT-2's alphabet: that is what a ByteLevel pre-tokenizer makes of the text. */
+function usesByteLevel({ preTokenizer }: TokenizerDefinition): boolean {
+  const steps = preTokenizer?.type === 'Sequence' ? (preTokenizer.pretokenizers as readonly { readonly type: string }[]) : [preTokenizer];
+  return steps.some((step) => step?.type === 'ByteLevel');
+}
+
+/**
+ * SentencePiece kinds have no pre-tokenizer: a whole text is one word. But where no token has a '▁' behind another character, no merge crosses
+ * that border, and the text may be cut there with the same result; then the cache works for them too.
+ */
+function withWordCuts(preTokenize: PreTokenizer, vocab: ReadonlyMap<string, number>, byteLevel: boolean): PreTokenizer {
+  if (byteLevel) return preTokenize;
+  for (const token of vocab.keys()) if (/[^▁]▁/.test(token)) return preTokenize;
+  const cut = /▁*[^▁]+|▁+/g;
+  return (pieces, atStart) => preTokenize(pieces, atStart).flatMap((piece) => piece.match(cut) ?? []);
+}
+
+/** One word to ids, without any memory of words. */
+class WordEncoder {
+  readonly #model: BpeModel;
+  readonly #vocab: ReadonlyMap<string, number>;
+  readonly #byteLevel: boolean;
+  readonly #merger: BpeMerger;
+  /** [256] id of each byte; -1: the vocabulary lacks it. */
+  readonly #byteIds: Int32Array;
+  readonly #unknownId: number;
+  readonly #symbols = new IdBuffer(64);
+
+  constructor(model: BpeModel, vocab: ReadonlyMap<string, number>, byteLevel: boolean) {
+    for (const field of ['continuing_subword_prefix', 'end_of_word_suffix', 'dropout'] as const) {
+      if (model[field]) throw new UnsupportedComponent(`BPE with ${field}`);
+    }
+    this.#model = model;
+    this.#vocab = vocab;
+    this.#byteLevel = byteLevel;
+    this.#unknownId = vocab.get(model.unk_token ?? '') ?? -1;
+    const nameOfByte = (byte: number) => (byteLevel ? byteAlphabet[byte]! : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
+    this.#byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocab.get(nameOfByte(byte)) ?? -1);
+    this.#merger = new BpeMerger(
+      model.scores === undefined ? createPairTable(model.merges, vocab) : createScoreTable([...vocab.keys()], model.scores, vocab),
+    );
+  }
+
+  /** The ids; valid until the next call. */
+  encode(word: string): Int32Array {
+    const symbols = this.#symbols;
+    symbols.clear();
+    const whole = this.#model.ignore_merges === true ? this.#vocab.get(this.#byteLevel ? toByteAlphabet(word) : word) : undefined;
+    if (whole !== undefined) symbols.push(whole);
+    else if (this.#byteLevel) this.#pushBytes(word);
+    else this.#pushCharacters(word);
+    return symbols.view(this.#merger.run(symbols.ids, symbols.count));
+  }
+
+  /** A byte that the vocabulary lacks is the unknown token, or dropped where there is none; its neighbours may then merge, as in tokenizers. */
+  #pushBytes(word: string): void {
+    for (const byte of utf8.encode(word)) {
+      if (this.#byteIds[byte]! >= 0) this.#symbols.push(this.#byteIds[byte]!);
+      else this.#pushUnknown();
+    }
+  }
+
+  #pushCharacters(word: string): void {
+    for (const char of word) {
+      const id = this.#vocab.get(char);
+      if (id !== undefined) this.#symbols.push(id);
+      else if (!this.#pushByteFallback(char)) this.#pushUnknown();
+    }
+  }
+
+  #pushByteFallback(char: string): boolean {
+    if (this.#model.byte_fallback !== true) return false;
+    const bytes = utf8.encode(char);
+    if (bytes.some((byte) => this.#byteIds[byte]! < 0)) return false;
+    for (const byte of bytes) this.#symbols.push(this.#byteIds[byte]!);
+    return true;
+  }
+
+  #pushUnknown(): void {
+    if (this.#unknownId < 0 || (this.#model.fuse_unk === true && this.#symbols.last === this.#unknownId)) return;
+    this.#symbols.push(this.#unknownId);
+  }
+}
+
+const utf8 = new TextEncoder();
+
+/** A growing list of ids. */
+class IdBuffer {
+  ids: Int32Array;
+  count = 0;
+
+  constructor(expected: number) {
+    this.ids = new Int32Array(Math.max(16, Math.ceil(expected)));
+  }
+
+  get last(): number {
+    return this.count === 0 ? -1 : this.ids[this.count - 1]!;
+  }
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  push(id: number): void {
+    if (this.count === this.ids.length) this.#grow(this.count + 1);
+    this.ids[this.count++] = id;
+  }
+
+  pushAll(ids: ArrayLike<number>): void {
+    if (this.count + ids.length > this.ids.length) this.#grow(this.count + ids.length);
+    this.ids.set(ids, this.count);
+    this.count += ids.length;
+  }
+
+  view(count: number): Int32Array {
+    return this.ids.subarray(0, count);
+  }
+
+  take(): Int32Array {
+    return this.ids.slice(0, this.count);
+  }
+
+  #grow(least: number): void {
+    const grown = new Int32Array(Math.max(least, this.ids.length * 2));
+    grown.set(this.ids.subarray(0, this.count));
+    this.ids = grown;
+  }
+}
