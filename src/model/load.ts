@@ -9,6 +9,8 @@ import type { SpecOptions } from './architectures/architecture.js';
 import { architectureOf } from './architectures/index.js';
 import { chatTemplate, tokenizerSource } from './chat-template.js';
 import { readConfig, textConfig } from './config.js';
+import { readGgufCheckpoint } from './gguf.js';
+import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
 import { generationDefaults } from './generation.js';
 import { refuseQuantised } from './quantization/checkpoint-config.js';
 import { computeTypeOf } from './quantization/formats.js';
@@ -28,7 +30,7 @@ export async function loadModel(path: string, options: LoadOptions): Promise<Loa
   const specOptions: SpecOptions = { computeType: computeTypeOf(options.dtype), maxModelLen: options.maxModelLen ?? null };
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) throw startError(`${path} does not exist`);
-  const model = loadFolder(resolve(path), specOptions);
+  const model = found.isFile() ? loadGguf(resolve(path), specOptions) : loadFolder(resolve(path), specOptions);
   checkLength(model.spec, specOptions.maxModelLen);
   return model;
 }
@@ -63,6 +65,29 @@ function loadFolder(folder: string, options: SpecOptions): LoadedModel {
     tokenizer,
     chatTemplate: chatTemplate(folder, tokenizer.config),
     generation: generationDefaults(folder, config),
+    notes,
+  };
+}
+
+function loadGguf(path: string, options: SpecOptions): LoadedModel {
+  const { first, checkpoint } = readGgufCheckpoint(path);
+  const { config, architecture } = configOfGguf(first, checkpoint);
+  const spec = architecture.spec(config, options);
+  const { weights, notes } = mapWeights({
+    spec,
+    checkpoint,
+    rules: architecture.gguf?.tensors ?? {},
+    aliases: [],
+    computeType: options.computeType,
+  });
+  return {
+    path,
+    spec,
+    weights,
+    computeType: options.computeType,
+    tokenizer: { kind: 'gguf', path },
+    chatTemplate: ggufChatTemplate(first),
+    generation: ggufGeneration(first),
     notes,
   };
 }

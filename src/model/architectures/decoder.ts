@@ -10,7 +10,6 @@ import type { TensorRules } from '../tensors.js';
 import type { SpecOptions } from './architecture.js';
 
 export interface DecoderTraits {
-  readonly architecture: string;
   readonly tiedByDefault?: boolean;
   readonly thetaByDefault?: number;
   readonly qkvBias?: boolean;
@@ -23,6 +22,11 @@ export interface DecoderTraits {
 
 export const rmsNorm = (eps: number, weightOffset: 0 | 1 = 0): NormSpec => ({ kind: 'rms', eps, weightOffset, bias: false });
 export const layerNorm = (eps: number): NormSpec => ({ kind: 'layer', eps, weightOffset: 0, bias: true });
+
+/** As the checkpoint calls itself: for logs. */
+export function architectureName(config: Config): string {
+  return config.strings('architectures')[0] ?? 'unnamed';
+}
 
 /** Sizes that every family states, in the words of most configurations. */
 export function decoderDims(config: Config): ModelSpec['dims'] {
@@ -134,7 +138,7 @@ export function decoderSpec(config: Config, options: SpecOptions, traits: Decode
     };
   });
   return {
-    architecture: traits.architecture,
+    architecture: architectureName(config),
     dims,
     maxPositions: maxPositions(config),
     embedding: { scale: 1, learnedPositions: null, tied: config.boolean('tie_word_embeddings', traits.tiedByDefault ?? false) },

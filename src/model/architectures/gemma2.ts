@@ -28,8 +28,8 @@ export const gemmaGgufTensors: TensorRules = {
 };
 
 /** What Gemma 2 and 3 share, over the plain decoder. `softcap` is attention's. */
-export function gemmaSpec(config: Config, options: SpecOptions, traits: { architecture: string; qkNorm: boolean; softcap: number | null }): ModelSpec {
-  const base = decoderSpec(config, options, { architecture: traits.architecture, tiedByDefault: true });
+export function gemmaSpec(config: Config, options: SpecOptions, traits: { qkNorm: boolean; softcap: number | null }): ModelSpec {
+  const base = decoderSpec(config, options, { tiedByDefault: true });
   const norm = rmsNorm(config.positive('rms_norm_eps', 1e-6), 1);
   const act = activation(config, 'hidden_activation', 'gelu_pytorch_tanh');
   const scale = 1 / Math.sqrt(config.positive('query_pre_attn_scalar', 256));
@@ -60,7 +60,6 @@ export const gemma2: Architecture = {
   names: ['Gemma2ForCausalLM'],
   spec: (config, options) => {
     const base = gemmaSpec(config, options, {
-      architecture: 'Gemma2ForCausalLM',
       qkNorm: false,
       softcap: config.numberOrNull('attn_logit_softcapping', 50),
     });

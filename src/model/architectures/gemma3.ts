@@ -20,13 +20,19 @@ const defaults = {
 /** Every n-th layer sees everything. */
 const patternByDefault = 6;
 
+/** A period, or true for every layer that slides. */
+function slidingPattern(header: Config): Readonly<Record<string, unknown>> {
+  const pattern = header.fields['attention.sliding_window_pattern'];
+  if (!Array.isArray(pattern)) return { sliding_window_pattern: header.number('attention.sliding_window_pattern', patternByDefault) };
+  return { layer_types: pattern.map((slides) => (slides ? 'sliding_attention' : 'full_attention')) };
+}
+
 export const gemma3: Architecture = {
   names: ['Gemma3ForCausalLM', 'Gemma3ForConditionalGeneration'],
   spec: (given, options) => {
     const { rope_scaling, rope_parameters, ...rest } = given.fields;
     const config = new Config(given.where, { ...defaults, ...rest });
     const base = gemmaSpec(config, options, {
-      architecture: 'Gemma3ForCausalLM',
       qkNorm: true,
       softcap: config.numberOrNull('attn_logit_softcapping', null),
     });
@@ -68,7 +74,7 @@ export const gemma3: Architecture = {
     experts: false,
     implied: (header) => ({
       sliding_window: header.number('attention.sliding_window', 1024),
-      sliding_window_pattern: header.number('attention.sliding_window_pattern', patternByDefault),
+      ...slidingPattern(header),
       rope_local_base_freq: header.number('rope.freq_base_swa', 10_000),
       query_pre_attn_scalar: impliedScalar(header, 62),
     }),

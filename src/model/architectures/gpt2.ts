@@ -3,7 +3,7 @@ import { bounds } from '../config.js';
 import type { LayerSpec } from '../spec.js';
 import type { TensorRules } from '../tensors.js';
 import type { Architecture } from './architecture.js';
-import { activation, layerNorm } from './decoder.js';
+import { activation, architectureName, layerNorm } from './decoder.js';
 
 const qkv = ['q', 'k', 'v'];
 const qkvBias = ['qBias', 'kBias', 'vBias'];
@@ -44,7 +44,7 @@ export const gpt2: Architecture = {
       norms: { beforeAttention: norm, afterAttention: null, beforeMlp: norm, afterMlp: null },
     });
     return {
-      architecture: 'GPT2LMHeadModel',
+      architecture: architectureName(config),
       dims: { hidden, vocab: config.count('vocab_size', bounds.vocab), heads, kvHeads: heads, headDim },
       maxPositions: positions,
       embedding: { scale: 1, learnedPositions: { offset: 0, count: positions }, tied: config.boolean('tie_word_embeddings', true) },

@@ -1,7 +1,15 @@
-/** Llama 2 and 3, SmolLM2 and others that use its code. GGUF files of this kind interleave the rotary pairs of q and k. */
-import type { Architecture } from './architecture.js';
+/** Llama 2 and 3, SmolLM2 and others that use its code. */
+import type { Config } from '../config.js';
+import type { ModelSpec } from '../spec.js';
+import type { Architecture, SpecOptions } from './architecture.js';
 import { decoderSpec, decoderTensors, ggufTensors } from './decoder.js';
 
+export function llamaSpec(config: Config, options: SpecOptions, window: number | null): ModelSpec {
+  const bias = config.boolean('attention_bias', false);
+  return decoderSpec(config, options, { qkvBias: bias, outBias: bias, mlpBias: config.boolean('mlp_bias', false), window: () => window });
+}
+
+/** GGUF files of the Llama kind interleave the rotary pairs of q and k. */
 export const ggufLlamaTensors = {
   ...ggufTensors,
   'layers.*.q': { name: 'blk.*.attn_q.weight', interleaved: true },
@@ -10,15 +18,6 @@ export const ggufLlamaTensors = {
 
 export const llama: Architecture = {
   names: ['LlamaForCausalLM'],
-  spec: (config, options) => {
-    const bias = config.boolean('attention_bias', false);
-    return decoderSpec(config, options, {
-      architecture: 'LlamaForCausalLM',
-      qkvBias: bias,
-      outBias: bias,
-      mlpBias: config.boolean('mlp_bias', false),
-    });
-  },
+  spec: (config, options) => llamaSpec(config, options, null),
   tensors: decoderTensors,
-  gguf: { name: 'llama', experts: false, tensors: ggufLlamaTensors },
 };

@@ -21,7 +21,6 @@ export const mixtral: Architecture = {
       normalizeTopK: true,
     };
     return decoderSpec(config, options, {
-      architecture: 'MixtralForCausalLM',
       thetaByDefault: 1_000_000,
       window: () => window,
       experts: () => experts,

@@ -2,7 +2,7 @@
 import { bounds } from '../config.js';
 import type { LayerSpec } from '../spec.js';
 import type { Architecture } from './architecture.js';
-import { activation, layerNorm } from './decoder.js';
+import { activation, architectureName, layerNorm } from './decoder.js';
 
 /** Rows of the position table that no position uses. */
 const positionOffset = 2;
@@ -37,7 +37,7 @@ export const opt: Architecture = {
       norms: { beforeAttention: norm, afterAttention: null, beforeMlp: norm, afterMlp: null },
     };
     return {
-      architecture: 'OPTForCausalLM',
+      architecture: architectureName(config),
       dims: { hidden, vocab: config.count('vocab_size', bounds.vocab), heads, kvHeads: heads, headDim },
       maxPositions: positions,
       embedding: {

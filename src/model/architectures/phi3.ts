@@ -9,7 +9,7 @@ export const phi3: Architecture = {
   names: ['Phi3ForCausalLM'],
   spec: (config, options) => {
     const window = windowOf(config, 'sliding_window', maxPositions(config));
-    return decoderSpec(config, options, { architecture: 'Phi3ForCausalLM', window: () => window });
+    return decoderSpec(config, options, { window: () => window });
   },
   tensors: {
     ...decoderTensors,

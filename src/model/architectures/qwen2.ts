@@ -13,7 +13,7 @@ export function qwenWindow(config: Config): (layer: number) => number | null {
 
 export const qwen2: Architecture = {
   names: ['Qwen2ForCausalLM'],
-  spec: (config, options) => decoderSpec(config, options, { architecture: 'Qwen2ForCausalLM', qkvBias: true, window: qwenWindow(config) }),
+  spec: (config, options) => decoderSpec(config, options, { qkvBias: true, window: qwenWindow(config) }),
   tensors: decoderTensors,
   gguf: { name: 'qwen2', experts: false, tensors: ggufTensors },
 };

@@ -19,7 +19,6 @@ export const qwen3Moe: Architecture = {
     const dense = new Set(config.has('mlp_only_layers') ? config.numbers('mlp_only_layers') : []);
     const step = config.count('decoder_sparse_step', bounds.layers, 1);
     return decoderSpec(config, options, {
-      architecture: 'Qwen3MoeForCausalLM',
       qkvBias: bias,
       outBias: bias,
       qkNorm: true,

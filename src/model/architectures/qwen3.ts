@@ -8,7 +8,6 @@ export const qwen3: Architecture = {
   spec: (config, options) => {
     const bias = config.boolean('attention_bias', false);
     return decoderSpec(config, options, {
-      architecture: 'Qwen3ForCausalLM',
       qkvBias: bias,
       outBias: bias,
       qkNorm: true,
