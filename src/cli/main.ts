@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/** `lockstep <command>`: finds the command, runs it, and makes an exit status of what it throws. */
+import { readFileSync } from 'node:fs';
+import { LockstepError, startError } from '../errors.js';
+import { type CommandTable, commandFor, loadOptions } from './load-options.js';
+import { chatCommand } from './options.js';
+
+interface Entry {
+  readonly table: CommandTable;
+  run(argv: readonly string[]): Promise<void>;
+}
+
+// A command's code is loaded when it runs, so that `chat` needs no addon and `serve` starts quickly.
+const entries: readonly Entry[] = [
+  {
+    table: chatCommand,
+    run: async (argv) => {
+      const options = loadOptions(chatCommand, argv, process.env);
+      const { chat } = await import('./chat.js');
+      await chat(options, { input: process.stdin, output: process.stdout });
+    },
+  },
+];
+
+function overview(): string {
+  const width = Math.max(...entries.map(({ table }) => table.name.length)) + 3;
+  const lines = entries.map(({ table }) => `  lockstep ${table.name.padEnd(width)}${table.summary}\n`);
+  return `usage: lockstep <command> [options]\n\n${lines.join('')}\n'lockstep <command> --help' lists the options of a command.\n`;
+}
+
+function version(): string {
+  const file = new URL('../../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const [first = '--help'] = argv;
+  if (first === '--version' || first === '-v') return void process.stdout.write(`${version()}\n`);
+  if (first === '--help' || first === '-h' || first === 'help') return void process.stdout.write(overview());
+  const entry = entries.find(({ table }) => table.name.split(' ').every((word, index) => argv[index] === word));
+  if (!entry) {
+    const names = entries.map(({ table }) => table.name).join(', ');
+    throw startError(`there is no command '${argv.slice(0, first === 'bench' ? 2 : 1).join(' ')}'; there are: ${names}`);
+  }
+  const rest = argv.slice(entry.table.name.split(' ').length);
+  if (rest.includes('--help') || rest.includes('-h')) return void process.stdout.write(commandFor(entry.table).helpInformation());
+  await entry.run(rest);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const isKnown = error instanceof LockstepError;
+  process.stderr.write(isKnown ? `lockstep: ${error.message.replace(/\s*\n\s*/g, ' ')}\n` : `${(error as Error).stack ?? error}\n`);
+  process.exitCode = isKnown && error.code === 'start' ? 2 : 1;
+}
