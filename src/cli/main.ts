@@ -2,6 +2,7 @@
 /** `lockstep <command>`: finds the command, runs it, and makes an exit status of what it throws. */
 import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
+import { benchServeCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
 import { chatCommand } from './options.js';
 
@@ -12,6 +13,14 @@ interface Entry {
 
 // A command's code is loaded when it runs, so that `chat` needs no addon and `serve` starts quickly.
 const entries: readonly Entry[] = [
+  {
+    table: benchServeCommand,
+    run: async (argv) => {
+      const options = loadOptions(benchServeCommand, argv, process.env);
+      const { runBenchServe } = await import('./bench-serve.js');
+      await runBenchServe(options, process.stdout, process.stderr);
+    },
+  },
   {
     table: chatCommand,
     run: async (argv) => {
