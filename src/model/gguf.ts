@@ -145,7 +145,7 @@ function checkPlaces(reader: HeaderReader, infos: readonly TensorInfo[], dataSta
     end = tensor.byteOffset + bytes;
     previous = tensor.name;
   }
-  if (dataStart + end > reader.fileBytes) {
+  if (infos.length > 0 && dataStart + end > reader.fileBytes) {
     throw startError(`${reader.path} is truncated: its tensors need ${formatBytes(dataStart + end)}, the file has ${formatBytes(reader.fileBytes)}; download it again`);
   }
 }

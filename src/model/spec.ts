@@ -194,3 +194,8 @@ export type TokenizerSource =
       readonly config: Readonly<Record<string, unknown>>;
     }
   | { readonly kind: 'gguf'; readonly path: string };
+
+/** Bytes of K and V that one token of a sequence takes over all layers. */
+export function kvBytesPerToken(spec: ModelSpec, computeType: ComputeType): number {
+  return 2 * spec.layers.length * spec.dims.kvHeads * spec.dims.headDim * (computeType === 'float32' ? 4 : 2);
+}
