@@ -30,6 +30,7 @@ function oneTemplate(where: string, stated: unknown): string {
   if (typeof stated === 'string') return stated;
   const named = Array.isArray(stated) ? stated.filter(isFields) : [];
   const chosen = named.find((entry) => entry.name === 'default') ?? named[0];
-  if (typeof chosen?.template !== 'string') throw new Config(where, { chat_template: stated }).fault('chat_template', 'a template, or a list of {name, template}');
+  if (typeof chosen?.template !== 'string')
+    throw new Config(where, { chat_template: stated }).fault('chat_template', 'a template, or a list of {name, template}');
   return chosen.template;
 }

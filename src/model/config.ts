@@ -102,7 +102,8 @@ export class Config {
 
   numbers(key: string): readonly number[] {
     const value = this.fields[key];
-    if (!Array.isArray(value) || !value.every((v) => typeof v === 'number' && Number.isFinite(v))) throw this.fault(key, 'a list of numbers');
+    if (!Array.isArray(value) || !value.every((v) => typeof v === 'number' && Number.isFinite(v)))
+      throw this.fault(key, 'a list of numbers');
     return value;
   }
 

@@ -29,23 +29,36 @@ const translated: Readonly<Record<string, string>> = {
 };
 
 /** Keys whose meaning is not in `ModelSpec`: a file that sets one would be computed wrongly. */
-const refused = ['attention.alibi_bias_max', 'attention.max_alibi_bias', 'attention.clamp_kqv', 'logit_scale', 'residual_scale', 'embedding_scale', 'expert_shared_count', 'expert_weights_scale'] as const;
+const refused = [
+  'attention.alibi_bias_max',
+  'attention.max_alibi_bias',
+  'attention.clamp_kqv',
+  'logit_scale',
+  'residual_scale',
+  'embedding_scale',
+  'expert_shared_count',
+  'expert_weights_scale',
+] as const;
 
 export function configOfGguf(file: GgufFile, checkpoint: Checkpoint): { readonly config: Config; readonly architecture: Architecture } {
   const name = file.metadata.get('general.architecture');
   if (typeof name !== 'string') throw startError(`${file.path} has no general.architecture: not a language model's GGUF file`);
   const prefix = `${name}.`;
-  const own = [...file.metadata].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => [key.slice(prefix.length), plain(key.slice(prefix.length), value)] as const);
+  const own = [...file.metadata]
+    .filter(([key]) => key.startsWith(prefix))
+    .map(([key, value]) => [key.slice(prefix.length), plain(key.slice(prefix.length), value)] as const);
   const header = new Config(file.path, Object.fromEntries(own));
   const architecture = ggufArchitectureOf(file.path, name, header.number('expert_count', 0) > 0);
   for (const key of refused) {
-    if (header.has(key) && header.number(key) !== 0) throw startError(`${file.path}: ${prefix}${key} is ${header.number(key)}, which is not supported`);
+    if (header.has(key) && header.number(key) !== 0)
+      throw startError(`${file.path}: ${prefix}${key} is ${header.number(key)}, which is not supported`);
   }
   const fields: Record<string, unknown> = {};
   for (const [key, from] of Object.entries(translated)) if (header.has(from)) fields[key] = header.fields[from];
   const heads = header.number('attention.head_count');
   const headDim = header.number('attention.key_length', header.number('embedding_length') / heads);
-  if (header.number('attention.value_length', headDim) !== headDim) throw startError(`${file.path}: heads of keys and values differ in size, which is not supported`);
+  if (header.number('attention.value_length', headDim) !== headDim)
+    throw startError(`${file.path}: heads of keys and values differ in size, which is not supported`);
   const embedding = checkpoint.tensors.get('token_embd.weight');
   if (!embedding) throw startError(`${file.path}: tensor token_embd.weight is missing`);
   Object.assign(fields, {
@@ -63,7 +76,8 @@ export function configOfGguf(file: GgufFile, checkpoint: Checkpoint): { readonly
 
 /** Lists that hold one value over and over (heads of each layer) become that value; float32 numbers lose their tail: 1e-5, not 9.99…e-6. */
 function plain(key: string, value: unknown): unknown {
-  if (Array.isArray(value) && /^(attention\.head_count|feed_forward_length)/.test(key) && value.every((v) => v === value[0])) return value[0];
+  if (Array.isArray(value) && /^(attention\.head_count|feed_forward_length)/.test(key) && value.every((v) => v === value[0]))
+    return value[0];
   if (typeof value !== 'number' || Number.isInteger(value)) return value;
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
@@ -87,7 +101,9 @@ function denseLayers(checkpoint: Checkpoint, header: Config): Record<string, unk
 /** Scaling of the rotary embedding: by keys, or by tensors of factors (Llama 3, longrope). */
 function scaling(file: GgufFile, checkpoint: Checkpoint, header: Config): Record<string, unknown> {
   const factors = (name: string) => readF32(checkpoint, name);
-  const original = header.has('rope.scaling.original_context_length') ? { original_max_position_embeddings: header.number('rope.scaling.original_context_length') } : {};
+  const original = header.has('rope.scaling.original_context_length')
+    ? { original_max_position_embeddings: header.number('rope.scaling.original_context_length') }
+    : {};
   const attention = header.has('rope.scaling.attn_factor') ? { attention_factor: header.number('rope.scaling.attn_factor') } : {};
   if (checkpoint.tensors.has('rope_factors_long.weight')) {
     const tables = { long_factor: factors('rope_factors_long.weight'), short_factor: factors('rope_factors_short.weight') };
@@ -119,7 +135,8 @@ function readF32(checkpoint: Checkpoint, name: string): number[] {
   const tensor = checkpoint.tensors.get(name);
   const count = tensor?.shape.reduce((a, b) => a * b, 1) ?? 0;
   const path = checkpoint.files[tensor?.file ?? 0] as string;
-  if (!tensor || tensor.type !== 'f32' || count > factorsMax) throw startError(`${path}: tensor ${name} must hold at most ${factorsMax} values of type f32`);
+  if (tensor?.type !== 'f32' || count > factorsMax)
+    throw startError(`${path}: tensor ${name} must hold at most ${factorsMax} values of type f32`);
   const bytes = Buffer.alloc(count * 4);
   const fd = openSync(path, 'r');
   try {

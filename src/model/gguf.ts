@@ -24,11 +24,12 @@ const dimensionsMax = 4;
 const shardsMax = 1000;
 
 /** ggml's type numbers. Those that `ElementType` lacks are named only to be refused by name. */
+// biome-ignore format: a table
 const typeNames: Readonly<Record<number, string>> = {
   0: 'f32', 1: 'f16', 2: 'q4_0', 3: 'q4_1', 6: 'q5_0', 7: 'q5_1', 8: 'q8_0', 9: 'q8_1', 10: 'q2_k', 11: 'q3_k', 12: 'q4_k', 13: 'q5_k',
   14: 'q6_k', 15: 'q8_k', 16: 'iq2_xxs', 17: 'iq2_xs', 18: 'iq3_xxs', 19: 'iq1_s', 20: 'iq4_nl', 21: 'iq3_s', 22: 'iq2_s', 23: 'iq4_xs',
   24: 'i8', 25: 'i16', 26: 'i32', 27: 'i64', 28: 'f64', 29: 'iq1_m', 30: 'bf16', 34: 'tq1_0', 35: 'tq2_0', 39: 'mxfp4', 40: 'nvfp4',
-}; // biome-ignore format: a table
+};
 
 /** Bytes of the scalar value types, by number; 8 is a string, 9 an array. */
 const scalarBytes: Readonly<Record<number, number>> = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
@@ -77,7 +78,8 @@ function shardPaths(path: string, count: number, index: GgufValue | undefined): 
   if (!match || Number(match[3]) !== count || count > shardsMax) {
     throw startError(`${path} is one of ${count} files of a model, but is not named like …-00001-of-0000${count}.gguf`);
   }
-  if (index !== 0) throw startError(`${path} is a later part of a model in ${count} files; name the first, ${match[1]}-00001-of-${match[3]}.gguf`);
+  if (index !== 0)
+    throw startError(`${path} is a later part of a model in ${count} files; name the first, ${match[1]}-00001-of-${match[3]}.gguf`);
   return Array.from({ length: count }, (_, i) => join(dirname(path), `${match[1]}-${String(i + 1).padStart(5, '0')}-of-${match[3]}.gguf`));
 }
 
@@ -85,7 +87,8 @@ function parse(reader: HeaderReader, file: number): GgufFile {
   const { path } = reader;
   if (reader.fileBytes < 4 || reader.u32() !== 0x46554747) throw startError(`${path} is not a GGUF file: it does not begin with "GGUF"`);
   const version = reader.u32();
-  if (version === 0x02000000 || version === 0x03000000) throw startError(`${path} is a big-endian GGUF file; only little-endian ones can be read`);
+  if (version === 0x02000000 || version === 0x03000000)
+    throw startError(`${path} is a big-endian GGUF file; only little-endian ones can be read`);
   if (version !== 2 && version !== 3) throw startError(`${path}: GGUF version ${version} is not supported; supported are 2 and 3`);
   const numTensors = reader.count('tensors', tensorBytesMin);
   const numMetadata = reader.count('metadata entries', metadataBytesMin);
@@ -97,7 +100,13 @@ function parse(reader: HeaderReader, file: number): GgufFile {
   }
   const infos = Array.from({ length: numTensors }, () => tensorInfo(reader, file));
   const alignment = metadata.get('general.alignment') ?? 32;
-  if (typeof alignment !== 'number' || !Number.isInteger(alignment) || alignment < 8 || alignment > 1 << 20 || (alignment & (alignment - 1)) !== 0) {
+  if (
+    typeof alignment !== 'number' ||
+    !Number.isInteger(alignment) ||
+    alignment < 8 ||
+    alignment > 1 << 20 ||
+    (alignment & (alignment - 1)) !== 0
+  ) {
     throw reader.damaged(`general.alignment is ${String(alignment)}; expected a power of two from 8 to 1048576`);
   }
   const dataStart = Math.ceil(reader.position / alignment) * alignment;
@@ -114,7 +123,8 @@ interface TensorInfo {
 function tensorInfo(reader: HeaderReader, file: number): TensorInfo {
   const name = reader.string();
   const numDimensions = reader.u32();
-  if (numDimensions < 1 || numDimensions > dimensionsMax) throw reader.damaged(`tensor ${name} has ${numDimensions} dimensions; expected 1 to ${dimensionsMax}`);
+  if (numDimensions < 1 || numDimensions > dimensionsMax)
+    throw reader.damaged(`tensor ${name} has ${numDimensions} dimensions; expected 1 to ${dimensionsMax}`);
   const sizes = Array.from({ length: numDimensions }, () => reader.u64());
   const typeNumber = reader.u32();
   const type = typeNames[typeNumber];
@@ -124,7 +134,8 @@ function tensorInfo(reader: HeaderReader, file: number): TensorInfo {
   if (values < 1 || !Number.isSafeInteger(values)) throw reader.damaged(`tensor ${name} has the impossible shape [${sizes.join(', ')}]`);
   const layout = isElementType(type) ? elementLayouts[type] : { blockValues: 1, blockBytes: 0 };
   const rowValues = sizes[0] as number;
-  if (rowValues % layout.blockValues !== 0) throw reader.damaged(`tensor ${name} has rows of ${rowValues} values, but blocks of ${type} hold ${layout.blockValues}`);
+  if (rowValues % layout.blockValues !== 0)
+    throw reader.damaged(`tensor ${name} has rows of ${rowValues} values, but blocks of ${type} hold ${layout.blockValues}`);
   // GGUF lists the contiguous dimension first.
   return { tensor: { name, file, byteOffset, type, shape: sizes.reverse() }, bytes: (values / layout.blockValues) * layout.blockBytes };
 }
@@ -135,7 +146,8 @@ function checkPlaces(reader: HeaderReader, infos: readonly TensorInfo[], dataSta
   for (const { tensor } of infos) {
     if (names.has(tensor.name)) throw reader.damaged(`its header names tensor ${tensor.name} twice`);
     names.add(tensor.name);
-    if (tensor.byteOffset % alignment !== 0) throw reader.damaged(`tensor ${tensor.name} begins at ${tensor.byteOffset}, which is no multiple of the alignment ${alignment}`);
+    if (tensor.byteOffset % alignment !== 0)
+      throw reader.damaged(`tensor ${tensor.name} begins at ${tensor.byteOffset}, which is no multiple of the alignment ${alignment}`);
   }
   const inOrder = [...infos].sort((a, b) => a.tensor.byteOffset - b.tensor.byteOffset || a.bytes - b.bytes);
   let end = 0;
@@ -146,7 +158,9 @@ function checkPlaces(reader: HeaderReader, infos: readonly TensorInfo[], dataSta
     previous = tensor.name;
   }
   if (infos.length > 0 && dataStart + end > reader.fileBytes) {
-    throw startError(`${reader.path} is truncated: its tensors need ${formatBytes(dataStart + end)}, the file has ${formatBytes(reader.fileBytes)}; download it again`);
+    throw startError(
+      `${reader.path} is truncated: its tensors need ${formatBytes(dataStart + end)}, the file has ${formatBytes(reader.fileBytes)}; download it again`,
+    );
   }
 }
 

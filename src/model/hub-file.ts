@@ -36,7 +36,8 @@ const idleTimeoutMs = 30_000;
 
 export async function fetchFile(file: HubFile, target: HubTarget, progress: DownloadProgress): Promise<void> {
   // Paths come from the network and are joined to a folder of ours.
-  if (isAbsolute(file.path) || normalize(file.path).startsWith('..')) throw startError(`${target.repo}: the file name ${file.path} leaves the folder`);
+  if (isAbsolute(file.path) || normalize(file.path).startsWith('..'))
+    throw startError(`${target.repo}: the file name ${file.path} leaves the folder`);
   if (!/^[0-9a-zA-Z]+$/.test(file.blob)) throw startError(`${target.repo}: ${file.path} has no object id`);
   const blob = join(target.folder, 'blobs', file.blob);
   mkdirSync(dirname(blob), { recursive: true });

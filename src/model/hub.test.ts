@@ -34,7 +34,9 @@ const repos: Record<string, FakeRepo> = {
   'me/sharded': {
     files: {
       'config.json': Buffer.from('{}'),
-      'model.safetensors.index.json': Buffer.from(JSON.stringify({ weight_map: { a: 'model-00001-of-00002.safetensors', b: 'model-00002-of-00002.safetensors' } })),
+      'model.safetensors.index.json': Buffer.from(
+        JSON.stringify({ weight_map: { a: 'model-00001-of-00002.safetensors', b: 'model-00002-of-00002.safetensors' } }),
+      ),
       'model-00001-of-00002.safetensors': Buffer.alloc(2000, 1),
       'model-00002-of-00002.safetensors': Buffer.alloc(2000, 2),
     },
@@ -67,7 +69,8 @@ let url: string;
 /** Nothing listens there. */
 let silent: string;
 
-const listen = (on: Server) => new Promise<string>((done) => on.listen(0, '127.0.0.1', () => done(`http://127.0.0.1:${(on.address() as AddressInfo).port}`)));
+const listen = (on: Server) =>
+  new Promise<string>((done) => on.listen(0, '127.0.0.1', () => done(`http://127.0.0.1:${(on.address() as AddressInfo).port}`)));
 
 before(async () => {
   const closed = createServer();
@@ -79,7 +82,8 @@ before(async () => {
     const name = Object.keys(repos).find((repo) => path.includes(`/${repo}/`));
     const repo = name === undefined ? undefined : repos[name];
     if (!repo || name === undefined) return void response.writeHead(404).end('{}');
-    if (repo.token && request.headers.authorization !== `Bearer ${repo.token}`) return void response.writeHead(401, { 'content-type': 'application/json' }).end('{}');
+    if (repo.token && request.headers.authorization !== `Bearer ${repo.token}`)
+      return void response.writeHead(401, { 'content-type': 'application/json' }).end('{}');
     const json = (value: unknown) => void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     if (path.includes('/revision/')) return json({ _id: 'x', id: name, sha: commit, lastModified: '2026-01-01' });
     if (path.includes('/tree/')) {
@@ -99,7 +103,11 @@ before(async () => {
     const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '');
     const [first, last] = range ? [Number(range[1]), Math.min(Number(range[2]), bytes.length - 1)] : [0, bytes.length - 1];
     const part = bytes.subarray(first, last + 1);
-    response.writeHead(range ? 206 : 200, { etag: '"x"', 'content-length': part.length, ...(range && { 'content-range': `bytes ${first}-${last}/${bytes.length}` }) });
+    response.writeHead(range ? 206 : 200, {
+      etag: '"x"',
+      'content-length': part.length,
+      ...(range && { 'content-range': `bytes ${first}-${last}/${bytes.length}` }),
+    });
     const cut = part.length > 1 ? cuts.get(file) : undefined;
     if (cut === undefined) return void response.end(part);
     cuts.delete(file);
@@ -138,7 +146,8 @@ test('names of the hub are told from paths', () => {
   assert.deepEqual(parseHubName('gpt2'), { repo: 'gpt2', quant: null, file: null });
   assert.deepEqual(parseHubName('me/gguf:Q4_K_M'), { repo: 'me/gguf', quant: 'Q4_K_M', file: null });
   assert.deepEqual(parseHubName('me/gguf/sub/a.gguf'), { repo: 'me/gguf', quant: null, file: 'sub/a.gguf' });
-  for (const name of ['', './here', '../up', '/abs/path', 'a/b/c', 'file.gguf', 'a//b', 'a/../b', 'a b/c', 'C:\\x']) assert.equal(parseHubName(name), null, name);
+  for (const name of ['', './here', '../up', '/abs/path', 'a/b/c', 'file.gguf', 'a//b', 'a/../b', 'a b/c', 'C:\\x'])
+    assert.equal(parseHubName(name), null, name);
 });
 
 test('a model is fetched into the layout that Python uses, and only what is read', async () => {
@@ -152,7 +161,10 @@ test('a model is fetched into the layout that Python uses, and only what is read
   for (const name of ['consolidated.safetensors', 'pytorch_model.bin', 'onnx']) assert.ok(!existsSync(join(folder, name)), name);
   requests.length = 0;
   assert.equal(await resolveModel('me/tiny', options()), folder);
-  assert.deepEqual(requests.filter((r) => r.url.includes('/resolve/')), []);
+  assert.deepEqual(
+    requests.filter((r) => r.url.includes('/resolve/')),
+    [],
+  );
 });
 
 test('the files of an index, and no others', async () => {
@@ -170,7 +182,10 @@ test('a broken download goes on where it stopped', async () => {
   assert.deepEqual(readFileSync(join(folder, 'model.safetensors')), weights);
   const starts = resolved('model.safetensors').map((r) => Number(/bytes=(\d+)/.exec(r.range ?? '')?.[1] ?? 0));
   assert.ok(starts.includes(100_000), String(starts));
-  assert.ok(starts.some((at) => at > 100_000), String(starts));
+  assert.ok(
+    starts.some((at) => at > 100_000),
+    String(starts),
+  );
 });
 
 test('a damaged part is thrown away and fetched again', async () => {

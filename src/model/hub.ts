@@ -33,10 +33,11 @@ interface Hub {
 
 const parallelDownloads = 4;
 const listedFilesMax = 100_000;
+// biome-ignore format: a table
 const usefulJson = new Set([
   'config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json',
   'chat_template.json', 'chat_template.jinja', 'model.safetensors.index.json',
-]); // biome-ignore format: a table
+]);
 
 /** Downloads what is missing and returns the snapshot's folder, or the path of its .gguf file. */
 export async function downloadModel(name: HubName, options: HubOptions): Promise<string> {
@@ -85,12 +86,26 @@ async function fetchModel(hub: Hub, name: HubName, options: HubOptions): Promise
   const files: HubFile[] = [];
   for await (const entry of listFiles({ repo: name.repo, revision: sha, recursive: true, ...common })) {
     if (entry.type !== 'file') continue;
-    files.push({ path: entry.path, size: entry.size, blob: entry.lfs?.oid ?? entry.oid ?? entry.xetHash ?? '', sha256: entry.lfs?.oid ?? null });
+    files.push({
+      path: entry.path,
+      size: entry.size,
+      blob: entry.lfs?.oid ?? entry.oid ?? entry.xetHash ?? '',
+      sha256: entry.lfs?.oid ?? null,
+    });
     if (files.length > listedFilesMax) throw startError(`${name.repo} has more than ${listedFilesMax} files`);
   }
   const snapshot = join(hub.folder, 'snapshots', sha);
-  const target = { repo: name.repo, commit: sha, folder: hub.folder, snapshot, ...common, xet: !isSet(options.env.HF_HUB_DISABLE_XET), log: options.log };
-  const get = (wanted: readonly HubFile[]) => fetchAll(wanted, (file, progress) => fetchFile(file, target, progress), snapshot, options, name.repo);
+  const target = {
+    repo: name.repo,
+    commit: sha,
+    folder: hub.folder,
+    snapshot,
+    ...common,
+    xet: !isSet(options.env.HF_HUB_DISABLE_XET),
+    log: options.log,
+  };
+  const get = (wanted: readonly HubFile[]) =>
+    fetchAll(wanted, (file, progress) => fetchFile(file, target, progress), snapshot, options, name.repo);
   let result = snapshot;
   if (name.quant !== null || name.file !== null) {
     const parts = ggufFiles(files, name);
@@ -121,7 +136,9 @@ async function fetchAll(
   mkdirSync(snapshot, { recursive: true });
   const disk = statfsSync(snapshot);
   if (bytes > disk.bavail * disk.bsize) {
-    throw startError(`${repo} needs ${formatBytes(bytes)}, but the disk of ${snapshot} has ${formatBytes(disk.bavail * disk.bsize)} free; HF_HOME may name another`);
+    throw startError(
+      `${repo} needs ${formatBytes(bytes)}, but the disk of ${snapshot} has ${formatBytes(disk.bavail * disk.bsize)} free; HF_HOME may name another`,
+    );
   }
   const progress = new DownloadProgress(repo, bytes, options.progress, options.log);
   const queue = [...missing];
@@ -152,7 +169,10 @@ function weightFiles(files: readonly HubFile[], snapshot: string, repo: string):
     });
   }
   const quants = files.filter((file) => file.path.endsWith('.gguf')).map((file) => basename(file.path));
-  if (quants.length > 0) throw startError(`${repo} holds GGUF files; name one as ${repo}/FILE or ${repo}:QUANT: ${quants.slice(0, 30).join(', ')}`, { param: 'model' });
+  if (quants.length > 0)
+    throw startError(`${repo} holds GGUF files; name one as ${repo}/FILE or ${repo}:QUANT: ${quants.slice(0, 30).join(', ')}`, {
+      param: 'model',
+    });
   throw startError(`${repo} holds no model.safetensors and no .gguf file; other weight formats cannot be loaded`, { param: 'model' });
 }
 
@@ -161,13 +181,17 @@ function ggufFiles(files: readonly HubFile[], { repo, quant, file }: HubName): H
   const all = files.filter((f) => f.path.endsWith('.gguf') && !basename(f.path).startsWith('mmproj'));
   const asked = quant === null ? null : new RegExp(`(^|[-._/])${quant.replace(/[.]/g, '\\.')}([-./]|$)`, 'i');
   const matches = all.filter((f) => (asked ? asked.test(f.path.replace(/\.gguf$/, '')) : f.path === file));
-  const first = matches.filter((f) => !/-\d{5}-of-\d{5}\.gguf$/.test(f.path) || f.path.includes('-00001-of-')).sort((a, b) => a.path.length - b.path.length)[0];
+  const first = matches
+    .filter((f) => !/-\d{5}-of-\d{5}\.gguf$/.test(f.path) || f.path.includes('-00001-of-'))
+    .sort((a, b) => a.path.length - b.path.length)[0];
   if (!first) {
     const names = all.map((f) => basename(f.path)).slice(0, 30);
     throw startError(`${repo} has no .gguf file ${quant ?? file}; it has ${names.join(', ') || 'none'}`, { param: 'model' });
   }
   const stem = first.path.replace(/-00001-of-(\d{5})\.gguf$/, '');
-  return stem === first.path ? [first] : all.filter((f) => f.path.startsWith(`${stem}-`) && /-\d{5}-of-\d{5}\.gguf$/.test(f.path)).sort((a, b) => (a.path < b.path ? -1 : 1));
+  return stem === first.path
+    ? [first]
+    : all.filter((f) => f.path.startsWith(`${stem}-`) && /-\d{5}-of-\d{5}\.gguf$/.test(f.path)).sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** What the cache holds of this revision, or null. */
@@ -177,7 +201,9 @@ function cachedModel(hub: Hub, name: HubName): string | null {
   const snapshot = join(hub.folder, 'snapshots', basename(commit));
   if (!existsSync(snapshot)) return null;
   if (name.quant === null && name.file === null) return existsSync(join(snapshot, 'config.json')) ? snapshot : null;
-  const files = readdirSync(snapshot, { recursive: true, encoding: 'utf8' }).map((path): HubFile => ({ path, size: 0, blob: '', sha256: null }));
+  const files = readdirSync(snapshot, { recursive: true, encoding: 'utf8' }).map(
+    (path): HubFile => ({ path, size: 0, blob: '', sha256: null }),
+  );
   try {
     return join(snapshot, (ggufFiles(files, name)[0] as HubFile).path);
   } catch {
@@ -195,9 +221,12 @@ function explained(error: unknown, repo: string, hub: Hub): Error {
   const { statusCode, message } = error as { statusCode?: number; message?: string };
   if ((error as { code?: string }).code === 'start') return error as Error;
   const options = { param: 'model', cause: error };
-  if (statusCode === 404) return startError(`${repo}: no such folder here, and no such model (or revision ${hub.revision}) at ${hub.url}`, options);
+  if (statusCode === 404)
+    return startError(`${repo}: no such folder here, and no such model (or revision ${hub.revision}) at ${hub.url}`, options);
   if (statusCode === 401 || statusCode === 403) {
-    const token = hub.token ? 'the token has no access to it; accept its licence on its page, or use another token' : 'set HF_TOKEN if it is private or gated; a mistyped name gives the same answer';
+    const token = hub.token
+      ? 'the token has no access to it; accept its licence on its page, or use another token'
+      : 'set HF_TOKEN if it is private or gated; a mistyped name gives the same answer';
     return startError(`${repo}: ${hub.url} refuses access: ${token}`, options);
   }
   const cause = (error as { cause?: { message?: string } }).cause?.message;

@@ -9,9 +9,9 @@ import type { SpecOptions } from './architectures/architecture.js';
 import { architectureOf } from './architectures/index.js';
 import { chatTemplate, tokenizerSource } from './chat-template.js';
 import { readConfig, textConfig } from './config.js';
+import { generationDefaults } from './generation.js';
 import { readGgufCheckpoint } from './gguf.js';
 import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
-import { generationDefaults } from './generation.js';
 import { refuseQuantised } from './quantization/checkpoint-config.js';
 import { computeTypeOf } from './quantization/formats.js';
 import { readSafetensorsFolder } from './safetensors.js';
@@ -37,7 +37,9 @@ export async function loadModel(path: string, options: LoadOptions): Promise<Loa
 
 function checkLength(spec: ModelSpec, maxModelLen: number | null): void {
   if (maxModelLen === null || maxModelLen <= spec.maxPositions) return;
-  throw startError(`--max-model-len ${maxModelLen} is more than the ${spec.maxPositions} positions that the model was made for`, { param: 'max-model-len' });
+  throw startError(`--max-model-len ${maxModelLen} is more than the ${spec.maxPositions} positions that the model was made for`, {
+    param: 'max-model-len',
+  });
 }
 
 function loadFolder(folder: string, options: SpecOptions): LoadedModel {

@@ -33,11 +33,15 @@ export async function resolveModel(nameOrPath: string, options: HubOptions): Pro
   if (found?.isDirectory()) return resolveFolder(resolve(path));
   if (found) {
     if (path.endsWith('.gguf')) return resolve(path);
-    throw startError(`${path} is a file, but not a .gguf file; name a .gguf file, or the folder that holds config.json`, { param: 'model' });
+    throw startError(`${path} is a file, but not a .gguf file; name a .gguf file, or the folder that holds config.json`, {
+      param: 'model',
+    });
   }
   const name = parseHubName(nameOrPath);
   if (name === null || (name.file !== null && existsSync(name.repo))) {
-    throw startError(`${path || 'an empty model name'}: no such folder or file, and not a Hugging Face model id (owner/name)`, { param: 'model' });
+    throw startError(`${path || 'an empty model name'}: no such folder or file, and not a Hugging Face model id (owner/name)`, {
+      param: 'model',
+    });
   }
   return downloadModel(name, options);
 }
@@ -48,6 +52,9 @@ function resolveFolder(folder: string): string {
   const files = readdirSync(folder).filter((name) => name.endsWith('.gguf') && !name.startsWith('mmproj'));
   const models = files.filter((name) => !/-\d{5}-of-\d{5}\.gguf$/.test(name) || name.includes('-00001-of-'));
   if (models.length === 1) return join(folder, models[0] as string);
-  const what = models.length > 1 ? `${models.length} .gguf files, and MODEL must name one of them: ${models.sort().join(', ')}` : 'neither config.json nor a .gguf file';
+  const what =
+    models.length > 1
+      ? `${models.length} .gguf files, and MODEL must name one of them: ${models.sort().join(', ')}`
+      : 'neither config.json nor a .gguf file';
   throw startError(`${folder} holds ${what}`, { param: 'model' });
 }

@@ -33,7 +33,9 @@ export function ropeSpec(input: RopeInput): RopeSpec {
   const { scaling, theta } = input;
   const rotaryDim = Math.floor(input.headDim * input.partialFactor);
   if (rotaryDim < 2 || rotaryDim % 2 !== 0 || rotaryDim > input.headDim) {
-    throw startError(`rotary embedding over ${rotaryDim} of ${input.headDim} values of a head: expected an even number up to the head's size`);
+    throw startError(
+      `rotary embedding over ${rotaryDim} of ${input.headDim} values of a head: expected an even number up to the head's size`,
+    );
   }
   const plain = Array.from({ length: rotaryDim / 2 }, (_, i) => theta ** ((-2 * i) / rotaryDim));
   const type = ropeType(scaling);
@@ -58,8 +60,10 @@ export function ropeSpec(input: RopeInput): RopeSpec {
     case 'factors':
       return spec(divided(plain, scaling, 'factors'));
     case 'dynamic':
-      throw startError(`${scaling.where}: rope_type dynamic is not supported: its frequencies change with the length of each sequence, ` +
-        'so that cached prefixes would not fit; remove it, or use yarn');
+      throw startError(
+        `${scaling.where}: rope_type dynamic is not supported: its frequencies change with the length of each sequence, ` +
+          'so that cached prefixes would not fit; remove it, or use yarn',
+      );
     default:
       throw startError(`${scaling.where}: rope_type ${JSON.stringify(type)} is not supported; supported are ${supported.join(', ')}`);
   }
@@ -69,7 +73,9 @@ export function ropeSpec(input: RopeInput): RopeSpec {
 function divided(plain: readonly number[], scaling: Config, key: string): number[] {
   const factors = scaling.numbers(key);
   if (factors.length !== plain.length || factors.some((f) => !(f > 0))) {
-    throw startError(`${scaling.where}: ${key} must hold ${plain.length} numbers above 0, one for each frequency; it holds ${factors.length}`);
+    throw startError(
+      `${scaling.where}: ${key} must hold ${plain.length} numbers above 0, one for each frequency; it holds ${factors.length}`,
+    );
   }
   return plain.map((f, i) => f / (factors[i] as number));
 }

@@ -13,10 +13,11 @@ import { isFields, readJsonObject } from './config.js';
 const headerBytesMax = 100_000_000;
 const dimensionsMax = 8;
 
+// biome-ignore format: a table
 const bitsOf: Readonly<Record<string, number>> = {
   BOOL: 8, U8: 8, I8: 8, F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F4: 4, I16: 16, U16: 16, F16: 16, BF16: 16,
   I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64, C64: 64,
-}; // biome-ignore format: a table
+};
 
 /** The .safetensors files of a folder: model.safetensors, or those that model.safetensors.index.json names. */
 export function readSafetensorsFolder(folder: string): Checkpoint {
@@ -24,7 +25,9 @@ export function readSafetensorsFolder(folder: string): Checkpoint {
   const single = join(folder, 'model.safetensors');
   if (existsSync(single)) return readFiles([single], null);
   if (existsSync(index)) return readSharded(folder, index);
-  throw startError(`${folder} holds no model.safetensors and no model.safetensors.index.json; only safetensors and GGUF weights can be loaded`);
+  throw startError(
+    `${folder} holds no model.safetensors and no model.safetensors.index.json; only safetensors and GGUF weights can be loaded`,
+  );
 }
 
 function readSharded(folder: string, index: string): Checkpoint {
@@ -34,14 +37,20 @@ function readSharded(folder: string, index: string): Checkpoint {
   for (const [tensor, file] of Object.entries(map)) {
     // A path that leaves the folder would read what the model's author has no business with.
     if (typeof file !== 'string' || file !== basename(file) || !file.endsWith('.safetensors')) {
-      throw startError(`${index}: the file of tensor ${tensor} is ${JSON.stringify(file)}; expected the name of a .safetensors file in the same folder`);
+      throw startError(
+        `${index}: the file of tensor ${tensor} is ${JSON.stringify(file)}; expected the name of a .safetensors file in the same folder`,
+      );
     }
     fileOf.set(tensor, file);
   }
   const names = [...new Set(fileOf.values())].sort();
   const missing = names.filter((name) => !existsSync(join(folder, name)));
-  if (missing.length > 0) throw startError(`${folder}: ${missing.length} of ${names.length} weight files are missing, among them ${missing[0]}`);
-  return readFiles(names.map((name) => join(folder, name)), { index, fileOf });
+  if (missing.length > 0)
+    throw startError(`${folder}: ${missing.length} of ${names.length} weight files are missing, among them ${missing[0]}`);
+  return readFiles(
+    names.map((name) => join(folder, name)),
+    { index, fileOf },
+  );
 }
 
 function readFiles(paths: readonly string[], expected: { index: string; fileOf: ReadonlyMap<string, string> } | null): Checkpoint {
@@ -77,7 +86,9 @@ export function readHeader(path: string, file = 0): StoredTensor[] {
     if (readSync(fd, start, 0, 8, 0) < 8) throw startError(`${path} is truncated: it ends before its header (${formatBytes(fileBytes)})`);
     const headerBytes = start.readBigUInt64LE();
     if (headerBytes > headerBytesMax) {
-      throw startError(`${path} is not a safetensors file, or damaged: its header would have ${headerBytes} bytes (at most ${headerBytesMax})`);
+      throw startError(
+        `${path} is not a safetensors file, or damaged: its header would have ${headerBytes} bytes (at most ${headerBytesMax})`,
+      );
     }
     const dataStart = 8 + Number(headerBytes);
     if (dataStart > fileBytes) {
@@ -107,7 +118,10 @@ function parseHeader(path: string, file: number, text: string, dataStart: number
   let end = 0;
   let previous = 'the header';
   for (const { tensor, begin, end: own } of entries) {
-    if (begin !== end) throw startError(`${path} is damaged: the bytes of tensor ${tensor.name} ${begin < end ? 'overlap' : 'leave a gap after'} those of ${previous}`);
+    if (begin !== end)
+      throw startError(
+        `${path} is damaged: the bytes of tensor ${tensor.name} ${begin < end ? 'overlap' : 'leave a gap after'} those of ${previous}`,
+      );
     end = own;
     previous = tensor.name;
   }
@@ -136,6 +150,7 @@ function parseEntry(path: string, file: number, name: string, entry: unknown): {
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) throw damaged('has no valid data_offsets');
   const [begin, end] = offsets as [number, number];
   const bytes = (shape.reduce((product: number, n: number) => product * n, 1) * bits) / 8;
-  if (end - begin !== bytes) throw damaged(`has ${end - begin} bytes, but its shape [${shape.join(', ')}] of ${String(dtype)} needs ${bytes}`);
+  if (end - begin !== bytes)
+    throw damaged(`has ${end - begin} bytes, but its shape [${shape.join(', ')}] of ${String(dtype)} needs ${bytes}`);
   return { tensor: { name, file, byteOffset: 0, type: (dtype as string).toLowerCase(), shape }, begin, end };
 }

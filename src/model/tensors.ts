@@ -59,7 +59,11 @@ export function wantedTensors(spec: ModelSpec): WantedTensor[] {
   spec.layers.forEach(({ attention, mlp, norms }, layer) => {
     const add = adder(`layers.${layer}.`, layer, 0);
     norm(add, 'attnNorm', hidden, norms.beforeAttention);
-    for (const [part, n] of [['q', heads], ['k', kvHeads], ['v', kvHeads]] as const) {
+    for (const [part, n] of [
+      ['q', heads],
+      ['k', kvHeads],
+      ['v', kvHeads],
+    ] as const) {
       add.matrix(part, n * headDim, hidden);
       if (attention.qkvBias) add.vector(`${part}Bias`, n * headDim);
     }
@@ -71,7 +75,8 @@ export function wantedTensors(spec: ModelSpec): WantedTensor[] {
     norm(add, 'mlpNorm', hidden, norms.beforeMlp);
     if (mlp.experts) {
       add.matrix('router', mlp.experts.count, hidden);
-      for (let e = 0; e < mlp.experts.count; e++) feedForward(adder(`layers.${layer}.experts.${e}.`, layer, e), mlp.experts.intermediate, mlp.gated, false);
+      for (let e = 0; e < mlp.experts.count; e++)
+        feedForward(adder(`layers.${layer}.experts.${e}.`, layer, e), mlp.experts.intermediate, mlp.gated, false);
     } else {
       feedForward(add, mlp.intermediate, mlp.gated, mlp.bias);
     }
@@ -128,7 +133,12 @@ function byRuleName(checkpoint: Checkpoint, aliases: NameAliases): Map<string, S
   return stored;
 }
 
-function findSource(w: WantedTensor, rules: TensorRules, stored: ReadonlyMap<string, StoredTensor>, checkpoint: Checkpoint): [TensorRule, StoredTensor] {
+function findSource(
+  w: WantedTensor,
+  rules: TensorRules,
+  stored: ReadonlyMap<string, StoredTensor>,
+  checkpoint: Checkpoint,
+): [TensorRule, StoredTensor] {
   const key = w.scope.replace(/\d+/, '*').replace(/\d+/, '#') + w.part;
   const entry = rules[key];
   const sources = entry === undefined ? [] : ([] as Source[]).concat(entry);
@@ -144,23 +154,35 @@ function findSource(w: WantedTensor, rules: TensorRules, stored: ReadonlyMap<str
   throw startError(`${files}: tensor ${names.join(' or ') || w.scope + w.part} is missing`);
 }
 
-function weightTensor(w: WantedTensor, rule: TensorRule, source: StoredTensor, rowsOf: ReadonlyMap<string, number>, input: MapInput): WeightTensor {
+function weightTensor(
+  w: WantedTensor,
+  rule: TensorRule,
+  source: StoredTensor,
+  rowsOf: ReadonlyMap<string, number>,
+  input: MapInput,
+): WeightTensor {
   const file = input.checkpoint.files[source.file];
   const { type } = source;
   if (!isElementType(type)) {
-    throw startError(`${file}: tensor ${source.name} is of type ${type}, which is not supported; supported are ${Object.keys(elementLayouts).join(', ')}`);
+    throw startError(
+      `${file}: tensor ${source.name} is of type ${type}, which is not supported; supported are ${Object.keys(elementLayouts).join(', ')}`,
+    );
   }
   const [first, total] = partOf(w, rule, rowsOf, input.spec);
   const shape = expectedShape(w, rule, total, input.spec);
   const found = w.vector ? source.shape.filter((n) => n !== 1) : source.shape;
   const matches = w.vector ? found.reduce((a, b) => a * b, 1) === total && found.length <= 1 : found.join() === shape.join();
   if (!matches) {
-    throw startError(`${file}: tensor ${source.name} has shape [${source.shape.join(', ')}], but the model's configuration asks for [${shape.join(', ')}]`);
+    throw startError(
+      `${file}: tensor ${source.name} has shape [${source.shape.join(', ')}], but the model's configuration asks for [${shape.join(', ')}]`,
+    );
   }
   const { blockValues, blockBytes } = elementLayouts[type];
   const cols = w.vector ? total : (source.shape.at(-1) as number);
-  if (cols % blockValues !== 0) throw startError(`${file}: tensor ${source.name} has rows of ${cols} values, but blocks of ${type} hold ${blockValues}`);
-  if (isQuantised(type) && (w.vector || rule.transposed)) throw startError(`${file}: tensor ${source.name} of type ${type} is only supported as a matrix`);
+  if (cols % blockValues !== 0)
+    throw startError(`${file}: tensor ${source.name} has rows of ${cols} values, but blocks of ${type} hold ${blockValues}`);
+  if (isQuantised(type) && (w.vector || rule.transposed))
+    throw startError(`${file}: tensor ${source.name} of type ${type} is only supported as a matrix`);
   const place = w.vector
     ? // A slice of a vector is a source of its own: vectors have no rows to count.
       { byteOffset: source.byteOffset + first * blockBytes, rows: 1, cols: w.cols, firstRow: 0 }
@@ -219,7 +241,8 @@ function conversionNotes(tensors: readonly WeightTensor[], computeType: ComputeT
 }
 
 /** Tensors that checkpoints carry and nobody needs: attention masks, tables that are computed, heads that are tied. */
-const needless = /(^|\.)(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias|lm_head\.weight)$|^(rope_freqs|rope_factors_(long|short))\.weight$/;
+const needless =
+  /(^|\.)(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias|lm_head\.weight)$|^(rope_freqs|rope_factors_(long|short))\.weight$/;
 /** Towers of models that also take images or sound; only their text part is served. */
 const towers = /^(vision_tower|vision_model|multi_modal_projector|audio_tower|model\.vision_tower|model\.multi_modal_projector|v\.|mm\.)/;
 
@@ -228,7 +251,9 @@ function leftOver(checkpoint: Checkpoint, used: ReadonlySet<string>): string[] {
   const rest = [...checkpoint.tensors.values()].filter((t) => !used.has(t.name) && !needless.test(t.name));
   const inLayer = rest.find((t) => /(^|\.)(layers|h|blk)\.\d+\./.test(t.name) && !towers.test(t.name));
   if (inLayer) {
-    throw startError(`${checkpoint.files[inLayer.file]}: tensor ${inLayer.name} belongs to no part of this architecture as its configuration describes it; leaving it out would change the results`);
+    throw startError(
+      `${checkpoint.files[inLayer.file]}: tensor ${inLayer.name} belongs to no part of this architecture as its configuration describes it; leaving it out would change the results`,
+    );
   }
   if (rest.length === 0) return [];
   const names = rest.slice(0, 3).map((t) => t.name);

@@ -12,7 +12,16 @@ import { sharedData } from './golden.js';
 import { dequantise, type Matrix, readWeights } from './read-weights.js';
 
 /** Largest difference, as a share of the matrix's largest value. */
-const tolerance: Readonly<Record<string, number>> = { f32: 0, bf16: 0, f16: 1e-7, q8_0: 0.005, q5_0: 0.07, q5_1: 0.04, q4_0: 0.13, q4_1: 0.08 };
+const tolerance: Readonly<Record<string, number>> = {
+  f32: 0,
+  bf16: 0,
+  f16: 1e-7,
+  q8_0: 0.005,
+  q5_0: 0.07,
+  q5_1: 0.04,
+  q4_0: 0.13,
+  q4_1: 0.08,
+};
 
 function largestError(a: Matrix, b: Matrix): number {
   let error = 0;
@@ -26,7 +35,12 @@ function largestError(a: Matrix, b: Matrix): number {
 
 /** Names differ by form; tables are float32 in both, but come by another way. */
 function comparable(spec: ModelSpec) {
-  return { ...spec, architecture: '', ropes: [], layers: spec.layers.map((l) => ({ ...l, attention: { ...l.attention, scale: Number(l.attention.scale.toPrecision(6)) } })) };
+  return {
+    ...spec,
+    architecture: '',
+    ropes: [],
+    layers: spec.layers.map((l) => ({ ...l, attention: { ...l.attention, scale: Number(l.attention.scale.toPrecision(6)) } })),
+  };
 }
 
 async function compare(folder: string, gguf: string, type: string): Promise<void> {
@@ -68,7 +82,9 @@ for (const type of ['f32', 'f16', 'q8_0']) {
 
 const made = process.env.LOCKSTEP_GGUF_FIXTURES ?? resolve('.cache/gguf-fixtures');
 const files = existsSync(made) ? readdirSync(made).filter((name) => name.endsWith('.gguf')) : [];
-test('GGUF files of the tiny models', { skip: noShared || (files.length === 0 && `none in ${made}: scripts/make-gguf-fixtures.py makes them`) }, async (t) => {
+test('GGUF files of the tiny models', {
+  skip: noShared || (files.length === 0 && `none in ${made}: scripts/make-gguf-fixtures.py makes them`),
+}, async (t) => {
   for (const name of files) {
     const [, model, type] = /^(.*)-([^-]+)\.gguf$/.exec(name) as unknown as [string, string, string];
     await t.test(name, () => compare(join(data, 'tiny-models', model), join(made, name), type));
@@ -77,7 +93,9 @@ test('GGUF files of the tiny models', { skip: noShared || (files.length === 0 &&
 
 const smol = process.env.LOCKSTEP_SMOLLM2_GGUF;
 const smolFolder = process.env.LOCKSTEP_SMOLLM2_F32;
-test('SmolLM2: the Q4_1 GGUF is the dequantised safetensors model', { skip: !(smol && smolFolder) && 'LOCKSTEP_SMOLLM2_GGUF and LOCKSTEP_SMOLLM2_F32 are not set' }, async () => {
+test('SmolLM2: the Q4_1 GGUF is the dequantised safetensors model', {
+  skip: !(smol && smolFolder) && 'LOCKSTEP_SMOLLM2_GGUF and LOCKSTEP_SMOLLM2_F32 are not set',
+}, async () => {
   await compare(smolFolder as string, smol as string, 'f32');
 });
 
@@ -90,7 +108,22 @@ interface BlockCase {
 }
 test('every element type dequantises as the reference does', { skip: noShared }, () => {
   const { cases } = JSON.parse(readFileSync(join(data, 'quant-vectors/gguf_blocks.json'), 'utf8')) as { cases: readonly BlockCase[] };
-  const types: readonly ElementType[] = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl'];
+  const types: readonly ElementType[] = [
+    'f32',
+    'f16',
+    'bf16',
+    'q8_0',
+    'q4_0',
+    'q4_1',
+    'q5_0',
+    'q5_1',
+    'q2_k',
+    'q3_k',
+    'q4_k',
+    'q5_k',
+    'q6_k',
+    'iq4_nl',
+  ];
   for (const type of types) {
     const found = cases.find((c) => c.type.toLowerCase() === type);
     assert.ok(found, type);

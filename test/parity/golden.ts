@@ -7,7 +7,12 @@ export interface GoldenPrompt {
   readonly prompt_ids: readonly number[];
   readonly greedy_ids: readonly number[];
   readonly min_margin: number;
-  readonly steps: readonly { readonly id: number; readonly logprob: number; readonly margin: number; readonly top: readonly (readonly [number, number])[] }[];
+  readonly steps: readonly {
+    readonly id: number;
+    readonly logprob: number;
+    readonly margin: number;
+    readonly top: readonly (readonly [number, number])[];
+  }[];
   readonly last_position?: { readonly logits_f32_b64: string };
   readonly prompt_argmax?: readonly number[];
 }

@@ -29,7 +29,8 @@ function readTensor(tensor: WeightTensor, fds: readonly number[], sources: Map<s
   if (!whole) {
     const { blockValues, blockBytes } = elementLayouts[source.type];
     const bytes = Buffer.alloc(((source.rows * source.cols) / blockValues) * blockBytes);
-    if (readSync(fds[source.file] as number, bytes, 0, bytes.length, source.byteOffset) !== bytes.length) throw new Error(`${tensor.name}: short read`);
+    if (readSync(fds[source.file] as number, bytes, 0, bytes.length, source.byteOffset) !== bytes.length)
+      throw new Error(`${tensor.name}: short read`);
     whole = dequantise(source.type, bytes, source.rows * source.cols);
     sources.set(key, whole);
   }

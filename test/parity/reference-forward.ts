@@ -137,7 +137,12 @@ function feedForward(layer: LayerSpec, weights: Weights, scope: string, x: Float
   const act = activations[mlp.activation];
   const up = linear(weights, `${scope}up`, x, biased);
   const gate = mlp.gated ? linear(weights, `${scope}gate`, x, biased) : null;
-  return linear(weights, `${scope}down`, up.map((v, i) => (gate ? act(gate[i] as number) * v : act(v))), biased);
+  return linear(
+    weights,
+    `${scope}down`,
+    up.map((v, i) => (gate ? act(gate[i] as number) * v : act(v))),
+    biased,
+  );
 }
 
 function mlp(spec: ModelSpec, weights: Weights, index: number, x: Float64Array): Float64Array {
@@ -147,7 +152,10 @@ function mlp(spec: ModelSpec, weights: Weights, index: number, x: Float64Array):
   if (!experts) return feedForward(layer, weights, scope, x);
   const share = softmax(linear(weights, `${scope}router`, x, false));
   // Ties go to the lowest expert; outputs are added in expert order.
-  const chosen = [...share.keys()].sort((a, b) => (share[b] as number) - (share[a] as number) || a - b).slice(0, experts.topK).sort((a, b) => a - b);
+  const chosen = [...share.keys()]
+    .sort((a, b) => (share[b] as number) - (share[a] as number) || a - b)
+    .slice(0, experts.topK)
+    .sort((a, b) => a - b);
   const total = experts.normalizeTopK ? chosen.reduce((sum, e) => sum + (share[e] as number), 0) : 1;
   const out = new Float64Array(x.length);
   for (const e of chosen) {
@@ -176,12 +184,22 @@ export function referenceForward(spec: ModelSpec, weights: Weights, ids: readonl
   };
   spec.layers.forEach((layer, i) => {
     const before = (name: string, norm: NormSpec) => x.map((row) => normalise(weights, `layers.${i}.${name}`, norm, row));
-    join(`layers.${i}.postAttnNorm`, layer.norms.afterAttention, attention(spec, weights, i, before('attnNorm', layer.norms.beforeAttention)));
-    join(`layers.${i}.postMlpNorm`, layer.norms.afterMlp, before('mlpNorm', layer.norms.beforeMlp).map((row) => mlp(spec, weights, i, row)));
+    join(
+      `layers.${i}.postAttnNorm`,
+      layer.norms.afterAttention,
+      attention(spec, weights, i, before('attnNorm', layer.norms.beforeAttention)),
+    );
+    join(
+      `layers.${i}.postMlpNorm`,
+      layer.norms.afterMlp,
+      before('mlpNorm', layer.norms.beforeMlp).map((row) => mlp(spec, weights, i, row)),
+    );
   });
   const head = spec.embedding.tied ? 'embed' : 'head';
   return (lastOnly ? x.slice(-1) : x).map((row) =>
-    linear(weights, head, normalise(weights, 'finalNorm', spec.finalNorm, row), false).map((v) => softcapped(v * spec.logits.scale, spec.logits.softcap)),
+    linear(weights, head, normalise(weights, 'finalNorm', spec.finalNorm, row), false).map((v) =>
+      softcapped(v * spec.logits.scale, spec.logits.softcap),
+    ),
   );
 }
 

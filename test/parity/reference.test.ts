@@ -23,7 +23,11 @@ function withV5Config(folder: string, run: (folder: string) => Promise<void>): P
   return run(copy).finally(() => rmSync(copy, { recursive: true, force: true }));
 }
 
-async function checkPrompt(folder: string, golden: ReturnType<typeof readGolden>['prompts'][number], maxModelLen: number | null): Promise<void> {
+async function checkPrompt(
+  folder: string,
+  golden: ReturnType<typeof readGolden>['prompts'][number],
+  maxModelLen: number | null,
+): Promise<void> {
   const model = await loadModel(folder, { dtype: 'float32', maxModelLen });
   const weights = readWeights(model.weights);
   const expected = lastLogits(golden);
@@ -57,9 +61,13 @@ for (const directory of directories) {
     seen.add(name);
     const folder = join(directory, name);
     test(`${name}: float64 logits and greedy ids are the golden ones`, () => checkModel(name, folder));
-    test(`${name}: the same with the configuration of transformers 5`, { skip: !existsSync(join(folder, 'config.v5.json')) }, () => withV5Config(folder, (copy) => checkModel(name, copy)));
+    test(`${name}: the same with the configuration of transformers 5`, { skip: !existsSync(join(folder, 'config.v5.json')) }, () =>
+      withV5Config(folder, (copy) => checkModel(name, copy)),
+    );
   }
 }
-test('the models outside the repository were found', { skip: sharedData === null && '../shared is not here: only the models in test/fixtures were checked' }, () => {
+test('the models outside the repository were found', {
+  skip: sharedData === null && '../shared is not here: only the models in test/fixtures were checked',
+}, () => {
   assert.ok(seen.size >= 13);
 });

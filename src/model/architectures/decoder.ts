@@ -79,7 +79,8 @@ export function ropeScaling(config: Config): Config | null {
 /** The one table of families whose layers all turn alike. */
 export function decoderRope(config: Config, options: SpecOptions, headDim: number, thetaByDefault: number) {
   const scaling = ropeScaling(config);
-  const original = (config.has('original_max_position_embeddings') ? config : scaling)?.number('original_max_position_embeddings', 0) || null;
+  const original =
+    (config.has('original_max_position_embeddings') ? config : scaling)?.number('original_max_position_embeddings', 0) || null;
   const limit = maxPositions(config);
   return ropeSpec({
     headDim,
@@ -106,7 +107,8 @@ export function slidingLayers(config: Config, numLayers: number, rule: (layer: n
   const types = config.strings('layer_types');
   if (types.length !== numLayers) throw config.fault('layer_types', `${numLayers} entries, one a layer`);
   const unknown = types.find((type) => type !== 'sliding_attention' && type !== 'full_attention');
-  if (unknown !== undefined) throw startError(`${config.where}: layer_types holds ${JSON.stringify(unknown)}; supported are sliding_attention and full_attention`);
+  if (unknown !== undefined)
+    throw startError(`${config.where}: layer_types holds ${JSON.stringify(unknown)}; supported are sliding_attention and full_attention`);
   return (layer) => types[layer] === 'sliding_attention';
 }
 

@@ -10,7 +10,11 @@ const qkvBias = ['qBias', 'kBias', 'vBias'];
 
 /** Names after `layers.*.` that both forms have; `names` gives theirs. */
 function gpt2Tensors(top: TensorRules, prefix: string, names: Readonly<Record<string, string>>, transposed: boolean): TensorRules {
-  const rule = (part: string, suffix: string, fused?: readonly string[]) => ({ name: `${prefix}${names[part]}.${suffix}`, transposed, ...(fused && { fused }) });
+  const rule = (part: string, suffix: string, fused?: readonly string[]) => ({
+    name: `${prefix}${names[part]}.${suffix}`,
+    transposed,
+    ...(fused && { fused }),
+  });
   const pair = (part: string) => [
     [`layers.*.${part}`, rule(part, 'weight')],
     [`layers.*.${part}Bias`, rule(part, 'bias')],

@@ -31,5 +31,7 @@ export function ggufArchitectureOf(path: string, name: string, experts: boolean)
   const found = architectures.find(({ gguf }) => gguf?.name === name && gguf.experts === experts);
   if (found) return found;
   const supported = [...new Set(architectures.flatMap(({ gguf }) => (gguf ? [gguf.name] : [])))].join(', ');
-  throw startError(`${path}: general.architecture ${JSON.stringify(name)}${experts ? ' with experts' : ''} is not supported; supported are ${supported}`);
+  throw startError(
+    `${path}: general.architecture ${JSON.stringify(name)}${experts ? ' with experts' : ''} is not supported; supported are ${supported}`,
+  );
 }

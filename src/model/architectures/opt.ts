@@ -15,9 +15,17 @@ export const opt: Architecture = {
     if (hidden % heads !== 0) throw config.fault('num_attention_heads', `a divisor of hidden_size, ${hidden}`);
     const refusals: readonly [key: string, found: boolean, expected: string][] = [
       ['do_layer_norm_before', !config.boolean('do_layer_norm_before', true), 'true: norms after each half (opt-350m) are not supported'],
-      ['word_embed_proj_dim', config.number('word_embed_proj_dim', hidden) !== hidden, `hidden_size, ${hidden}: projected embeddings (opt-350m) are not supported`],
+      [
+        'word_embed_proj_dim',
+        config.number('word_embed_proj_dim', hidden) !== hidden,
+        `hidden_size, ${hidden}: projected embeddings (opt-350m) are not supported`,
+      ],
       ['_remove_final_layer_norm', config.boolean('_remove_final_layer_norm', false), 'false: a model without final norm is not supported'],
-      ['layer_norm_elementwise_affine', !config.boolean('layer_norm_elementwise_affine', true), 'true: norms without weights are not supported'],
+      [
+        'layer_norm_elementwise_affine',
+        !config.boolean('layer_norm_elementwise_affine', true),
+        'true: norms without weights are not supported',
+      ],
     ];
     for (const [key, found, expected] of refusals) if (found) throw config.fault(key, expected);
     const headDim = hidden / heads;

@@ -55,9 +55,12 @@ export function computeTypeOf(dtype: string): ComputeType {
       return 'float32';
     case 'half':
     case 'float16':
-      throw startError(`--dtype ${dtype} is not supported: there are no float16 kernels; use bfloat16 (float16 checkpoints are rounded to it) or float32`, {
-        param: 'dtype',
-      });
+      throw startError(
+        `--dtype ${dtype} is not supported: there are no float16 kernels; use bfloat16 (float16 checkpoints are rounded to it) or float32`,
+        {
+          param: 'dtype',
+        },
+      );
     default:
       throw startError(`--dtype must be one of auto, bfloat16, float32, not ${JSON.stringify(dtype)}`, { param: 'dtype' });
   }
