@@ -1,42 +1,36 @@
 /**
  * `npm test [-- FILTER … | node's own --test flags]`: builds, runs the native test program, then every compiled test file.
- * A filter is a part of a path: `npm test -- scheduler`. Suites that read files outside the repository run only when a filter names them.
+ * A filter is a part of a path, as in `npm test -- scheduler`; `native` is the native program. Without a filter nothing outside the
+ * repository is read: tests that compare with ../shared say that they skip; with one they run where it is there.
  */
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { buildNativeTests, filesBelow, prepare, run, say } from './prepare.mjs';
+import { buildNativeTests, filesBelow, prepare, run } from './prepare.mjs';
 import { stopWith } from './tools.mjs';
 
-/** These compare with recorded answers and real models that are not part of the repository; `.ci/run` names them. */
-const outsideSuites = ['test/parity/', 'test/recorded/'];
 const fileTimeoutMs = 540_000;
 
 const flags = process.argv.slice(2).filter((arg) => arg.startsWith('-'));
 const filters = process.argv.slice(2).filter((arg) => !arg.startsWith('-'));
 
 prepare();
-if (filters.length === 0 || filters.some((filter) => 'native/test'.includes(filter))) {
-  const program = buildNativeTests();
-  if (run(program, []) !== 0) stopWith('the native tests failed; see above');
-  if (filters.length > 0) process.exit(0);
+if (filters.length === 0 || filters.includes('native')) {
+  if (run(buildNativeTests(), []) !== 0) stopWith('the native tests failed; see above');
+  if (filters.length === 1) process.exit(0);
 }
 
 const sources = ['src', 'test', 'bench'].flatMap((folder) => filesBelow(folder, ['.test.ts']));
-const isWanted = (file) =>
-  filters.length > 0 ? filters.some((filter) => file.includes(filter)) : !outsideSuites.some((suite) => file.startsWith(suite));
-const files = sources.filter(isWanted).map((file) => join('dist', file.replace(/\.ts$/, '.js')));
+const wanted = filters.length === 0 ? sources : sources.filter((file) => filters.some((filter) => file.includes(filter)));
+const files = wanted.map((file) => join('dist', file.replace(/\.ts$/, '.js')));
 if (files.length === 0) stopWith(`no test file matches ${filters.join(' ')}`);
-if (filters.length === 0) say(`left out: ${outsideSuites.join(', ')} (npm test -- ${outsideSuites[0]} runs them)`);
 
 const concurrency = Math.min(4, availableParallelism());
-const status = run(process.execPath, [
+const args = [
   '--enable-source-maps',
   '--test',
   '--test-reporter=spec',
   `--test-concurrency=${concurrency}`,
   `--test-timeout=${fileTimeoutMs}`,
-  ...flags,
-  ...files.filter((file) => existsSync(file)),
-]);
-process.exit(status);
+];
+const env = filters.length === 0 ? { ...process.env, LOCKSTEP_NO_SHARED: '1' } : process.env;
+process.exit(run(process.execPath, [...args, ...flags, ...files], { env }));

@@ -1,6 +1,6 @@
 /** Goldens as `data/README.md` of the shared folder describes them, and where models with goldens lie. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
 export interface GoldenPrompt {
   readonly id: string;
@@ -24,8 +24,7 @@ export interface Golden {
 /** Repository root; tests run from there. */
 const root = process.cwd();
 export const fixtures = join(root, 'test/fixtures');
-/** Data too large for the repository; null where it is not there. */
-export const sharedData: string | null = existsSync(resolve(root, '../shared/data')) ? resolve(root, '../shared/data') : null;
+export { sharedData } from '../shared-data.js';
 
 export const readGolden = (path: string): Golden => JSON.parse(readFileSync(path, 'utf8')) as Golden;
 
