@@ -19,6 +19,9 @@ const cachedWordsMax = 32_768;
 /** Longer words do not come back often enough to be kept. */
 const cachedWordLenMax = 64;
 
+/** Ids above are a broken file: no vocabulary is near. */
+const vocabIdMax = 2 ** 22;
+
 export class BpeTokenizer implements Tokenizer {
   readonly bosToken: string | null;
   readonly eosToken: string | null;
@@ -36,7 +39,7 @@ export class BpeTokenizer implements Tokenizer {
   /** Throws `UnsupportedComponent` or `UnsupportedPattern` for what only the library knows. */
   constructor(definition: TokenizerDefinition & { readonly model: BpeModel }) {
     const { model, addedTokens } = definition;
-    const vocab = new Map(Object.entries(model.vocab));
+    const vocab = vocabularyMap(model.vocab);
     const byteLevel = usesByteLevel(definition);
     this.#normalize = createNormalizer(definition.normalizer);
     this.#preTokenize = withWordCuts(createPreTokenizer(definition.preTokenizer), vocab, byteLevel);
@@ -112,6 +115,17 @@ export class BpeTokenizer implements Tokenizer {
   }
 }
 
+/** A `for in` loop: half the time of `Object.entries` for 49,000 tokens (23 ms). */
+function vocabularyMap(entries: Readonly<Record<string, number>>): Map<string, number> {
+  const vocab = new Map<string, number>();
+  for (const token in entries) {
+    const id = entries[token]!;
+    if (!Number.isInteger(id) || id < 0 || id > vocabIdMax) throw new Error(`its token ${JSON.stringify(token)} has the id ${id}`);
+    vocab.set(token, id);
+  }
+  return vocab;
+}
+
 /** Whether the model's symbols are bytes, written in GPT-2's alphabet: that is what a ByteLevel pre-tokenizer makes of the text. */
 function usesByteLevel({ preTokenizer }: TokenizerDefinition): boolean {
   const steps = preTokenizer?.type === 'Sequence' ? (preTokenizer.pretokenizers as readonly { readonly type: string }[]) : [preTokenizer];
@@ -141,6 +155,8 @@ class WordEncoder {
   readonly #symbols = new IdBuffer(64);
 
   constructor(model: BpeModel, vocab: ReadonlyMap<string, number>, byteLevel: boolean) {
+    const tokens: string[] = [];
+    for (const [token, id] of vocab) tokens[id] = token;
     for (const field of ['continuing_subword_prefix', 'end_of_word_suffix', 'dropout'] as const) {
       if (model[field]) throw new UnsupportedComponent(`BPE with ${field}`);
     }
@@ -151,7 +167,7 @@ class WordEncoder {
     const nameOfByte = (byte: number) => (byteLevel ? byteAlphabet[byte]! : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
     this.#byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocab.get(nameOfByte(byte)) ?? -1);
     this.#merger = new BpeMerger(
-      model.scores === undefined ? createPairTable(model.merges, vocab) : createScoreTable([...vocab.keys()], model.scores, vocab),
+      model.scores === undefined ? createPairTable(model.merges, vocab, tokens) : createScoreTable(tokens, model.scores, vocab),
     );
   }
 

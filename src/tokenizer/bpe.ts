@@ -17,7 +17,11 @@ export interface MergeTable {
 }
 
 /** The merge list of tokenizer.json, as a hash table of id pairs (open addressing, at most half full). A later merge of a pair wins, as there. */
-export function createPairTable(merges: readonly (string | readonly [string, string])[], vocab: ReadonlyMap<string, number>): MergeTable {
+export function createPairTable(
+  merges: readonly (string | readonly [string, string])[],
+  vocab: ReadonlyMap<string, number>,
+  tokens: readonly (string | undefined)[],
+): MergeTable {
   const count = merges.length;
   const left = new Int32Array(count);
   const right = new Int32Array(count);
@@ -33,19 +37,29 @@ export function createPairTable(merges: readonly (string | readonly [string, str
       slot = (slot + 1) & mask;
     }
   };
+  let joined = -1;
   for (let i = 0; i < count; i++) {
     const merge = merges[i]!;
     const space = typeof merge === 'string' ? merge.indexOf(' ') : -1;
-    const [first, second] = typeof merge === 'string' ? [merge.slice(0, space), merge.slice(space + 1)] : merge;
-    const [a, b, joined] = [vocab.get(first), vocab.get(second), vocab.get(first + second)];
-    if (a === undefined || b === undefined || joined === undefined) throw new Error(`merge ${i} (${first} ${second}) is not in the vocabulary`);
-    left[i] = a;
-    right[i] = b;
+    const first = typeof merge === 'string' ? merge.slice(0, space) : merge[0];
+    const second = typeof merge === 'string' ? merge.slice(space + 1) : merge[1];
+    left[i] = vocab.get(first) ?? missing(first, i);
+    right[i] = vocab.get(second) ?? missing(second, i);
+    // Nearly always ids follow the order of merges; looking there first saves making and hashing the joined string (30 of 57 ms for 49,000).
+    joined = isJoined(tokens[joined + 1], first, second) ? joined + 1 : (vocab.get(first + second) ?? missing(first + second, i));
     result[i] = joined;
     order[i] = i;
-    slots[slotOf(a, b)] = i;
+    slots[slotOf(left[i]!, right[i]!)] = i;
   }
   return { find: (a, b) => slots[slotOf(a, b)]!, order, result };
+}
+
+function isJoined(token: string | undefined, first: string, second: string): boolean {
+  return token !== undefined && token.length === first.length + second.length && token.startsWith(first) && token.endsWith(second);
+}
+
+function missing(token: string, merge: number): never {
+  throw new Error(`its merge ${merge} needs the token ${JSON.stringify(token)}, which the vocabulary lacks`);
 }
 
 function hashPair(a: number, b: number): number {
@@ -55,7 +69,7 @@ function hashPair(a: number, b: number): number {
 
 /** SentencePiece's rule, for vocabularies that come with scores instead of merges: two tokens may be joined where their text is a token, the
  *  highest score first. */
-export function createScoreTable(tokens: readonly string[], scores: ArrayLike<number>, vocab: ReadonlyMap<string, number>): MergeTable {
+export function createScoreTable(tokens: readonly (string | undefined)[], scores: ArrayLike<number>, vocab: ReadonlyMap<string, number>): MergeTable {
   const distinct = [...new Set(Array.from(scores))].sort((a, b) => b - a);
   const rank = new Map(distinct.map((score, i) => [score, i]));
   return {

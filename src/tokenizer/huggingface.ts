@@ -24,7 +24,6 @@ function parseModel(model: Json): BpeModel | OtherModel {
   const type = model.type ?? (Array.isArray(model.merges) ? 'BPE' : undefined);
   if (type === 'BPE') {
     if (!isObject(model.vocab) || !Array.isArray(model.merges)) throw new Error('its BPE model lacks "vocab" or "merges"');
-    if (Object.values(model.vocab).some((id) => !Number.isInteger(id) || (id as number) < 0)) throw new Error('its "vocab" has an id that is not a number from 0');
     return { ...model, type } as unknown as BpeModel;
   }
   if (type === 'Unigram' || type === 'WordPiece' || type === 'WordLevel') return { type, vocab: model.vocab } as OtherModel;
