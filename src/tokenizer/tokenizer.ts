@@ -3,11 +3,15 @@
  * files beside it. Streaming, id by id, is in `detokenizer.ts`; chat templates are the chat room's.
  */
 import { readFile } from 'node:fs/promises';
-import { startError } from '../errors.js';
+import { LockstepError, startError } from '../errors.js';
+import { readGguf } from '../model/gguf.js';
 import type { TokenizerSource } from '../model/spec.js';
 import { BpeTokenizer } from './bpe-tokenizer.js';
-import type { BpeModel, TokenizerDefinition } from './definition.js';
+import { UnsupportedComponent, isBpe } from './definition.js';
+import { parseGgufTokenizer } from './gguf.js';
 import { parseTokenizerJson } from './huggingface.js';
+import { LibraryTokenizer } from './library-tokenizer.js';
+import { UnsupportedPattern } from './pattern.js';
 
 export interface EncodeOptions {
   /** Whether the tokenizer's own frame (bos, eos) is put around the ids. Special tokens inside the text are parsed either way. */
@@ -50,10 +54,21 @@ export interface Tokenizer {
 /** Reads and builds the tokenizer of a model. Throws a `start` error that names the file and what is wrong with it. */
 export async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer> {
   try {
-    if (source.kind === 'gguf') throw new Error('GGUF is not read yet');
-    const text = await readFile(source.path, 'utf8');
-    return new BpeTokenizer(parseTokenizerJson(text, source.config) as TokenizerDefinition & { model: BpeModel });
+    return source.kind === 'gguf' ? new BpeTokenizer(parseGgufTokenizer(readGguf(source.path))) : await loadTokenizerJson(source.path, source.config);
   } catch (cause) {
-    throw startError(`cannot read the tokenizer ${source.path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    if (cause instanceof LockstepError) throw cause;
+    throw startError(`the tokenizer in ${source.path} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+async function loadTokenizerJson(path: string, config: Readonly<Record<string, unknown>>): Promise<Tokenizer> {
+  const json = await readFile(path, 'utf8');
+  const definition = parseTokenizerJson(json, config);
+  if (!isBpe(definition)) return LibraryTokenizer.create(json, definition);
+  try {
+    return new BpeTokenizer(definition);
+  } catch (cause) {
+    if (!(cause instanceof UnsupportedComponent || cause instanceof UnsupportedPattern)) throw cause;
+    return LibraryTokenizer.create(json, definition);
   }
 }

@@ -7,15 +7,15 @@ const noBytes = new Uint8Array(0);
 
 export class Vocabulary {
   /** [size]; a hole where an id stands for nothing. */
-  readonly #tokens: (string | undefined)[] = [];
+  readonly #tokens: (string | undefined)[];
   readonly #special = new Set<number>();
   readonly #decoder: TokenDecoder;
   /** Filled as ids are seen: an answer uses a few thousand of 150,000 ids. */
   readonly #bytes: (Uint8Array | undefined)[] = [];
   readonly #texts: (string | undefined)[] = [];
 
-  constructor(tokens: Iterable<readonly [string, number]>, added: readonly AddedToken[], decoder: TokenDecoder) {
-    for (const [token, id] of tokens) this.#tokens[id] = token;
+  constructor(tokens: readonly (string | undefined)[], added: readonly AddedToken[], decoder: TokenDecoder) {
+    this.#tokens = tokens.slice();
     for (const token of added) {
       this.#tokens[token.id] = token.content;
       if (token.special) this.#special.add(token.id);

@@ -1,0 +1,69 @@
+/**
+ * Unigram, WordPiece and WordLevel models, and BPE with parts that are not built here, by the `tokenizers` package (Hugging Face's own, in Rust).
+ * It encodes asynchronously; decoding is ours, since answers are decoded id by id on the API's thread. None of the model families served needs
+ * it, so it is only loaded where one does.
+ */
+import { createTokenDecoder } from './decoder.js';
+import { type TokenizerDefinition, tokenId } from './definition.js';
+import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
+import { Vocabulary } from './vocabulary.js';
+
+type Library = typeof import('tokenizers');
+
+export class LibraryTokenizer implements Tokenizer {
+  readonly bosToken: string | null;
+  readonly eosToken: string | null;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  readonly #library: InstanceType<Library['Tokenizer']>;
+  readonly #vocabulary: Vocabulary;
+
+  private constructor(definition: TokenizerDefinition, library: InstanceType<Library['Tokenizer']>) {
+    this.#library = library;
+    this.#vocabulary = new Vocabulary(definition.tokens, definition.addedTokens, createTokenDecoder(definition.decoder));
+    this.bosToken = definition.bosToken;
+    this.eosToken = definition.eosToken;
+    this.bosTokenId = tokenId(definition, this.bosToken);
+    this.eosTokenId = tokenId(definition, this.eosToken);
+  }
+
+  /** `json`: the text of tokenizer.json. Throws where the package has no binary for this platform. */
+  static async create(json: string, definition: TokenizerDefinition): Promise<LibraryTokenizer> {
+    const library = await import('tokenizers').catch((cause: unknown) => {
+      throw new Error(`its kind (${definition.model.type}) needs the package "tokenizers", which does not load here`, { cause });
+    });
+    const tokenizer = library.default.Tokenizer.fromString(json);
+    tokenizer.disablePadding();
+    tokenizer.disableTruncation();
+    return new LibraryTokenizer(definition, tokenizer);
+  }
+
+  get vocabSize(): number {
+    return this.#vocabulary.size;
+  }
+
+  async encode(text: string, options: EncodeOptions): Promise<Int32Array> {
+    const encoding = await this.#library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), null, { addSpecialTokens: options.addSpecialTokens });
+    return Int32Array.from(encoding.getIds());
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions): string {
+    return this.#vocabulary.decode(ids, options);
+  }
+
+  decodeStream(options: DecodeOptions & { readonly first: boolean }): DecodeStream {
+    return this.#vocabulary.decodeStream(options);
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.#vocabulary.tokenBytes(id);
+  }
+
+  tokenText(id: number): string {
+    return this.#vocabulary.tokenText(id);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#vocabulary.isSpecial(id);
+  }
+}
