@@ -1,0 +1,29 @@
+// What the addon exports; src/addon/binding.ts has the types. Loaded once for each thread of the process: what belongs to a thread is in
+// AddonData, what belongs to the process (the groups) in group.cpp.
+#include "addon/addon.h"
+
+#include "addon/group.h"
+#include "addon/probe.h"
+#include "addon/rank.h"
+
+namespace lockstep::addon {
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* data = new AddonData();
+  data->rank_class = Napi::Persistent(RankObject::define(env));
+  env.SetInstanceData(data);
+  exports.Set("info", Napi::Function::New(env, info));
+  exports.Set("dequantize", Napi::Function::New(env, dequantize));
+  exports.Set("createGroup", Napi::Function::New(env, create_group));
+  exports.Set("destroyGroup", Napi::Function::New(env, destroy_group));
+  exports.Set("abortGroup", Napi::Function::New(env, abort_group));
+  exports.Set("createRank", Napi::Function::New(env, create_rank));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(lockstep_native, init)
+
+}  // namespace lockstep::addon

@@ -1,0 +1,16 @@
+// What one thread's instance of the addon holds.
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+
+namespace lockstep::addon {
+
+struct AddonData {
+  Napi::FunctionReference rank_class;
+  // Step buffers of the groups that this thread has made: kept so that their memory stays while the group lives.
+  std::map<int, Napi::Reference<Napi::Uint8Array>> buffers;
+};
+
+}  // namespace lockstep::addon

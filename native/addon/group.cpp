@@ -1,0 +1,91 @@
+#include "addon/group.h"
+
+#include <map>
+#include <mutex>
+
+#include "addon/addon.h"
+#include "addon/convert.h"
+#include "addon/probe.h"
+
+namespace lockstep::addon {
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::map<int, std::shared_ptr<cpu::Group>> groups;
+  int next = 1;
+};
+Registry& registry() {
+  static auto* registry = new Registry();  // never destroyed: threads may outlive static destructors
+  return *registry;
+}
+
+Napi::Value fail(const Napi::CallbackInfo& info, const std::string& text) {
+  Napi::TypeError::New(info.Env(), text).ThrowAsJavaScriptException();
+  return info.Env().Undefined();
+}
+
+int handle_of(const Napi::CallbackInfo& info) { return info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0; }
+
+}  // namespace
+
+std::shared_ptr<cpu::Group> find_group(int handle) {
+  const std::lock_guard<std::mutex> lock(registry().mutex);
+  const auto found = registry().groups.find(handle);
+  return found == registry().groups.end() ? nullptr : found->second;
+}
+
+Napi::Value create_group(const Napi::CallbackInfo& info) {
+  if (info.Length() != 3 || !info[1].IsTypedArray() || !info[2].IsTypedArray()) {
+    return fail(info, "createGroup takes options, a Uint8Array over the step buffer and the offsets of its columns");
+  }
+  Reader reader;
+  cpu::GroupConfig config = read_group_config(info[0], &reader);
+  if (!reader.ok()) return fail(info, "createGroup: " + reader.error());
+  auto shared = info[1].As<Napi::Uint8Array>();
+  auto places = info[2].As<Napi::Float64Array>();
+  if (shared.TypedArrayType() != napi_uint8_array || places.TypedArrayType() != napi_float64_array) {
+    return fail(info, "createGroup takes a Uint8Array and a Float64Array");
+  }
+  if (shared.Data() == nullptr) return fail(info, "createGroup: the step buffer has no memory");
+  std::vector<int64_t> offsets;
+  for (size_t i = 0; i < places.ElementLength(); i++) {
+    const double at = places.Data()[i];
+    if (!(at >= 0 && at < static_cast<double>(shared.ByteLength()))) return fail(info, "createGroup: a column lies outside the step buffer");
+    offsets.push_back(static_cast<int64_t>(at));
+  }
+  std::string error;
+  const cpu::Kernels* kernels = chosen_kernels(&error);
+  if (kernels == nullptr) return fail(info, error);
+  std::shared_ptr<cpu::Group> group = cpu::Group::create(std::move(config), shared.Data(), offsets, kernels, usable_cores(), &error);
+  if (!group) return fail(info, "createGroup: " + error);
+
+  int handle = 0;
+  {
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    handle = registry().next++;
+    registry().groups.emplace(handle, std::move(group));
+  }
+  info.Env().GetInstanceData<AddonData>()->buffers.emplace(handle, Napi::Persistent(shared));
+  return Napi::Number::New(info.Env(), handle);
+}
+
+Napi::Value destroy_group(const Napi::CallbackInfo& info) {
+  const int handle = handle_of(info);
+  std::shared_ptr<cpu::Group> group = find_group(handle);
+  if (group) {
+    group->meeting()->abort();
+    const std::lock_guard<std::mutex> lock(registry().mutex);
+    registry().groups.erase(handle);
+  }
+  info.Env().GetInstanceData<AddonData>()->buffers.erase(handle);
+  return info.Env().Undefined();
+}
+
+Napi::Value abort_group(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<cpu::Group> group = find_group(handle_of(info));
+  if (group) group->meeting()->abort();
+  return info.Env().Undefined();
+}
+
+}  // namespace lockstep::addon

@@ -1,0 +1,18 @@
+// Groups by handle, one list for all threads of the process.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "cpu/group.h"
+
+namespace lockstep::addon {
+
+Napi::Value create_group(const Napi::CallbackInfo& info);
+Napi::Value destroy_group(const Napi::CallbackInfo& info);
+Napi::Value abort_group(const Napi::CallbackInfo& info);
+// null when there is none of that handle.
+std::shared_ptr<cpu::Group> find_group(int handle);
+
+}  // namespace lockstep::addon

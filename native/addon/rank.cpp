@@ -1,0 +1,72 @@
+#include "addon/rank.h"
+
+#include "addon/addon.h"
+#include "addon/convert.h"
+#include "addon/group.h"
+
+namespace lockstep::addon {
+
+Napi::Function RankObject::define(Napi::Env env) {
+  return DefineClass(env, "Rank",
+                     {InstanceMethod<&RankObject::load>("load"), InstanceMethod<&RankObject::step>("step"),
+                      InstanceMethod<&RankObject::fault>("fault"), InstanceMethod<&RankObject::weight_bytes>("weightBytes"),
+                      InstanceMethod<&RankObject::close>("close")});
+}
+
+RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankObject>(info) {
+  const int handle = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0;
+  const int rank = info[1].IsNumber() ? info[1].As<Napi::Number>().Int32Value() : -1;
+  group_ = find_group(handle);
+  if (!group_) {
+    Napi::TypeError::New(info.Env(), "createRank: there is no group " + std::to_string(handle)).ThrowAsJavaScriptException();
+    return;
+  }
+  if (rank < 0 || rank >= group_->world_size()) {
+    Napi::TypeError::New(info.Env(), "createRank: rank " + std::to_string(rank) + " of " + std::to_string(group_->world_size())).ThrowAsJavaScriptException();
+    return;
+  }
+  rank_ = std::make_unique<cpu::Rank>(group_, rank);
+}
+
+Napi::Value RankObject::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!rank_) return Napi::String::New(env, "the rank is closed");
+  if (info.Length() != 2) return Napi::String::New(env, "load takes a shard and a weight map");
+  Reader reader;
+  const RankShard shard = read_shard(info[0], group_->config(), &reader);
+  const WeightMap weights = read_weights(info[1], &reader);
+  if (!reader.ok()) return Napi::String::New(env, reader.error());
+  const Status status = rank_->load(shard, weights);
+  if (status.ok()) return env.Null();
+  fault_ = status.text();
+  return Napi::String::New(env, fault_);
+}
+
+Napi::Value RankObject::step(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!rank_ || !info[0].IsNumber()) {
+    fault_ = rank_ ? "step takes an epoch" : "the rank is closed";
+    return Napi::Number::New(env, static_cast<int>(Fault::kNotLoaded));
+  }
+  const Status status = rank_->step(info[0].As<Napi::Number>().Int32Value());
+  if (!status.ok()) fault_ = status.text();
+  return Napi::Number::New(env, static_cast<int>(status.fault()));
+}
+
+Napi::Value RankObject::fault(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), fault_); }
+
+Napi::Value RankObject::weight_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), rank_ ? static_cast<double>(rank_->weight_bytes()) : 0);
+}
+
+Napi::Value RankObject::close(const Napi::CallbackInfo& info) {
+  rank_.reset();
+  group_.reset();
+  return info.Env().Undefined();
+}
+
+Napi::Value create_rank(const Napi::CallbackInfo& info) {
+  return info.Env().GetInstanceData<AddonData>()->rank_class.New({info[0], info[1]});
+}
+
+}  // namespace lockstep::addon

@@ -1,0 +1,62 @@
+// What forward.cpp is written over: few, fused operations a layer, cut where ranks must meet. forward.cpp places every meeting; an
+// operation has none of its own but for the threads of its rank.
+#pragma once
+
+#include "common/status.h"
+#include "common/step_view.h"
+
+namespace lockstep {
+
+// How row-parallel operations (o, down) and the embedding are joined: see architecture, tensor parallelism.
+enum class RowParallel : uint8_t {
+  kGather,  // each rank writes its rows of one shared result: a barrier
+  kReduce,  // each rank makes a partial sum of the whole result: an all-reduce
+};
+
+class DeviceBackend {
+ public:
+  virtual ~DeviceBackend() = default;
+  RowParallel row_parallel = RowParallel::kGather;
+
+  // Whether this step's row-wise work (norms, quantising, merging) is dealt over ranks, so that they must meet after it. When false
+  // every rank does all rows for itself: cheaper than a barrier for few rows.
+  virtual bool rows_are_dealt() const = 0;
+  // What the ranks must sum in reduce mode after embed, out_projection and down: [count] floats.
+  virtual float* partial() = 0;
+  virtual size_t partial_count() const = 0;
+
+  virtual Status begin_step(const StepView& step) = 0;
+  virtual void embed() = 0;                     // ids -> x, or this rank's part of it in partial()
+  virtual void add_embedding() = 0;             // reduce: the sum becomes x; learned positions
+  virtual void attention_input(int layer) = 0;  // norm(x) -> input of qkv
+  virtual void qkv(int layer) = 0;
+  virtual void rope_append(int layer) = 0;  // q/k norm and rotation in place; k and v into the KV cache
+  virtual void attention(int layer) = 0;
+  virtual void attention_merge(int layer) = 0;  // joins the pieces of split contexts -> input of out_projection
+  virtual void out_projection(int layer) = 0;   // row-parallel
+  virtual void add_attention(int layer) = 0;    // joins x, where out_projection did not: reduce mode, or a norm comes between
+  virtual void mlp_input(int layer) = 0;        // norm(x) -> input of gate and up; router
+  virtual void gate_up(int layer) = 0;
+  virtual void down_input(int layer) = 0;
+  virtual void down(int layer) = 0;  // row-parallel
+  virtual void add_mlp(int layer) = 0;
+  // Output rows first … first+count-1 (count <= kHeadRows): final norm, then this rank's logits.
+  virtual void head_input(int first, int count) = 0;
+  virtual void head(int first, int count) = 0;
+  // reduce: this rank's logits and where those of all ranks come together.
+  virtual const float* logits_part() = 0;
+  virtual size_t logits_part_count() const = 0;
+  virtual float* logits_whole() = 0;
+  // Samples and scores the rows whose logits are there; writes ids and log-probabilities.
+  virtual Status sample(int first, int count) = 0;
+  virtual Status end_step() = 0;
+
+  // Whether a row-parallel result of this layer still has to be added to x.
+  virtual bool adds_attention(int layer) const = 0;
+  virtual bool adds_mlp(int layer) const = 0;
+};
+
+// Rows of logits that exist at a time: bounds the buffer to kHeadRows * vocab floats, and 32 rows already hide the reading of the head.
+constexpr int kHeadRows = 32;
+
+}  // namespace lockstep

@@ -1,0 +1,129 @@
+#include "common/forward.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace lockstep {
+namespace {
+
+class PhaseClock {
+ public:
+  explicit PhaseClock(PhaseTimes* times) : times_(times), start_(Clock::now()), last_(start_) {}
+  // Books the time since the last call on `phase`.
+  void book(PhaseTimes::Phase phase) {
+    const Clock::time_point now = Clock::now();
+    times_->us[phase] += us(now - last_);
+    last_ = now;
+  }
+  void finish() { times_->us[PhaseTimes::kTotal] = us(Clock::now() - start_); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static double us(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
+  PhaseTimes* times_;
+  Clock::time_point start_, last_;
+};
+
+// The places where ranks meet.
+struct Meeting {
+  DeviceBackend& backend;
+  Communicator& communicator;
+
+  // Shared activations were written: the others may read them. Private ones need no meeting.
+  Status barrier() { return backend.row_parallel == RowParallel::kGather ? communicator.barrier() : Status(); }
+  Status after_row_work() { return backend.rows_are_dealt() ? barrier() : Status(); }
+  // A row-parallel result is complete.
+  Status join() {
+    if (backend.row_parallel == RowParallel::kGather) return communicator.barrier();
+    return communicator.all_reduce(backend.partial(), backend.partial_count());
+  }
+};
+
+Status attention_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+  backend.attention_input(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  backend.qkv(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  clock.book(PhaseTimes::kLinear);
+  backend.rope_append(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  backend.attention(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  backend.attention_merge(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  clock.book(PhaseTimes::kAttention);
+  backend.out_projection(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.join());
+  if (backend.adds_attention(layer)) {
+    backend.add_attention(layer);
+    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  }
+  return Status();
+}
+
+Status mlp_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+  backend.mlp_input(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  backend.gate_up(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  backend.down_input(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  backend.down(layer);
+  LOCKSTEP_RETURN_IF_ERROR(meet.join());
+  if (backend.adds_mlp(layer)) {
+    backend.add_mlp(layer);
+    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  }
+  clock.book(PhaseTimes::kLinear);
+  return Status();
+}
+
+Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+  const int num_outputs = static_cast<int>(step.outputs.size());
+  for (int first = 0; first < num_outputs; first += kHeadRows) {
+    const int count = std::min(kHeadRows, num_outputs - first);
+    backend.head_input(first, count);
+    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+    backend.head(first, count);
+    if (backend.row_parallel == RowParallel::kGather) {
+      LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
+    } else {
+      LOCKSTEP_RETURN_IF_ERROR(meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole()));
+    }
+    clock.book(PhaseTimes::kHead);
+    LOCKSTEP_RETURN_IF_ERROR(backend.sample(first, count));
+    // The next rows overwrite the logits; and no rank may read a sampled id before it is written.
+    LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
+    clock.book(PhaseTimes::kSample);
+  }
+  return Status();
+}
+
+}  // namespace
+
+Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
+  *times = PhaseTimes();
+  communicator.take_wait_us();
+  PhaseClock clock(times);
+  Meeting meet{backend, communicator};
+  LOCKSTEP_RETURN_IF_ERROR(backend.begin_step(step));
+  if (step.num_tokens > 0) {
+    backend.embed();
+    LOCKSTEP_RETURN_IF_ERROR(meet.join());
+    if (backend.row_parallel == RowParallel::kReduce) backend.add_embedding();
+    const int num_layers = static_cast<int>(spec.layers.size());
+    for (int layer = 0; layer < num_layers; layer++) {
+      LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, meet, clock));
+      LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, meet, clock));
+    }
+    LOCKSTEP_RETURN_IF_ERROR(head_and_sample(step, backend, meet, clock));
+  }
+  LOCKSTEP_RETURN_IF_ERROR(backend.end_step());
+  // A plan's rows may be given away once the step is reported: nobody reads them after this.
+  LOCKSTEP_RETURN_IF_ERROR(communicator.barrier());
+  times->us[PhaseTimes::kWait] = communicator.take_wait_us();
+  clock.finish();
+  return Status();
+}
+
+}  // namespace lockstep

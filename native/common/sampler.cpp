@@ -1,0 +1,195 @@
+#include "common/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/gumbel.h"
+
+namespace lockstep {
+namespace {
+
+constexpr float kGreedyBelow = 1e-5F;  // as vLLM: a lower temperature is greedy
+
+bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
+
+}  // namespace
+
+Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab), work_(vocab), counts_(vocab, 0) { candidates_.reserve(vocab); }
+
+// In vLLM's order: bias, then the minimum length's mask, then repetition, frequency and presence.
+void Sampler::apply_bias_and_penalties(const SampleParams& p) {
+  for (int i = 0; i < p.num_bias; i++) {
+    if (p.bias_ids[i] >= 0 && p.bias_ids[i] < vocab_) work_[p.bias_ids[i]] += p.bias_values[i];
+  }
+  for (int i = 0; i < p.num_masked; i++) {
+    if (p.masked_ids[i] >= 0 && p.masked_ids[i] < vocab_) work_[p.masked_ids[i]] = -std::numeric_limits<float>::infinity();
+  }
+  if (!has_penalties(p)) return;
+  // Counted anew each time from the row's tokens: cheaper than keeping counts right over preemption, and nothing to go stale.
+  // 1: seen, plus 2 for each occurrence in the output.
+  for (int i = 0; i < p.num_tokens; i++) counts_[p.tokens[i]] = (counts_[p.tokens[i]] | 1) + (i >= p.prompt_len ? 2 : 0);
+  for (int i = 0; i < p.num_tokens; i++) {
+    int32_t& count = counts_[p.tokens[i]];
+    if (count == 0) continue;
+    float& logit = work_[p.tokens[i]];
+    if (p.repetition != 1) logit = logit > 0 ? logit / p.repetition : logit * p.repetition;
+    if (count > 1) {
+      logit -= p.frequency * static_cast<float>(count / 2);
+      logit -= p.presence;
+    }
+    count = 0;
+  }
+}
+
+int32_t Sampler::sample(const float* logits, const SampleParams& p) {
+  const bool greedy = p.temperature < kGreedyBelow;
+  const float* row = logits;
+  if (p.num_bias > 0 || p.num_masked > 0 || has_penalties(p)) {
+    std::copy(logits, logits + vocab_, work_.begin());
+    apply_bias_and_penalties(p);
+    row = work_.data();
+  }
+  if (!greedy && p.temperature != 1) {
+    for (int i = 0; i < vocab_; i++) work_[i] = row[i] / p.temperature;
+    row = work_.data();
+  }
+  float max = 0;
+  int32_t best = -1;
+  ops_.argmax(row, vocab_, &max, &best);
+  if (best < 0 || !std::isfinite(max)) return -1;
+  if (greedy) return best;
+
+  const bool by_min_p = p.min_p > 0;
+  const float least = by_min_p ? max + std::log(p.min_p) : -std::numeric_limits<float>::infinity();
+  const bool by_top_k = p.top_k > 0 && p.top_k < vocab_;
+  if (by_top_k) {
+    select_top(row, p.top_k);
+    while (candidates_.back().value < least) candidates_.pop_back();
+  }
+  if (p.top_p < 1) keep_nucleus(by_top_k ? nullptr : row, max, least, p.top_p);
+  if (by_min_p && !by_top_k && p.top_p >= 1) select_at_least(row, least);
+  return by_top_k || p.top_p < 1 || by_min_p ? race_candidates(p) : race_all(row, best, p);
+}
+
+void Sampler::select_top(const float* logits, int k) {
+  candidates_.clear();
+  for (int id = 0; id < k; id++) candidates_.push_back({logits[id], id});
+  std::make_heap(candidates_.begin(), candidates_.end(), better);  // the worst on top
+  float worst = candidates_.front().value;
+  constexpr int kStride = 16;
+  int id = k;
+  const auto take = [&](int at) {
+    if (!(logits[at] > worst)) return;  // a tie loses: its id is higher
+    std::pop_heap(candidates_.begin(), candidates_.end(), better);
+    candidates_.back() = {logits[at], at};
+    std::push_heap(candidates_.begin(), candidates_.end(), better);
+    worst = candidates_.front().value;
+  };
+  for (; id + kStride <= vocab_; id += kStride) {
+    int any = 0;
+    for (int j = 0; j < kStride; j++) any |= logits[id + j] > worst;
+    if (any == 0) continue;
+    for (int j = 0; j < kStride; j++) take(id + j);
+  }
+  for (; id < vocab_; id++) take(id);
+  std::sort_heap(candidates_.begin(), candidates_.end(), better);
+}
+
+void Sampler::select_at_least(const float* logits, float least) {
+  candidates_.clear();
+  for (int id = 0; id < vocab_; id++) {
+    if (logits[id] >= least) candidates_.push_back({logits[id], id});
+  }
+}
+
+uint64_t Sampler::mass(float max) const {
+  uint64_t sum = 0;
+  for (const Candidate& c : candidates_) sum += ops_.fixed_exp(c.value, max);
+  return sum;
+}
+
+// The smallest set, best first, whose mass reaches top_p of the whole (Holtzman et al. 2020). logits null: of the candidates, which are in
+// order; else of all logits of at least `least`. Most mass lies near the maximum, so that few logits are ever sorted.
+void Sampler::keep_nucleus(const float* logits, float max, float least, float top_p) {
+  uint64_t total = 0;
+  const auto target = [&] { return std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(static_cast<double>(top_p) * static_cast<double>(total)))); };
+  if (logits == nullptr) {
+    total = mass(max);
+  } else {
+    if (std::isfinite(least)) {
+      select_at_least(logits, least);
+      total = mass(max);
+    } else {
+      total = ops_.sum_exp(logits, vocab_, max);
+    }
+    for (const float depth : {2.0F, 4.0F, 8.0F, 16.0F, std::numeric_limits<float>::infinity()}) {
+      select_at_least(logits, std::max(least, max - depth));
+      if (mass(max) >= target()) break;
+    }
+    std::sort(candidates_.begin(), candidates_.end(), better);
+  }
+  uint64_t reached = 0;
+  size_t kept = 0;
+  while (kept < candidates_.size() && (kept == 0 || reached < target())) reached += ops_.fixed_exp(candidates_[kept++].value, max);
+  candidates_.resize(kept);
+}
+
+// argmax of logit + Gumbel noise samples from softmax(logits) (Gumbel 1954; Maddison et al. 2014).
+int32_t Sampler::race_candidates(const SampleParams& p) const {
+  double best = -std::numeric_limits<double>::infinity();
+  int32_t winner = -1;
+  for (const Candidate& c : candidates_) {
+    const double score = c.value + gumbel_of_word(gumbel_word(p.key, p.position, p.choice, c.id));
+    if (score > best || (score == best && c.id < winner)) {
+      best = score;
+      winner = c.id;
+    }
+  }
+  return winner;
+}
+
+int32_t Sampler::race_all(const float* logits, int32_t best_id, const SampleParams& p) const {
+  double best = logits[best_id] + gumbel_of_word(gumbel_word(p.key, p.position, p.choice, best_id));
+  int32_t winner = best_id;
+  uint32_t words[kGumbelTile];
+  for (int first = 0; first < vocab_; first += kGumbelTile) {
+    const int count = std::min(kGumbelTile, vocab_ - first);
+    float tile_max = 0;
+    int32_t ignored = 0;
+    ops_.argmax(logits + first, count, &tile_max, &ignored);
+    if (!(tile_max + kGumbelMax >= best)) continue;
+    gumbel_words(p.key, p.position, p.choice, first / kGumbelTile, words);
+    for (int i = 0; i < count; i++) {
+      if (logits[first + i] + gumbel_bound(words[i]) < best) continue;  // two logarithms saved for nearly all
+      const double score = logits[first + i] + gumbel_of_word(words[i]);
+      const int32_t id = first + i;
+      if (score > best || (score == best && id < winner)) {
+        best = score;
+        winner = id;
+      }
+    }
+  }
+  return winner;
+}
+
+TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs) {
+  float max = 0;
+  int32_t best = 0;
+  ops_.argmax(logits, vocab_, &max, &best);
+  const double sum = std::ldexp(static_cast<double>(ops_.sum_exp(logits, vocab_, max)), -ops_.fixed_bits);
+  const double log_sum = std::log(sum) + max;
+  int32_t rank = 1;
+  for (int i = 0; i < vocab_; i++) rank += logits[i] > logits[id] ? 1 : 0;
+  if (k > 0) {
+    select_top(logits, std::min(k, vocab_));
+    for (int i = 0; i < k; i++) {
+      const bool there = i < static_cast<int>(candidates_.size());
+      top_ids[i] = there ? candidates_[i].id : -1;
+      top_logprobs[i] = there ? static_cast<float>(candidates_[i].value - log_sum) : -std::numeric_limits<float>::infinity();
+    }
+  }
+  return {static_cast<float>(logits[id] - log_sum), rank};
+}
+
+}  // namespace lockstep

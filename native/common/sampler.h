@@ -1,0 +1,72 @@
+// From one row of logits to an id and its log-probabilities. A pure function of logits, parameters and key: no state is kept from step to
+// step, and no order of summing exists, since masses are integers (architecture, §5.4 and §5.5).
+// Leaves where logits come from, and who samples which row, to the backend.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/philox.h"
+
+namespace lockstep {
+
+// What the sampler needs of a backend's kernels; see cpu/kernels.h.
+struct VocabularyOps {
+  void (*argmax)(const float* logits, int n, float* value, int32_t* index);
+  uint64_t (*sum_exp)(const float* logits, int n, float max);
+  uint64_t (*fixed_exp)(float logit, float max);
+  int fixed_bits;  // exp(0) is 2^fixed_bits
+};
+
+struct SampleParams {
+  float temperature, top_p, min_p;
+  int top_k;  // 0: off
+  float presence, frequency, repetition;
+  PhiloxKey key;
+  uint32_t choice;
+  uint32_t position;  // of the token that is sampled
+  const int32_t* bias_ids;
+  const float* bias_values;
+  int num_bias;
+  const int32_t* masked_ids;  // stop ids, while fewer than min_tokens are there
+  int num_masked;
+  const int32_t* tokens;  // [num_tokens] of the sequence so far; those from prompt_len on are output
+  int num_tokens, prompt_len;
+};
+
+struct TokenScore {
+  float logprob;  // natural log of the softmax of the raw logits
+  int32_t rank;   // 1: the likeliest
+};
+
+// One thread's scratch for rows of `vocab` logits.
+class Sampler {
+ public:
+  Sampler(const VocabularyOps& ops, int vocab);
+  // The sampled id, or -1 when the logits are not numbers.
+  int32_t sample(const float* logits, const SampleParams& params);
+  // Log-probability and rank of `id`, and the k best, best first and ties lowest id first.
+  TokenScore score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs);
+
+ private:
+  struct Candidate {
+    float value;
+    int32_t id;
+  };
+  static bool better(const Candidate& a, const Candidate& b) { return a.value > b.value || (a.value == b.value && a.id < b.id); }
+  void apply_bias_and_penalties(const SampleParams& params);
+  void select_top(const float* logits, int k);
+  void select_at_least(const float* logits, float least);
+  void keep_nucleus(const float* logits, float max, float least, float top_p);
+  uint64_t mass(float max) const;
+  int32_t race_all(const float* logits, int32_t best_id, const SampleParams& params) const;
+  int32_t race_candidates(const SampleParams& params) const;
+
+  const VocabularyOps ops_;
+  const int vocab_;
+  std::vector<float> work_;        // [vocab]
+  std::vector<int32_t> counts_;    // [vocab] zero between calls
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace lockstep

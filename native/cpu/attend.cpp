@@ -1,0 +1,214 @@
+// Attention's work: rotation and the KV cache, then items of (entry, KV head, query tile, pieces of context) dealt to ranks by cost and to
+// threads by stealing. Who computes an item changes no bit: pieces are counted from position 0 and joined in order (architecture, §5.3).
+//
+// An item normally takes all pieces of its queries and joins them at once. When there are too few items for the threads (one long sequence
+// decoding), an item is one piece, and attention_merge joins them after the meeting.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/backend.h"
+
+namespace lockstep::cpu {
+KvView CpuBackend::kv_view(int layer, int kv_head, int row) const {
+  const GroupConfig& config = group_->config();
+  const size_t head_bytes = kv_head_block_bytes(config);
+  KvView view;
+  view.type = config.kv_type;
+  view.head_dim = s_.head_dim;
+  view.block_size = config.dims.block_size;
+  // [block][layer][head]: a block of few tokens touches few pages, and the blocks in use lie together.
+  view.block_stride = head_bytes * s_.kv_heads * spec_.layers.size();
+  view.base = kv_ + head_bytes * (static_cast<size_t>(layer) * s_.kv_heads + kv_head);
+  view.table = group_->buffers().rows.blockTables + static_cast<size_t>(row) * config.dims.max_blocks_per_row;
+  return view;
+}
+
+// cos and sin of every slot's position, once a step for all layers.
+void CpuBackend::prepare_rotation() {
+  for (size_t r = 0; r < spec_.ropes.size(); r++) {
+    const RopeSpec& rope = spec_.ropes[r];
+    const int half = rope.rotary_dim / 2;
+    threads_->run(m_, row_grain(half * 32), [&](int, int first, int n) {
+      for (int slot = first; slot < first + n; slot++) {
+        const size_t at = rope_offset_[r] + static_cast<size_t>(slot) * half;
+        for (int i = 0; i < half; i++) {
+          // The angle is rounded to float as transformers does; its sine is then exact.
+          const float angle = static_cast<float>(step_->slot_position[slot]) * rope.inverse_frequencies[i];
+          cos_[at + i] = static_cast<float>(std::cos(static_cast<double>(angle)) * rope.attention_factor);
+          sin_[at + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * rope.attention_factor);
+        }
+      }
+    });
+  }
+}
+
+void CpuBackend::rope_append(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& lw = w_.layers[layer];
+  const int d = s_.head_dim;
+  const int per_slot = s_.heads + s_.kv_heads;
+  const Range mine = my_rows(m_ * per_slot);
+  threads_->run(mine.count, row_grain(d * 4), [&](int thread, int first, int n) {
+    float* normed = row_scratch_ + row_scratch_ld_ * thread;
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      const int slot = i / per_slot;
+      const int h = i % per_slot;
+      const int kv_head = h - s_.heads;
+      float* row = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv;
+      float* head = kv_head < 0 ? row + h * d : row + s_.qkv.k + kv_head * d;
+      if (spec.qk_norm.present) {
+        k_.rms_norm(head, kv_head < 0 ? lw.q_norm : lw.k_norm, spec.qk_norm.weight_offset, spec.qk_norm.eps, d, normed);
+        std::copy(normed, normed + d, head);
+      }
+      if (spec.rope >= 0) {
+        const int rotary_dim = spec_.ropes[spec.rope].rotary_dim;
+        const size_t at = rope_offset_[spec.rope] + static_cast<size_t>(slot) * (rotary_dim / 2);
+        k_.rope(head, cos_.data() + at, sin_.data() + at, rotary_dim);
+      }
+      if (kv_head >= 0) {
+        const int sequence_row = step_->entries[step_->slot_entry[slot]].row;
+        k_.kv_append(kv_view(layer, kv_head, sequence_row), step_->slot_position[slot], head, row + s_.qkv.v + kv_head * d);
+      }
+    }
+  });
+}
+
+// The query heads, as they are numbered here, that read KV head `kv_head` of this rank.
+Range CpuBackend::query_heads(int kv_head) const {
+  const int group = spec_.heads / spec_.kv_heads;
+  const int first = std::max(shard_.heads.first, (shard_.kv_heads.first + kv_head) * group);
+  const int end = std::min(shard_.heads.end(), (shard_.kv_heads.first + kv_head + 1) * group);
+  return {first - shard_.heads.first, end - first};
+}
+
+void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
+  const bool split = few_items && entry.num_slots <= kSplitRows;
+  const int tile = split ? entry.num_slots : tile_rows_;
+  for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
+    const int heads = query_heads(kv_head).count;
+    for (int row = 0; row < entry.num_slots; row += tile) {
+      const int rows = std::min(tile, entry.num_slots - row);
+      const int first_key = window > 0 ? std::max(0, entry.position + row - window + 1) : 0;
+      const int first_piece = first_key / kPiece;
+      const int pieces = (entry.position + row + rows - 1) / kPiece + 1 - first_piece;
+      const int64_t cost = static_cast<int64_t>(rows) * heads * (entry.position + row + rows - first_key);
+      const int results = rows * heads * pieces;
+      if (!split || pieces == 1 || *split_used + results > kMaxSplitRows * s_.heads * s_.max_pieces) {
+        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, cost});
+        continue;
+      }
+      splits_.push_back({entry.first_slot, rows, kv_head, pieces, *split_used});
+      for (int p = 0; p < pieces; p++) items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, cost / pieces});
+      *split_used += results;
+    }
+  }
+}
+
+// The same list on every rank; each then takes a stretch of equal cost.
+void CpuBackend::plan_attention(int window) {
+  items_.clear();
+  splits_.clear();
+  int tiles = 0;
+  for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows_ - 1) / tile_rows_ * s_.kv_heads;
+  const int workers = threads_->count() * (gather_ ? shard_.world_size : 1);
+  int split_used = 0;
+  for (size_t i = 0; i < step_->entries.size(); i++) plan_entry(step_->entries[i], static_cast<int>(i), window, workers > 1 && tiles < 4 * workers, &split_used);
+  planned_window_ = window;
+
+  my_items_ = {0, static_cast<int>(items_.size())};
+  if (!gather_ || shard_.world_size == 1) return;
+  int64_t total = 0;
+  for (const AttentionItem& item : items_) total += item.cost;
+  const auto boundary = [&](int rank) {
+    int64_t before = 0;
+    int i = 0;
+    while (i < static_cast<int>(items_.size()) && (before + items_[i].cost / 2) * shard_.world_size < total * rank) before += items_[i++].cost;
+    return i;
+  };
+  const int first = boundary(shard_.rank);
+  const int end = shard_.rank + 1 == shard_.world_size ? static_cast<int>(items_.size()) : boundary(shard_.rank + 1);
+  my_items_ = {first, end - first};
+}
+
+void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread) {
+  const StepEntry& entry = step_->entries[item.entry];
+  const Range heads = query_heads(item.kv_head);
+  const int slot = entry.first_slot + item.row;
+  const int queries = item.rows * heads.count;
+  const int d = s_.head_dim;
+  uint8_t* scratch = attention_scratch_ + attention_scratch_bytes_ * thread;
+  float* own = reinterpret_cast<float*>(scratch + kernel_scratch_bytes_);
+  AttentionArgs args;
+  args.kv = kv_view(layer, item.kv_head, entry.row);
+  args.q = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + heads.first * d;
+  args.q_row_stride = s_.ld_qkv;
+  args.q_head_stride = d;
+  args.rows = item.rows;
+  args.heads = heads.count;
+  args.pos0 = entry.position + item.row;
+  args.window = layer_spec.window;
+  args.scale = layer_spec.scale;
+  args.softcap = layer_spec.softcap;
+  args.scratch = scratch;
+  const size_t results = static_cast<size_t>(queries) * item.pieces;
+  float* max = item.split < 0 ? own : a_.split_max + item.split;
+  float* sum = item.split < 0 ? own + results : a_.split_sum + item.split;
+  float* acc = item.split < 0 ? own + 2 * results : a_.split_acc + static_cast<size_t>(item.split) * d;
+  for (int p = 0; p < item.pieces; p++) {
+    args.piece = item.piece + p;
+    args.max = max + static_cast<size_t>(p) * queries;
+    args.sum = sum + static_cast<size_t>(p) * queries;
+    args.acc = acc + static_cast<size_t>(p) * queries * d;
+    k_.attention(args);
+  }
+  if (item.split >= 0) return;
+  for (int q = 0; q < queries; q++) {
+    float* out = a_.attn + static_cast<size_t>(slot + q / heads.count) * s_.ld_attn + (heads.first + q % heads.count) * d;
+    k_.attention_merge(max + q, sum + q, acc + static_cast<size_t>(q) * d, queries, static_cast<size_t>(queries) * d, item.pieces, d, out);
+  }
+}
+
+void CpuBackend::attention(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  if (planned_window_ != spec.window) plan_attention(spec.window);
+  threads_->run(my_items_.count, 1, [&](int thread, int first, int n) {
+    for (int i = my_items_.first + first; i < my_items_.first + first + n; i++) run_item(items_[i], spec, layer, thread);
+  });
+}
+
+// Heads of `slot` whose context was split, into a copy of its row.
+bool CpuBackend::merge_splits(int slot, float* out) const {
+  bool any = false;
+  const int d = s_.head_dim;
+  for (const Split& split : splits_) {
+    const int row = slot - split.slot;
+    if (row < 0 || row >= split.rows) continue;
+    const Range heads = query_heads(split.kv_head);
+    const int queries = split.rows * heads.count;
+    if (!any) std::copy(a_.attn + static_cast<size_t>(slot) * s_.ld_attn, a_.attn + static_cast<size_t>(slot + 1) * s_.ld_attn, out);
+    any = true;
+    for (int h = 0; h < heads.count; h++) {
+      const size_t at = static_cast<size_t>(split.at) + row * heads.count + h;
+      k_.attention_merge(a_.split_max + at, a_.split_sum + at, a_.split_acc + at * d, queries, static_cast<size_t>(queries) * d, split.pieces, d,
+                         out + (heads.first + h) * d);
+    }
+  }
+  return any;
+}
+
+void CpuBackend::attention_merge(int layer) {
+  const unsigned kinds = w_.layers[layer].o.input_kinds;
+  const int k = s_.heads * s_.head_dim;
+  if (k == 0) return;  // reduce mode: a rank without heads
+  const Range mine = dealt_ ? my_rows(m_) : Range{0, m_};
+  threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
+    float* merged = row_scratch_ + row_scratch_ld_ * thread;
+    for (int slot = mine.first + first; slot < mine.first + first + n; slot++) {
+      const float* row = a_.attn + static_cast<size_t>(slot) * s_.ld_attn;
+      if (!splits_.empty() && merge_splits(slot, merged)) row = merged;
+      prepare_row(row, k, kinds, nullptr, slot, merged);
+    }
+  });
+}
+
+}  // namespace lockstep::cpu

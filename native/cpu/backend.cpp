@@ -1,0 +1,227 @@
+// Row work and linear layers.
+#include "cpu/backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lockstep::cpu {
+namespace {
+
+Activation to_activation(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kSilu:
+      return Activation::kSilu;
+    case ActivationKind::kGeluTanh:
+      return Activation::kGeluTanh;
+    case ActivationKind::kGelu:
+      return Activation::kGelu;
+    case ActivationKind::kRelu:
+      return Activation::kRelu;
+  }
+  return Activation::kSilu;
+}
+
+// The operation to `out` with everything else neutral.
+GemmOut store_to(float* out, size_t ld) { return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr}; }
+
+}  // namespace
+
+// Rows that this rank does of work that is dealt over ranks.
+Range CpuBackend::my_rows(int count) const {
+  if (!gather_) return {0, count};
+  const auto at = [&](int rank) { return static_cast<int>(static_cast<int64_t>(count) * rank / shard_.world_size); };
+  return {at(shard_.rank), at(shard_.rank + 1) - at(shard_.rank)};
+}
+
+// Rows worth handing to another thread: about a microsecond's work, several times the price of the handing over.
+int CpuBackend::row_grain(int values) const { return std::max(1, 4096 / std::max(values, 1)); }
+
+// Chunks small enough that a disturbed thread's share can be stolen, and each still a long stream of weights.
+int CpuBackend::linear_grain(int blocks) const { return std::clamp(blocks / (threads_->count() * 8), 1, 16); }
+
+const InputBuffers& CpuBackend::input_buffers() const { return gather_ && shard_.world_size > 1 && !dealt_ ? private_input_ : a_.input; }
+
+Input CpuBackend::input_of(int k, int first_row) const {
+  const InputBuffers& b = input_buffers();
+  Input input;
+  input.k_padded = round_up(k, kGroup);
+  const size_t at = static_cast<size_t>(first_row) * input.k_padded;
+  input.f32 = b.f32 + at;
+  input.bf16 = b.bf16 + at;
+  input.q = b.q + at;
+  input.scale = b.scale + at / kGroup;
+  input.sum = b.sum + at / kGroup;
+  return input;
+}
+
+void CpuBackend::apply_norm(const Norm& norm, const float* x, float* out) const {
+  if (norm.spec->layer_norm) {
+    k_.layer_norm(x, norm.weight, norm.bias, norm.spec->eps, spec_.hidden, out);
+  } else {
+    k_.rms_norm(x, norm.weight, norm.spec->weight_offset, norm.spec->eps, spec_.hidden, out);
+  }
+}
+
+void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const Norm* norm, int row, float* scratch) {
+  const InputBuffers& to = input_buffers();
+  const int k_padded = round_up(k, kGroup);
+  const size_t at = static_cast<size_t>(row) * k_padded;
+  if (norm != nullptr) {
+    apply_norm(*norm, source, scratch);
+    source = scratch;
+  }
+  if ((kinds & kind_bit(InputKind::kF32)) != 0) {
+    std::memcpy(to.f32 + at, source, sizeof(float) * k);
+    std::fill(to.f32 + at + k, to.f32 + at + k_padded, 0.0F);
+  }
+  if ((kinds & kind_bit(InputKind::kBf16)) != 0) k_.to_bf16(source, k, k_padded, to.bf16 + at);
+  if ((kinds & kind_bit(InputKind::kInt8)) != 0) k_.to_int8(source, k, k_padded, to.q + at, to.scale + at / kGroup, to.sum + at / kGroup);
+}
+
+// Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own.
+void CpuBackend::prepare(const RowSource& source, int rows, int k, unsigned kinds, const Norm* norm) {
+  const Range mine = dealt_ ? my_rows(rows) : Range{0, rows};
+  threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      const int from = source.outputs != nullptr ? source.outputs[i].slot : i;
+      prepare_row(source.base + source.ld * from, k, kinds, norm, i, row_scratch_ + row_scratch_ld_ * thread);
+    }
+  });
+}
+
+void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out) {
+  int before = 0;
+  for (const Segment& segment : w.segments) {
+    const int from = std::max(first - before, 0);
+    const int to = std::min(first + count - before, segment.num_blocks());
+    before += segment.num_blocks();
+    if (from >= to) continue;
+    GemmOut here = out;
+    here.out += segment.out_first;
+    here.bias = segment.bias;
+    k_.gemm(segment.packed, from, to - from, input, m, here);
+  }
+}
+
+void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out) {
+  const int blocks = w.num_blocks();
+  threads_->run(blocks, linear_grain(blocks), [&](int, int first, int n) { multiply_chunk(w, first, n, input, m, out); });
+}
+
+// Row `id` of a table that lies with whoever holds its block.
+void CpuBackend::lookup(const Matrix Weights::*table, int id, float* out) const {
+  for (int r = 0; r < (gather_ ? shard_.world_size : 1); r++) {
+    const Weights& weights = gather_ ? *group_->weights_of(r) : w_;
+    for (const Segment& segment : (weights.*table).segments) {
+      const int row = id - segment.first_row;
+      if (row < 0 || row >= segment.packed.rows) continue;
+      const size_t block_bytes = k_.packed_block_bytes(segment.packed.format, spec_.hidden);
+      k_.unpack_row(segment.packed.format, segment.packed.data + block_bytes * (row / kBlockRows), row % kBlockRows, spec_.hidden, out);
+      return;
+    }
+  }
+  std::fill(out, out + spec_.hidden, 0.0F);  // reduce mode: another rank's part of the vocabulary
+}
+
+void CpuBackend::embed() {
+  const Matrix Weights::*table = spec_.tied ? &Weights::head : &Weights::embed;
+  const Range mine = my_rows(m_);
+  float* out = gather_ ? a_.x : a_.y;
+  threads_->run(mine.count, row_grain(spec_.hidden), [&](int, int first, int n) {
+    for (int i = mine.first + first; i < mine.first + first + n; i++) lookup(table, step_->slot_token[i], out + static_cast<size_t>(i) * s_.ld_hidden);
+  });
+  if (gather_) add_embedding();
+}
+
+// x = embedding * scale [+ learned position]
+void CpuBackend::add_embedding() {
+  const Range mine = my_rows(m_);
+  const float* from = gather_ ? a_.x : a_.y;
+  threads_->run(mine.count, row_grain(spec_.hidden), [&](int thread, int first, int n) {
+    float* position = row_scratch_ + row_scratch_ld_ * thread;
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      const float* embedding = from + static_cast<size_t>(i) * s_.ld_hidden;
+      float* x = a_.x + static_cast<size_t>(i) * s_.ld_hidden;
+      for (int c = 0; c < spec_.hidden; c++) x[c] = embedding[c] * spec_.embedding_scale;
+      if (!spec_.learned_positions) continue;
+      lookup(&Weights::positions, step_->slot_position[i] + spec_.learned_offset, position);
+      k_.add(position, spec_.hidden, x);
+    }
+  });
+}
+
+void CpuBackend::attention_input(int layer) {
+  const LayerWeights& lw = w_.layers[layer];
+  const Norm norm{&spec_.layers[layer].before_attention, lw.attn_norm, lw.attn_norm_bias};
+  prepare({a_.x, static_cast<size_t>(s_.ld_hidden), nullptr}, m_, spec_.hidden, lw.qkv.input_kinds, &norm);
+}
+
+void CpuBackend::qkv(int layer) { multiply(w_.layers[layer].qkv, input_of(spec_.hidden, 0), m_, store_to(a_.qkv, s_.ld_qkv)); }
+
+void CpuBackend::out_projection(int layer) {
+  const Matrix& o = w_.layers[layer].o;
+  GemmOut out = store_to(a_.y, s_.ld_hidden);
+  if (!adds_attention(layer)) {
+    out.out = a_.x;
+    out.epilogue = Epilogue::kAdd;
+  }
+  if (!gather_ && o.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());  // a rank without heads takes part with zeros
+  multiply(o, input_of(s_.heads * s_.head_dim, 0), m_, out);
+}
+
+// x += [norm of] y
+void CpuBackend::add_rows(const Norm& norm, int rows) {
+  const Range mine = my_rows(rows);
+  threads_->run(mine.count, row_grain(spec_.hidden), [&](int thread, int first, int n) {
+    float* scratch = row_scratch_ + row_scratch_ld_ * thread;
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      const float* y = a_.y + static_cast<size_t>(i) * s_.ld_hidden;
+      if (norm.spec->present) {
+        apply_norm(norm, y, scratch);
+        y = scratch;
+      }
+      k_.add(y, spec_.hidden, a_.x + static_cast<size_t>(i) * s_.ld_hidden);
+    }
+  });
+}
+
+void CpuBackend::add_attention(int layer) { add_rows({&spec_.layers[layer].after_attention, w_.layers[layer].post_attn_norm, nullptr}, m_); }
+void CpuBackend::add_mlp(int layer) { add_rows({&spec_.layers[layer].after_mlp, w_.layers[layer].post_mlp_norm, nullptr}, m_); }
+
+void CpuBackend::mlp_input(int layer) {
+  const LayerWeights& lw = w_.layers[layer];
+  const Norm norm{&spec_.layers[layer].before_mlp, lw.mlp_norm, lw.mlp_norm_bias};
+  prepare({a_.x, static_cast<size_t>(s_.ld_hidden), nullptr}, m_, spec_.hidden, mlp_input_kinds(layer), &norm);
+}
+
+void CpuBackend::gate_up(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  if (spec.experts > 0) return experts_gate_up(layer);
+  GemmOut out = store_to(a_.act, s_.ld_act);
+  out.epilogue = spec.gated ? Epilogue::kGated : Epilogue::kAct;
+  out.activation = to_activation(spec.activation);
+  multiply(w_.layers[layer].gate_up, input_of(spec_.hidden, 0), m_, out);
+}
+
+void CpuBackend::down_input(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
+  const int rows = spec.experts > 0 ? m_ * spec.experts_top_k : m_;
+  if (k > 0) prepare({a_.act, static_cast<size_t>(s_.ld_act), nullptr}, rows, k, down_input_kinds(layer), nullptr);
+}
+
+void CpuBackend::down(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  if (spec.experts > 0) return experts_down(layer);
+  const Matrix& down = w_.layers[layer].down;
+  GemmOut out = store_to(a_.y, s_.ld_hidden);
+  if (!adds_mlp(layer)) {
+    out.out = a_.x;
+    out.epilogue = Epilogue::kAdd;
+  }
+  if (!gather_ && down.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());
+  const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
+  multiply(down, input_of(k, 0), m_, out);
+}
+
+}  // namespace lockstep::cpu

@@ -1,0 +1,162 @@
+// The CPU's DeviceBackend: one rank's part of every operation, over its compute threads. Where results lie decides the mode: in gather mode
+// the buffers are the group's and a rank writes its part of them; in reduce mode they are its own.
+// Memory and the beginning of a step are in setup.cpp, linear layers and row work in backend.cpp, attention in attend.cpp, experts in experts.cpp, head and sampling in head.cpp.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "common/backend.h"
+#include "common/sampler.h"
+#include "cpu/group.h"
+#include "cpu/threads.h"
+#include "cpu/weights.h"
+
+namespace lockstep::cpu {
+
+constexpr int kTileQueries = 64;                 // query rows * heads of an attention item: K and V tiles are read once for them
+constexpr size_t kPieceBytes = size_t{4} << 20;  // bounds what a thread keeps of an item's pieces
+constexpr int kSplitRows = 4;                    // longest entry whose pieces are split over threads: decode and short drafts
+
+class CpuBackend final : public DeviceBackend {
+ public:
+  CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads);
+  // Takes what a step needs; after this nothing is allocated.
+  Status init();
+
+  bool rows_are_dealt() const override { return dealt_; }
+  float* partial() override { return a_.y; }
+  size_t partial_count() const override { return static_cast<size_t>(m_) * s_.ld_hidden; }
+  Status begin_step(const StepView& step) override;
+  void embed() override;
+  void add_embedding() override;
+  void attention_input(int layer) override;
+  void qkv(int layer) override;
+  void rope_append(int layer) override;
+  void attention(int layer) override;
+  void attention_merge(int layer) override;
+  void out_projection(int layer) override;
+  void add_attention(int layer) override;
+  void mlp_input(int layer) override;
+  void gate_up(int layer) override;
+  void down_input(int layer) override;
+  void down(int layer) override;
+  void add_mlp(int layer) override;
+  void head_input(int first, int count) override;
+  void head(int first, int count) override;
+  const float* logits_part() override { return a_.logits; }
+  size_t logits_part_count() const override { return static_cast<size_t>(kHeadRows) * s_.ld_logits; }
+  float* logits_whole() override { return logits_whole_; }
+  Status sample(int first, int count) override;
+  Status end_step() override;
+  bool adds_attention(int layer) const override { return !gather_ || spec_.layers[layer].after_attention.present; }
+  bool adds_mlp(int layer) const override { return !gather_ || spec_.layers[layer].after_mlp.present; }
+
+ private:
+  // One (entry, KV head, query tile, pieces of context) of attention.
+  struct AttentionItem {
+    int entry, kv_head;
+    int row, rows;      // of the entry's slots
+    int piece, pieces;  // first and number
+    int split;          // place of its results in the split buffers, in query rows * heads * pieces; -1: joined at once
+    int64_t cost;
+  };
+  // A split entry and KV head, to be joined by attention_merge.
+  struct Split {
+    int slot;  // first slot of the entry
+    int rows, kv_head, pieces, at;
+  };
+  struct Norm {
+    const NormSpec* spec;
+    const float *weight, *bias;
+  };
+  // How rows of activations become rows of Input.
+  struct RowSource {
+    const float* base;
+    size_t ld;
+    const StepOutput* outputs;  // not null: row i is that of the i-th output
+  };
+
+  // backend.cpp
+  Range my_rows(int count) const;
+  int row_grain(int values) const;
+  const InputBuffers& input_buffers() const;
+  Input input_of(int k, int first_row) const;
+  void prepare(const RowSource& source, int rows, int k, unsigned kinds, const Norm* norm);
+  void prepare_row(const float* source, int k, unsigned kinds, const Norm* norm, int row, float* scratch);
+  void apply_norm(const Norm& norm, const float* x, float* out) const;
+  void add_rows(const Norm& norm, int rows);
+  void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out);
+  void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out);
+  void lookup(const Matrix Weights::*table, int id, float* out) const;
+  int linear_grain(int blocks) const;
+  // attend.cpp
+  KvView kv_view(int layer, int kv_head, int row) const;
+  void prepare_rotation();
+  Range query_heads(int kv_head) const;
+  void plan_attention(int window);
+  void plan_entry(const StepEntry& entry, int entry_index, int window, bool few_items, int* split_used);
+  void run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread);
+  bool merge_splits(int slot, float* out) const;
+  // experts.cpp
+  void route(int layer);
+  void experts_gate_up(int layer);
+  void experts_down(int layer);
+  unsigned mlp_input_kinds(int layer) const;
+  unsigned down_input_kinds(int layer) const;
+  // head.cpp
+  float* whole_row(int i, float* scratch) const;
+  SampleParams params_of(const StepOutput& output) const;
+  void sample_output(int index, int i, int thread);
+  // setup.cpp
+  void take_memory(ArenaCursor* cursor);
+  void reserve_experts();
+
+  Group* const group_;
+  const ModelSpec& spec_;
+  const Kernels& k_;
+  const RankShard shard_;
+  const Weights& w_;
+  Threads* const threads_;
+  const bool gather_;
+  Shapes s_;
+  Activations a_;  // the group's, or this rank's own
+  uint8_t* kv_ = nullptr;
+  InputBuffers private_input_;
+  Arena memory_, own_kv_;
+  float* logits_whole_ = nullptr;       // reduce: [ranks, kHeadRows, ld_logits]
+  std::vector<float> row_logits_;       // reduce: [threads, vocab]
+  float* row_scratch_ = nullptr;        // [threads, max_input] a row between norm and quantising
+  size_t row_scratch_ld_ = 0;
+  std::vector<float> cos_, sin_;        // [ropes][max_tokens][rotary_dim / 2]
+  std::vector<size_t> rope_offset_;     // [ropes]
+  uint8_t* attention_scratch_ = nullptr;  // [threads]
+  size_t attention_scratch_bytes_ = 0;     // of a thread: the kernel's, then the pieces of an item
+  size_t kernel_scratch_bytes_ = 0;
+  int tile_rows_ = 1;
+
+  // Of the step that runs.
+  const StepView* step_ = nullptr;
+  int m_ = 0;
+  bool dealt_ = false;
+  std::vector<AttentionItem> items_;
+  std::vector<Split> splits_;
+  Range my_items_;
+  int planned_window_ = -1;  // of items_: layers with and without a window need other pieces
+  std::atomic<int> fault_{0};
+
+  // Experts of this step's layer: rows of `act` grouped by expert.
+  float* router_logits_ = nullptr;           // [max_tokens, ld]
+  int ld_router_ = 0;
+  std::vector<int32_t> choice_;              // [max_tokens, top_k] chosen experts
+  std::vector<float> choice_weight_;         // [max_tokens, top_k]
+  std::vector<int32_t> expert_first_;        // [experts + 1] rows
+  std::vector<int32_t> expert_fill_;
+  std::vector<int32_t> expert_rows_;         // [max_tokens * top_k] token of each row
+  std::vector<float> expert_weights_;        // [max_tokens * top_k]
+  std::vector<int32_t> active_, active_blocks_;  // experts with rows; first chunk of each
+
+  std::vector<Sampler> samplers_;  // [threads]
+};
+
+}  // namespace lockstep::cpu

@@ -1,0 +1,111 @@
+// What all ranks of a model share: the step buffer, the meeting place, the KV cache and, in gather mode, the activations.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/arena.h"
+#include "cpu/kernels.h"
+#include "common/model_spec.h"
+#include "cpu/shm_communicator.h"
+#include "common/status.h"
+#include "common/step_layout.h"
+#include "cpu/weights.h"
+
+namespace lockstep::cpu {
+
+struct GroupConfig {
+  StepDims dims;
+  ParallelMode mode = ParallelMode::kGather;
+  ModelSpec spec;
+  KvType kv_type = KvType::kBf16;
+  int threads_per_rank = 1;
+  int step_timeout_ms = 60000;
+};
+
+// Rows of activations prepared for the kernels; see Input. Those of the kinds that nobody reads are never touched.
+struct InputBuffers {
+  float* f32 = nullptr;
+  uint16_t* bf16 = nullptr;
+  int8_t* q = nullptr;
+  float* scale = nullptr;
+  int32_t* sum = nullptr;
+};
+
+// Buffers of a step, row-major; row strides ("ld") are whole cache lines.
+struct Activations {
+  float* x = nullptr;       // [max_tokens, ld_hidden] residual stream
+  float* y = nullptr;       // [max_tokens, ld_hidden] of o and down, where it does not go straight to x
+  float* qkv = nullptr;     // [max_tokens, ld_qkv]
+  float* attn = nullptr;    // [max_tokens, ld_attn]
+  float* act = nullptr;     // [max_tokens * experts per token, ld_act]
+  float* logits = nullptr;  // [kHeadRows, ld_logits]
+  float* split_max = nullptr;  // results of attention pieces that are joined later, see attention.cpp
+  float* split_sum = nullptr;
+  float* split_acc = nullptr;
+  InputBuffers input;
+};
+
+// Sizes that follow from the spec, the bounds and what of the heads and of the intermediate is held here.
+struct Shapes {
+  int heads = 0, kv_heads = 0, head_dim = 0;
+  int ld_hidden = 0, ld_qkv = 0, ld_attn = 0, ld_act = 0, ld_logits = 0;
+  int max_input = 0;     // widest input of any matrix, padded
+  int rows_per_token = 1;  // rows of `act` for each token: experts that it is sent to
+  int max_pieces = 0;
+  QkvColumns qkv;
+};
+
+constexpr int kPrivateRows = 8;   // up to so many tokens every rank prepares all rows for itself instead of meeting
+constexpr int kMaxSplitRows = 16;  // query rows whose context may be split over threads at a time
+
+Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int max_intermediate, int vocab_columns);
+// Takes a step's buffers for `rows` tokens; `input_rows` tokens of prepared input.
+void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out);
+void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out);
+
+// Bytes of one KV head's part of a block: K tiles, then V tiles.
+size_t kv_head_block_bytes(const GroupConfig& config);
+
+class Group {
+ public:
+  // null and a reason when the memory is refused.
+  static std::shared_ptr<Group> create(GroupConfig config, uint8_t* shared, const std::vector<int64_t>& offsets, const Kernels* kernels,
+                                       int cores, std::string* error);
+  const GroupConfig& config() const { return config_; }
+  const StepBuffers& buffers() const { return buffers_; }
+  const Kernels& kernels() const { return *kernels_; }
+  ShmGroup* meeting() { return &meeting_; }
+  WaitPolicy wait_policy() const { return policy_; }
+  std::chrono::milliseconds timeout() const { return std::chrono::milliseconds(config_.step_timeout_ms); }
+  bool gather() const { return config_.mode == ParallelMode::kGather; }
+  int world_size() const { return config_.dims.world_size; }
+
+  // gather mode: shared by all ranks; else null.
+  const Shapes& shapes() const { return shapes_; }
+  const Activations& activations() const { return activations_; }
+  uint8_t* kv() const { return kv_.data(); }
+
+  // Tables looked up by id whose rows lie with several ranks; set by each rank when it has loaded.
+  void publish(int rank, const Weights* weights) { weights_[rank].store(weights, std::memory_order_release); }
+  const Weights* weights_of(int rank) const { return weights_[rank].load(std::memory_order_acquire); }
+  bool all_loaded() const;
+
+ private:
+  Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kernels, int cores);
+
+  const GroupConfig config_;
+  const StepBuffers buffers_;
+  const Kernels* const kernels_;
+  const WaitPolicy policy_;
+  ShmGroup meeting_;
+  Shapes shapes_;
+  Activations activations_;
+  Arena activation_memory_;
+  Arena kv_;
+  std::unique_ptr<std::atomic<const Weights*>[]> weights_;
+};
+
+}  // namespace lockstep::cpu

@@ -1,0 +1,111 @@
+// The head, and sampling: rows of logits are dealt over all threads (of all ranks, in gather mode).
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/backend.h"
+
+namespace lockstep::cpu {
+
+void CpuBackend::head_input(int first, int count) {
+  const Norm norm{&spec_.final_norm, w_.final_norm, w_.final_norm_bias};
+  prepare({a_.x, static_cast<size_t>(s_.ld_hidden), step_->outputs.data() + first}, count, spec_.hidden, w_.head.input_kinds, &norm);
+}
+
+void CpuBackend::head(int, int count) {
+  const GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, a_.logits, static_cast<size_t>(s_.ld_logits), nullptr, nullptr, nullptr};
+  multiply(w_.head, input_of(spec_.hidden, 0), count, out);
+}
+
+// Row i of the logits, whole. In reduce mode the ranks' parts are put side by side in `scratch`.
+float* CpuBackend::whole_row(int i, float* scratch) const {
+  if (gather_) return a_.logits + static_cast<size_t>(i) * s_.ld_logits;
+  const int units = round_up(spec_.vocab, kBlockRows) / kBlockRows;
+  int first = 0;
+  for (int r = 0; r < shard_.world_size; r++) {
+    const int blocks = units / shard_.world_size + (r < units % shard_.world_size ? 1 : 0);  // as parallel/sharding.ts cuts
+    const int count = std::min(blocks * kBlockRows, spec_.vocab - first);
+    const float* part = logits_whole_ + (static_cast<size_t>(r) * kHeadRows + i) * s_.ld_logits;
+    std::memcpy(scratch + first, part, sizeof(float) * std::max(count, 0));
+    first += std::max(count, 0);
+  }
+  return scratch;
+}
+
+SampleParams CpuBackend::params_of(const StepOutput& output) const {
+  const StepDims& dims = group_->buffers().dims;
+  const RowColumns& rows = group_->buffers().rows;
+  const int row = output.row;
+  const int next = output.position + 1;
+  SampleParams p;
+  p.temperature = rows.temperature[row];
+  p.top_p = rows.topP[row];
+  p.min_p = rows.minP[row];
+  p.top_k = rows.topK[row];
+  p.presence = rows.presencePenalty[row];
+  p.frequency = rows.frequencyPenalty[row];
+  p.repetition = rows.repetitionPenalty[row];
+  p.key = {static_cast<uint32_t>(rows.seedLow[row]), static_cast<uint32_t>(rows.seedHigh[row])};
+  p.choice = static_cast<uint32_t>(rows.choice[row]);
+  p.position = static_cast<uint32_t>(next);
+  p.bias_ids = rows.biasIds + static_cast<size_t>(row) * kMaxBiasLen;
+  p.bias_values = rows.biasValues + static_cast<size_t>(row) * kMaxBiasLen;
+  p.num_bias = std::clamp(rows.numBias[row], 0, kMaxBiasLen);
+  p.masked_ids = rows.stopIds + static_cast<size_t>(row) * kMaxStopIds;
+  p.num_masked = next - rows.promptLen[row] < rows.minTokens[row] ? std::clamp(rows.numStopIds[row], 0, kMaxStopIds) : 0;
+  p.tokens = rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
+  p.num_tokens = next;
+  p.prompt_len = rows.promptLen[row];
+  return p;
+}
+
+// Samples or scores output `index`, whose logits are row i. Only one thread of one rank writes an output; in reduce mode, where every
+// rank comes to the same id, that is rank 0's.
+void CpuBackend::sample_output(int index, int i, int thread) {
+  const StepDims& dims = group_->buffers().dims;
+  const RowColumns& rows = group_->buffers().rows;
+  const ResultColumns& result = group_->buffers().result[step_->slot];
+  const StepOutput& output = step_->outputs[index];
+  float* logits = whole_row(i, gather_ ? nullptr : row_logits_.data() + static_cast<size_t>(thread) * spec_.vocab);
+  if (spec_.logit_scale != 1) {
+    for (int id = 0; id < spec_.vocab; id++) logits[id] *= spec_.logit_scale;
+  }
+  if (spec_.logit_softcap > 0) k_.softcap(logits, spec_.vocab, spec_.logit_softcap);
+
+  int32_t* tokens = rows.tokens + static_cast<size_t>(output.row) * dims.max_seq_len;
+  const int next = output.position + 1;
+  int32_t id = -1;
+  if (output.sample) {
+    id = samplers_[thread].sample(logits, params_of(output));
+    if (id < 0) {
+      fault_.store(1, std::memory_order_relaxed);
+      return;
+    }
+  } else {
+    id = tokens[next];
+    if (id < 0 || id >= spec_.vocab) id = 0;
+  }
+  if (!gather_ && shard_.rank != 0) return;
+  if (output.sample) {
+    if (next < dims.max_seq_len) tokens[next] = id;
+    result.numSampled[output.entry] = 1;
+    result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1)] = id;
+  }
+  result.outputIds[index] = id;
+  const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
+  if (wanted < 0) return;
+  const size_t top = static_cast<size_t>(index) * dims.max_logprobs;
+  const TokenScore score = samplers_[thread].score(logits, id, std::min(wanted, dims.max_logprobs), result.topIds + top, result.topLogprobs + top);
+  result.outputLogprobs[index] = score.logprob;
+  result.outputRanks[index] = score.rank;
+}
+
+Status CpuBackend::sample(int first, int count) {
+  const Range mine = my_rows(count);
+  threads_->run(mine.count, 1, [&](int thread, int at, int n) {
+    for (int i = mine.first + at; i < mine.first + at + n; i++) sample_output(first + i, i, thread);
+  });
+  if (fault_.load(std::memory_order_relaxed) != 0) return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");
+  return threads_->status();
+}
+
+}  // namespace lockstep::cpu

@@ -1,0 +1,107 @@
+// Packing: rows of checkpoint tensors into the kernels' blocks, each thread the part that it will read first.
+#include <cstring>
+
+#include "common/quant/dequantize.h"
+#include "cpu/weights.h"
+
+namespace lockstep::cpu {
+namespace {
+
+constexpr int kGatedRows = kBlockRows / 2;
+
+bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8; }
+
+// Puts rows of one tensor at rows[0 …]; the tensor's row, not the job's.
+struct Feed {
+  TensorRows rows;
+  std::vector<float> floats;  // copies: the second tensor of a gated block would overwrite the first one's rows
+  std::vector<uint8_t> bytes;
+};
+
+Status feed_floats(const WeightTensor& tensor, int first, int count, Range cols, TensorRows* reader, std::vector<float>* store, size_t at,
+                   const float** out) {
+  const float* rows[kBlockRows];
+  LOCKSTEP_RETURN_IF_ERROR(reader->floats(tensor, first, count, rows));
+  for (int i = 0; i < count; i++) {
+    float* copy = store->data() + (at + i) * cols.count;
+    std::memcpy(copy, rows[i] + cols.first, sizeof(float) * cols.count);
+    out[i] = copy;
+  }
+  return Status();
+}
+
+Status pack_float_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
+  const float* rows[kBlockRows] = {};
+  if (job.up == nullptr) {
+    const int first = block * kBlockRows;
+    const int count = std::min(kBlockRows, job.num_rows - first);
+    LOCKSTEP_RETURN_IF_ERROR(feed->rows.floats(*job.tensor, job.first_row + first, count, rows));
+    for (int i = 0; i < count; i++) rows[i] += job.cols.first;
+    kernels.pack_float(job.format, rows, count, job.cols.count, dst);
+    return Status();
+  }
+  feed->floats.resize(static_cast<size_t>(kBlockRows) * job.cols.count);
+  const int first = block * kGatedRows;
+  const int count = std::min(kGatedRows, job.num_rows - first);
+  LOCKSTEP_RETURN_IF_ERROR(feed_floats(*job.tensor, job.first_row + first, count, job.cols, &feed->rows, &feed->floats, 0, rows));
+  LOCKSTEP_RETURN_IF_ERROR(
+      feed_floats(*job.up, job.first_row + first, count, job.cols, &feed->rows, &feed->floats, kGatedRows, rows + kGatedRows));
+  kernels.pack_float(job.format, rows, kGatedRows + count, job.cols.count, dst);
+  return Status();
+}
+
+Status pack_quantised_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
+  const quant::BlockShape shape = quant::block_shape(job.tensor->source.type);
+  const size_t row_bytes = static_cast<size_t>(job.cols.count) / shape.values * shape.bytes;
+  const size_t skip = static_cast<size_t>(job.cols.first) / shape.values * shape.bytes;
+  const uint8_t* rows[kBlockRows];
+  if (job.up == nullptr) {
+    const int first = block * kBlockRows;
+    const int count = std::min(kBlockRows, job.num_rows - first);
+    LOCKSTEP_RETURN_IF_ERROR(feed->rows.blocks(*job.tensor, job.first_row + first, count, rows));
+    for (int i = 0; i < count; i++) rows[i] += skip;
+    kernels.pack_blocks(job.format, rows, count, job.cols.count, dst);
+    return Status();
+  }
+  // A row that is not there is a row of zero scales.
+  feed->bytes.assign(row_bytes * kBlockRows, 0);
+  for (int i = 0; i < kBlockRows; i++) rows[i] = feed->bytes.data() + row_bytes * i;
+  const int first = block * kGatedRows;
+  const int count = std::min(kGatedRows, job.num_rows - first);
+  for (const WeightTensor* tensor : {job.tensor, job.up}) {
+    const uint8_t* found[kGatedRows];
+    LOCKSTEP_RETURN_IF_ERROR(feed->rows.blocks(*tensor, job.first_row + first, count, found));
+    uint8_t* copies = feed->bytes.data() + (tensor == job.up ? row_bytes * kGatedRows : 0);
+    for (int i = 0; i < count; i++) std::memcpy(copies + row_bytes * i, found[i] + skip, row_bytes);
+  }
+  kernels.pack_blocks(job.format, rows, kGatedRows + count, job.cols.count, dst);
+  return Status();
+}
+
+Status pack_part(const std::vector<PackJob>& jobs, int part, int parts, const SourceFiles& files, const Kernels& kernels) {
+  Feed feed{TensorRows(&files), {}, {}};
+  for (const PackJob& job : jobs) {
+    const int64_t blocks = packed_blocks(job);
+    const size_t block_bytes = kernels.packed_block_bytes(job.format, job.cols.count);
+    for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; block++) {
+      uint8_t* dst = job.data + block_bytes * block;
+      LOCKSTEP_RETURN_IF_ERROR(is_quantised(job.format) ? pack_quantised_block(job, static_cast<int>(block), kernels, &feed, dst)
+                                                        : pack_float_block(job, static_cast<int>(block), kernels, &feed, dst));
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
+Status pack(const std::vector<PackJob>& jobs, const SourceFiles& files, const Kernels& kernels, Threads* threads) {
+  std::vector<Status> results(threads->count());
+  threads->run_in_place(threads->count(), [&](int, int first, int count) {
+    for (int part = first; part < first + count; part++) results[part] = pack_part(jobs, part, threads->count(), files, kernels);
+  });
+  LOCKSTEP_RETURN_IF_ERROR(threads->status());
+  for (const Status& result : results) LOCKSTEP_RETURN_IF_ERROR(result);
+  return Status();
+}
+
+}  // namespace lockstep::cpu

@@ -1,0 +1,110 @@
+// The backend's memory, and the beginning and end of a step.
+#include <algorithm>
+
+#include "cpu/backend.h"
+
+namespace lockstep::cpu {
+
+CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads)
+    : group_(group),
+      spec_(group->config().spec),
+      k_(group->kernels()),
+      shard_(shard),
+      w_(*weights),
+      threads_(threads),
+      gather_(group->gather()) {
+  row_parallel = gather_ ? RowParallel::kGather : RowParallel::kReduce;
+}
+
+Status CpuBackend::init() {
+  const GroupConfig& config = group_->config();
+  const StepDims& dims = config.dims;
+  if (gather_) {
+    s_ = group_->shapes();
+    a_ = group_->activations();
+    kv_ = group_->kv();
+  } else {
+    int most = 0;
+    for (const Range& range : shard_.intermediate) most = std::max(most, range.count);
+    const int units = round_up(spec_.vocab, kBlockRows) / kBlockRows;
+    // All ranks gather parts of one size: that of the largest.
+    s_ = shapes_of(config, shard_.heads, shard_.kv_heads, most, (units + shard_.world_size - 1) / shard_.world_size * kBlockRows);
+    const size_t kv_bytes = kv_head_block_bytes(config) * s_.kv_heads * spec_.layers.size() * dims.num_blocks;
+    if (!own_kv_.reserve(std::max<size_t>(kv_bytes, 1), true)) return Status(Fault::kLoad, "no memory for the KV cache of this rank");
+    kv_ = own_kv_.data();
+    row_logits_.resize(static_cast<size_t>(threads_->count()) * spec_.vocab);
+  }
+  tile_rows_ = std::max(1, kTileQueries / std::max(1, spec_.heads / spec_.kv_heads));
+  const auto piece_bytes = [&](int rows) {
+    return static_cast<size_t>(rows) * (spec_.heads / spec_.kv_heads) * s_.max_pieces * (s_.head_dim + 2) * sizeof(float);
+  };
+  while (tile_rows_ > 1 && piece_bytes(tile_rows_) > kPieceBytes) tile_rows_ /= 2;
+  const int queries = std::max(tile_rows_, kSplitRows) * (spec_.heads / spec_.kv_heads);
+  kernel_scratch_bytes_ = (k_.attention_scratch_bytes(queries, s_.head_dim) + 63) / 64 * 64;
+  attention_scratch_bytes_ = (kernel_scratch_bytes_ + piece_bytes(std::max(tile_rows_, kSplitRows)) + 63) / 64 * 64;
+  row_scratch_ld_ = round_up(std::max(s_.max_input, s_.ld_attn), kBlockRows);
+  for (const LayerSpec& layer : spec_.layers) ld_router_ = std::max(ld_router_, round_up(layer.experts, kBlockRows));
+
+  ArenaCursor size(nullptr);
+  take_memory(&size);
+  if (!memory_.reserve(size.used(), false)) return Status(Fault::kLoad, "no memory for this rank's activations");
+  ArenaCursor place(memory_.data());
+  take_memory(&place);
+
+  size_t rotations = 0;
+  for (const RopeSpec& rope : spec_.ropes) {
+    rope_offset_.push_back(rotations);
+    rotations += static_cast<size_t>(dims.max_tokens) * (rope.rotary_dim / 2);
+  }
+  cos_.resize(rotations);
+  sin_.resize(rotations);
+  const size_t split_items = static_cast<size_t>(dims.max_rows) * s_.kv_heads * s_.max_pieces;
+  items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads + std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
+  splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads);
+  reserve_experts();
+  const VocabularyOps ops{k_.argmax, k_.sum_exp, k_.fixed_exp, kFixedExpBits};
+  samplers_.reserve(threads_->count());
+  for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(ops, spec_.vocab);
+  return Status();
+}
+
+void CpuBackend::take_memory(ArenaCursor* cursor) {
+  const StepDims& dims = group_->config().dims;
+  if (!gather_) {
+    take_activations(s_, dims.max_tokens, kMaxSplitRows, cursor, &a_);
+    logits_whole_ = cursor->take<float>(logits_part_count() * shard_.world_size);
+  } else if (shard_.world_size > 1) {
+    take_input(s_, kPrivateRows, cursor, &private_input_);
+  }
+  row_scratch_ = cursor->take<float>(row_scratch_ld_ * threads_->count());
+  attention_scratch_ = cursor->take<uint8_t>(attention_scratch_bytes_ * threads_->count());
+  router_logits_ = cursor->take<float>(static_cast<size_t>(dims.max_tokens) * ld_router_);
+}
+
+Status CpuBackend::begin_step(const StepView& step) {
+  LOCKSTEP_RETURN_IF_ERROR(threads_->status());
+  step_ = &step;
+  m_ = step.num_tokens;
+  dealt_ = gather_ && shard_.world_size > 1 && m_ > kPrivateRows;
+  planned_window_ = -1;
+  fault_.store(0, std::memory_order_relaxed);
+  if (shard_.rank == 0) {
+    const ResultColumns& result = group_->buffers().result[step.slot];
+    // Entries that sample are set to 1 by whoever samples them, after the ranks have met.
+    for (size_t i = 0; i < step.entries.size(); i++) result.numSampled[i] = 0;
+  }
+  if (spec_.learned_positions) {
+    for (const int32_t position : step.slot_position) {
+      if (position + spec_.learned_offset >= spec_.learned_count) return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
+    }
+  }
+  prepare_rotation();
+  return Status();
+}
+
+Status CpuBackend::end_step() {
+  if (shard_.rank == 0) group_->buffers().result[step_->slot].resultHeader[0] = step_->epoch;
+  return threads_->status();
+}
+
+}  // namespace lockstep::cpu

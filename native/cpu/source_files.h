@@ -1,0 +1,53 @@
+// Reading checkpoint files: bounds, pread, and the way from a tensor's rows as stored to rows as we number them.
+// pread and not a mapping: a file that shrinks while it is read gives an error where a mapping gives SIGBUS, and the copy of a block of
+// rows stays in the cache. The page cache is read once and nothing stays mapped.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/model_spec.h"
+#include "common/status.h"
+
+namespace lockstep::cpu {
+
+class SourceFiles {
+ public:
+  ~SourceFiles();
+  Status open(const std::vector<std::string>& paths);
+  Status read(int file, int64_t offset, int64_t bytes, uint8_t* out) const;
+  // That the whole source tensor lies in its file and our rows in the tensor.
+  Status check(const WeightTensor& tensor) const;
+
+ private:
+  struct File {
+    std::string path;
+    int descriptor;
+    int64_t bytes;
+  };
+  std::vector<File> files_;
+};
+
+// One thread's window on tensors: rows in our numbering, as floats or as the file's blocks. Pointers are valid until the next call.
+class TensorRows {
+ public:
+  explicit TensorRows(const SourceFiles* files) : files_(files) {}
+  // rows[i]: row first + i, all its cols as floats.
+  Status floats(const WeightTensor& tensor, int first, int count, const float** rows);
+  // rows[i]: the same rows as they lie in the file. Not for transposed tensors.
+  Status blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows);
+
+ private:
+  Status transposed_panel(const WeightTensor& tensor, int first);
+
+  const SourceFiles* files_;
+  std::vector<uint8_t> raw_;
+  std::vector<float> values_;
+  std::vector<const uint8_t*> raw_rows_;
+  // Columns panel_first_ … of a transposed tensor, turned: reading a column at a time would touch the whole file for each block.
+  const WeightTensor* panel_of_ = nullptr;
+  int panel_first_ = 0;
+  std::vector<float> panel_;
+};
+
+}  // namespace lockstep::cpu
