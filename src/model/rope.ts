@@ -45,7 +45,6 @@ export function ropeSpec(input: RopeInput): RopeSpec {
     attentionFactor,
   });
   if (scaling === null || type === 'default') return spec(plain);
-  if (scaling.has('mrope_section')) throw startError(`${scaling.where}: mrope_section is not supported: it turns heads by image positions`);
   switch (type) {
     case 'linear': {
       const factor = scaling.positive('factor');

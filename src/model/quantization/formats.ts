@@ -3,7 +3,7 @@
  * other type becomes bf16 (float32 with `--dtype float32`).
  */
 import { startError } from '../../errors.js';
-import type { ComputeType, ElementType, WeightFormat } from '../spec.js';
+import type { ComputeType, ElementType, WeightFormat, WeightMap } from '../spec.js';
 
 export interface ElementLayout {
   /** Values of one block; blocks run along a row. */
@@ -42,6 +42,14 @@ const keptInBits: readonly ElementType[] = ['q8_0', 'q4_0', 'q4_1'];
 export function matrixFormat(type: ElementType, cols: number, computeType: ComputeType): WeightFormat {
   if (computeType === 'float32') return 'f32';
   return keptInBits.includes(type) && cols % elementLayouts[type].blockValues === 0 ? (type as WeightFormat) : 'bf16';
+}
+
+/** Bytes that the weights take in memory in the formats they are kept in, to within the padding of packed rows. */
+export function weightBytes(weights: WeightMap): number {
+  return weights.tensors.reduce((sum, { rows, cols, format }) => {
+    const { blockValues, blockBytes } = elementLayouts[format];
+    return sum + rows * Math.ceil(cols / blockValues) * blockBytes;
+  }, 0);
 }
 
 /** `--dtype` -> the type of activations and KV cache. As vLLM on CPUs, auto is bfloat16 whatever the checkpoint holds. */
