@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Makes GGUF files of the tiny models, with the tensor names, shapes, permutations and keys that llama.cpp's converter uses.
 
-    make-gguf-fixtures.py TINY_MODELS TOKENIZER.gguf OUT
+    make-gguf-fixtures.py TINY_MODELS OUT
 
-TINY_MODELS: folders in Hugging Face layout (config.json, model.safetensors). TOKENIZER.gguf: its tokenizer.* keys are copied.
-OUT: one NAME-f32.gguf a model, and mistral-8h2kv-sw8-TYPE.gguf for every type that the gguf package can quantise.
+TINY_MODELS: folders in Hugging Face layout (config.json, model.safetensors), beside the folder stories260K, whose GGUF file gives the
+tokenizer.* keys. OUT: one NAME-f32.gguf a model, and mistral-8h2kv-sw8-TYPE.gguf for every type that the gguf package can quantise.
 Needs the Python packages gguf and numpy. OPT has no GGUF form.
 """
 import json
@@ -140,8 +140,8 @@ def add_keys(w, config, arch, out):
     if arch.startswith("gemma"):
         w.add_attention_scale(config["query_pre_attn_scalar"] ** -0.5)
     if arch == "gemma3":
-        w.add_sliding_window_pattern([t == "sliding_attention" for t in config["layer_types"]])
-        w.add_rope_freq_base_swa(config["rope_local_base_freq"])
+        w.add_array("gemma3.attention.sliding_window_pattern", [t == "sliding_attention" for t in config["layer_types"]])
+        w.add_float32("gemma3.rope.freq_base_swa", config["rope_local_base_freq"])
     add_scaling(w, config, arch, out)
 
 
@@ -188,9 +188,9 @@ def write(folder, tokenizer, path, kind):
 
 
 def main():
-    models, tokenizer_path, out = sys.argv[1:]
+    models, out = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
-    tokenizer = gguf.GGUFReader(tokenizer_path)
+    tokenizer = gguf.GGUFReader(os.path.join(models, "..", "stories260K", "gguf", "stories260K-f32.gguf"))
     for name in sorted(os.listdir(models)):
         folder = os.path.join(models, name)
         config = os.path.join(folder, "config.json")

@@ -183,6 +183,7 @@ function weightTensor(
     throw startError(`${file}: tensor ${source.name} has rows of ${cols} values, but blocks of ${type} hold ${blockValues}`);
   if (isQuantised(type) && (w.vector || rule.transposed))
     throw startError(`${file}: tensor ${source.name} of type ${type} is only supported as a matrix`);
+  if (w.vector && rule.interleaved) throw startError(`${file}: tensor ${source.name}: biases of interleaved heads are not supported`);
   const place = w.vector
     ? // A slice of a vector is a source of its own: vectors have no rows to count.
       { byteOffset: source.byteOffset + first * blockBytes, rows: 1, cols: w.cols, firstRow: 0 }

@@ -14,6 +14,8 @@ export const ggufLlamaTensors = {
   ...ggufTensors,
   'layers.*.q': { name: 'blk.*.attn_q.weight', interleaved: true },
   'layers.*.k': { name: 'blk.*.attn_k.weight', interleaved: true },
+  'layers.*.qBias': { name: 'blk.*.attn_q.bias', interleaved: true },
+  'layers.*.kBias': { name: 'blk.*.attn_k.bias', interleaved: true },
 };
 
 export const llama: Architecture = {
