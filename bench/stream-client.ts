@@ -1,5 +1,5 @@
 /** One streamed request to an OpenAI-compatible server and its times on the client's clock. Kept-alive connections; nothing is retried. */
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, Agent as TlsAgent } from 'node:https';
 import { performance } from 'node:perf_hooks';
 import { EventStream } from './event-stream.js';
@@ -35,18 +35,30 @@ interface Chunk {
 // 'http:' and 'https:' by the URL. maxSockets is Infinity, so that --max-concurrency alone bounds the connections.
 const agents = { 'http:': new Agent({ keepAlive: true }), 'https:': new TlsAgent({ keepAlive: true }) };
 
-/** A request whose answer is read by the caller. Rejects when no answer begins. */
-export function send(endpoint: Endpoint, method: 'GET' | 'POST', body: string | null): Promise<IncomingMessage> {
+/**
+ * A request whose answer is read by the caller. Rejects when no answer begins. A kept-alive connection that the server closed while
+ * the request was on its way is no failure of the request: it is sent again on a new one.
+ */
+export async function send(endpoint: Endpoint, method: 'GET' | 'POST', body: string | null): Promise<IncomingMessage> {
+  for (;;) {
+    const outgoing = begin(endpoint, method, body);
+    try {
+      return await new Promise((resolve, reject) => outgoing.on('response', resolve).on('error', reject));
+    } catch (error) {
+      if (!outgoing.reusedSocket || (error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
+    }
+  }
+}
+
+function begin(endpoint: Endpoint, method: 'GET' | 'POST', body: string | null): ClientRequest {
   const isTls = endpoint.url.protocol === 'https:';
   const headers: Record<string, string | number> = { ...endpoint.headers };
   if (body !== null) Object.assign(headers, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
-  return new Promise((resolve, reject) => {
-    const options = { method, headers, agent: agents[isTls ? 'https:' : 'http:'], timeout: endpoint.timeoutMs };
-    const outgoing = (isTls ? httpsRequest : httpRequest)(endpoint.url, options, resolve);
-    outgoing.on('error', reject);
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`no data for ${endpoint.timeoutMs} ms`)));
-    outgoing.end(body ?? undefined);
-  });
+  const options = { method, headers, agent: agents[isTls ? 'https:' : 'http:'], timeout: endpoint.timeoutMs };
+  const outgoing = (isTls ? httpsRequest : httpRequest)(endpoint.url, options);
+  outgoing.on('timeout', () => outgoing.destroy(new Error(`no data for ${endpoint.timeoutMs} ms`)));
+  outgoing.end(body ?? undefined);
+  return outgoing;
 }
 
 /** The whole answer as JSON. Throws on another status than 200. */

@@ -151,6 +151,18 @@ describe('bench serve', () => {
     assert.equal(figure(report, 'Total generated tokens'), 12);
   });
 
+  test('a kept-alive connection that the server closed costs no request', async () => {
+    server.on('connection', (socket) => {
+      let requests = 0;
+      socket.on('data', (bytes) => {
+        // The second request on a connection finds it closed, as after a keep-alive timeout.
+        if (/^(POST|GET) /.test(bytes.toString('latin1')) && ++requests === 2) socket.resetAndDestroy();
+      });
+    });
+    const report = await bench('--num-prompts', '4', '--input-len', '4', '--output-len', '2', '--max-concurrency', '1');
+    assert.equal(figure(report, 'Successful requests'), 4);
+  });
+
   test('a rate spreads the requests', async () => {
     const report = await bench('--num-prompts', '8', '--input-len', '4', '--output-len', '1', '--request-rate', '40');
     assert.ok(figure(report, 'Benchmark duration') >= 0.2, report); // 8 / 40 s to the last arrival
