@@ -112,6 +112,27 @@ test('metadata of every kind, and tensors with the contiguous dimension last', (
   ]);
 });
 
+test('long lists can be left out', () => {
+  const words = new Pieces()
+    .header(0, 2)
+    .text('w')
+    .u32(9)
+    .u32(8)
+    .u64(3)
+    .text('a')
+    .text('bc')
+    .text('')
+    .text('n')
+    .u32(9)
+    .u32(5)
+    .u64(2)
+    .u32(1)
+    .u32(2);
+  const path = file(words.bytes());
+  assert.deepEqual([...readGguf(path).metadata.keys()], ['w', 'n']);
+  assert.deepEqual(Object.fromEntries(readGguf(path, 0, 2).metadata), { n: [1, 2] });
+});
+
 test('damage is one error that says what is wrong', () => {
   refuses(Buffer.alloc(0), 'is not a GGUF file');
   refuses(Buffer.from('PK\x03\x04 and so on'), 'is not a GGUF file');
