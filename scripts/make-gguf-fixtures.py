@@ -4,13 +4,15 @@
     make-gguf-fixtures.py TINY_MODELS OUT
 
 TINY_MODELS: folders in Hugging Face layout (config.json, model.safetensors), beside the folder stories260K, whose GGUF file gives the
-tokenizer.* keys. OUT: one NAME-f32.gguf a model, and mistral-8h2kv-sw8-TYPE.gguf for every type that the gguf package can quantise.
+tokenizer.* keys. OUT: one NAME-f32.gguf a model, and mistral-8h2kv-sw8-TYPE.gguf for every type that the gguf package can quantise. Types that it can only
+dequantise: random-TYPE.gguf, a Llama of random blocks, beside a folder random-TYPE with the same weights as float32 safetensors.
 Needs the Python packages gguf and numpy. OPT has no GGUF form.
 """
 import json
 import math
 import os
 import re
+import shutil
 import struct
 import sys
 
@@ -165,26 +167,106 @@ def add_scaling(w, config, arch, out):
         out["rope_factors_short.weight"] = np.array(scaling["short_factor"], dtype=np.float32)
 
 
+def add_tokenizer(w, tokenizer):
+    for field in tokenizer.fields.values():
+        if field.name.startswith("tokenizer."):
+            sub = field.types[1] if len(field.types) > 1 else None
+            w.add_key_value(field.name, field.contents(), field.types[0], sub_type=sub)
+
+
+def finish(w):
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def write(folder, tokenizer, path, kind):
     config = json.load(open(os.path.join(folder, "config.json")))
     arch = ARCHITECTURES[config["architectures"][0]]
     out = convert(config, read_safetensors(os.path.join(folder, "model.safetensors")), arch)
     w = gguf.GGUFWriter(path, arch)
     add_keys(w, config, arch, out)
-    for field in tokenizer.fields.values():
-        if field.name.startswith("tokenizer."):
-            sub = field.types[1] if len(field.types) > 1 else None
-            w.add_key_value(field.name, field.contents(), field.types[0], sub_type=sub)
+    add_tokenizer(w, tokenizer)
     for name, values in out.items():
         values = np.ascontiguousarray(values, dtype=np.float32)
         if kind == T.F32 or values.ndim < 2:
             w.add_tensor(name, values)
         else:
             w.add_tensor(name, quants.quantize(values, kind), raw_dtype=kind)
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    finish(w)
+
+
+# Bytes of a block, and the f16 scales in it: (offset, largest value), chosen so that weights come out near 0.05.
+RANDOM_TYPES = {
+    T.Q2_K: (84, [(80, 0.004), (82, 0.008)]), T.Q3_K: (110, [(108, 0.0008)]), T.Q4_K: (144, [(0, 0.0003), (2, 0.002)]),
+    T.Q5_K: (176, [(0, 0.00015), (2, 0.002)]), T.Q6_K: (210, [(208, 0.00002)]), T.IQ4_NL: (18, [(0, 0.0008)]),
+}
+
+
+def random_blocks(rng, kind, rows, cols):
+    size, scales = RANDOM_TYPES[kind]
+    raw = rng.integers(0, 256, (rows * cols // (32 if kind == T.IQ4_NL else 256), size), dtype=np.uint8)
+    for offset, largest in scales:
+        values = rng.uniform(largest / 2, largest, len(raw)).astype("<f2")
+        raw[:, offset:offset + 2] = values.view(np.uint8).reshape(-1, 2)
+    return raw.reshape(rows, -1)
+
+
+def write_safetensors(path, tensors):
+    header, end = {}, 0
+    for name, w in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(w.shape), "data_offsets": [end, end + w.nbytes]}
+        end += w.nbytes
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for w in tensors.values():
+            f.write(w.tobytes())
+
+
+def write_random(tokenizer, tokenizer_folder, out, kind):
+    name = f"random-{kind.name.lower()}"
+    folder = os.path.join(out, name)
+    os.makedirs(folder, exist_ok=True)
+    rng = np.random.default_rng(1)
+    config = {
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "vocab_size": 512, "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2,
+    }
+    shapes = {"self_attn.q_proj": (256, 256), "self_attn.k_proj": (128, 256), "self_attn.v_proj": (128, 256), "self_attn.o_proj": (256, 256),
+              "mlp.gate_proj": (512, 256), "mlp.up_proj": (512, 256), "mlp.down_proj": (256, 512)}
+    w = gguf.GGUFWriter(folder + ".gguf", "llama")
+    add_keys(w, config, "llama", {})
+    add_tokenizer(w, tokenizer)
+    plain = {}
+
+    def vector(name, theirs):
+        plain[theirs] = rng.uniform(0.5, 1.5, 256).astype(np.float32)
+        w.add_tensor(name, plain[theirs])
+
+    def matrix(name, theirs, rows, cols, heads=0):
+        raw = random_blocks(rng, kind, rows, cols)
+        w.add_tensor(name, raw, raw_dtype=kind)
+        values = quants.dequantize(raw, kind).astype(np.float32)
+        if heads:
+            values = values.reshape(heads, rows // heads // 2, 2, cols).swapaxes(1, 2).reshape(rows, cols)
+        plain[theirs] = np.ascontiguousarray(values)
+
+    matrix("token_embd.weight", "model.embed_tokens.weight", 512, 256)
+    for i in range(2):
+        for part, (rows, cols) in shapes.items():
+            heads = {"self_attn.q_proj": 4, "self_attn.k_proj": 2}.get(part, 0)
+            matrix(f"blk.{i}.{PARTS[part]}.weight", f"model.layers.{i}.{part}.weight", rows, cols, heads)
+        for part in ("input_layernorm", "post_attention_layernorm"):
+            vector(f"blk.{i}.{PARTS[part]}.weight", f"model.layers.{i}.{part}.weight")
+    vector("output_norm.weight", "model.norm.weight")
+    finish(w)
+    write_safetensors(os.path.join(folder, "model.safetensors"), plain)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(os.path.join(tokenizer_folder, file), os.path.join(folder, file))
 
 
 def main():
@@ -199,6 +281,8 @@ def main():
     for kind in (T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1):
         name = "mistral-8h2kv-sw8"
         write(os.path.join(models, name), tokenizer, os.path.join(out, f"{name}-{kind.name.lower()}.gguf"), kind)
+    for kind in RANDOM_TYPES:
+        write_random(tokenizer, os.path.join(models, "..", "stories260K", "hf-f32"), out, kind)
 
 
 if __name__ == "__main__":
