@@ -83,7 +83,7 @@ const compilerVariables = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS'];
 
 /** Changes with everything that the native builds read. */
 function nativeKey() {
-  const sources = filesBelow('native', ['.h', '.cpp', '.cu', '.cuh', 'CMakeLists.txt']);
+  const sources = filesBelow('native', ['.h', '.cpp', '.cu', '.cuh', '.cmake', 'CMakeLists.txt']);
   const flags = compilerVariables.map((name) => process.env[name] ?? '');
   return digest(['CMakeLists.txt', 'node_modules/node-addon-api/package.json', ...sources], process.platform, process.arch, ...flags);
 }
@@ -97,15 +97,15 @@ export function buildAddon() {
   });
 }
 
-/** The plain C++ test program. Its path. */
+/** The plain C++ test program of native/test. Its path. */
 export function buildNativeTests() {
-  const program = 'build/native-test/lockstep_native_test';
+  const folder = 'build/native-test';
+  const program = `${folder}/native/test/lockstep_native_test`;
   unlessDone(program, nativeKey(), () => {
     checkBuildTools();
     say('building the native test program …');
-    const cores = String(availableParallelism());
-    runQuietly('its configuration', 'cmake', ['-S', 'native/test', '-B', dirname(program), '-DCMAKE_BUILD_TYPE=Release']);
-    runQuietly('its build', 'cmake', ['--build', dirname(program), '--parallel', cores]);
+    runQuietly('its configuration', 'cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release', '-DLOCKSTEP_TESTS=ON']);
+    runQuietly('its build', 'cmake', ['--build', folder, '--parallel', String(availableParallelism())]);
   });
   return program;
 }

@@ -83,12 +83,17 @@ export const serveFlags = [
     help: 'how long running requests may go on after SIGTERM; a second SIGTERM ends them at once' },
   { name: 'log-level', type: 'string', default: 'info', choices: ['debug', 'info', 'warning', 'error', 'critical'], aliases: ['--uvicorn-log-level'], group: server,
     help: 'least serious records that are written' },
+  { name: 'http-backend', type: 'string', default: 'auto', choices: ['auto', 'uws', 'node'], group: server,
+    help: 'auto: uWebSockets.js where its binary loads, else node:http' },
   { name: 'enable-log-requests', type: 'boolean', default: false, group: server, help: 'a record for every request' },
 
   { name: 'api-key', type: 'list', default: [], group: api, value: 'KEY', variables: ['VLLM_API_KEY'],
     help: 'key that clients must send; may be given several times. Unset: no key is asked for' },
   { name: 'unknown-fields', type: 'string', default: 'refuse', choices: ['refuse', 'warn'], group: api,
     help: 'fields of a request that nobody knows: refuse with 400, or let pass with a Warning header' },
+  { name: 'enable-prompt-tokens-details', type: 'boolean', default: false, group: api,
+    help: 'usage says how much of the prompt came from the prefix cache' },
+  { name: 'enable-force-include-usage', type: 'boolean', default: false, group: api, help: 'every stream carries usage, asked for or not' },
   { name: 'error-code-style', type: 'string', default: 'openai', choices: ['openai', 'vllm'], group: api,
     help: "error.code as OpenAI's string or null, or as vLLM's integer" },
 ] as const satisfies readonly Flag[];
