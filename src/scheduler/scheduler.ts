@@ -206,13 +206,22 @@ export class Scheduler {
       if (this.budget.remaining === 0 || this.numFreeRows === 0 || this.running.length >= this.options.maxNumSeqs) return;
       const seq = this.waiting.at(passed);
       if (this.admit(seq)) {
-        for (let i = 0; i < passed; i++) this.waiting.at(i).overtaken++;
+        if (this.noteOvertaken(passed)) return;
       } else {
         // The preempted are not overtaken at all: a newcomer would live in the memory that they were turned out of.
         if (seq.state === 'preempted' || seq.overtaken >= maxOvertakes) return;
         passed++;
       }
     }
+  }
+
+  /** The first `count` of the queue were overtaken. Whether that was the last time for one of them. */
+  private noteOvertaken(count: number): boolean {
+    let enough = false;
+    for (let i = 0; i < count; i++) {
+      if (++this.waiting.at(i).overtaken >= maxOvertakes) enough = true;
+    }
+    return enough;
   }
 
   /** Admits a sequence if all its tokens fit now. */

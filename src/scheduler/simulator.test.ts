@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { SamplingParams } from '../sampling/params.js';
+import type { SequenceInput } from './sequence.js';
+import { type SimulatedServer, Simulation } from './simulator.js';
+import { expect, simulatedVocab } from './simulator-rank.js';
+
+const neutral: SamplingParams = {
+  n: 1,
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  seed: null,
+  logitBias: [],
+  numLogprobs: null,
+  numPromptLogprobs: null,
+};
+
+/** LOCKSTEP_SIMULATOR_OPERATIONS=1000000 for a longer run; a failure prints the seed that repeats it. */
+const numOperations = Number(process.env['LOCKSTEP_SIMULATOR_OPERATIONS'] ?? 100_000);
+
+const int = (min: number, max: number) => fc.integer({ min, max });
+const often = (weight: number) => fc.integer({ min: 0, max: 99 }).map((n) => n < weight);
+
+const server: fc.Arbitrary<SimulatedServer> = fc
+  .record({
+    maxRows: int(1, 7),
+    sparedRows: int(0, 2),
+    maxTokens: int(1, 24),
+    maxSeqLen: int(4, 40),
+    blockSize: int(1, 5),
+    // Of what the longest sequence needs: from too little for it to enough for all.
+    poolPercent: int(80, 400),
+    enablePrefixCaching: often(75),
+    chunkedPrefill: often(75),
+    longPrefillThreshold: fc.constantFrom(0, 0, 1, 3, 8),
+    policy: fc.constantFrom('fcfs' as const, 'priority' as const),
+    watermark: fc.constantFrom(0, 0.01, 0.2),
+    maxInFlight: fc.constantFrom(1 as const, 2 as const, 2 as const),
+  })
+  .map(({ maxRows, sparedRows, maxTokens, maxSeqLen, blockSize, poolPercent, ...options }) => ({
+    dims: {
+      maxRows,
+      maxSeqLen,
+      blockSize,
+      numBlocks: Math.ceil((Math.ceil(maxSeqLen / blockSize) * poolPercent) / 100),
+      maxTokens: options.chunkedPrefill ? maxTokens : Math.max(maxTokens, maxSeqLen),
+    },
+    options: { ...options, maxNumSeqs: Math.max(1, maxRows - sparedRows) },
+  }));
+
+const request = fc.record({
+  kind: fc.constant('add' as const),
+  // Prompts are cut from few texts, or go on from what an earlier sequence said, so that they share prefixes of every length.
+  text: int(0, 2),
+  length: int(1, 24),
+  suffix: fc.array(int(0, simulatedVocab - 1), { maxLength: 3 }),
+  follow: fc.option(int(0, 1000), { freq: 3 }),
+  n: fc.constantFrom(1, 1, 1, 2, 3),
+  salt: fc.constantFrom(null, null, null, 'a', 'b'),
+  priority: int(-1, 2),
+  maxTokens: fc.constantFrom(0, 1, 2, 3, 5, 8, 20, 60),
+  minTokens: fc.constantFrom(0, 0, 1, 4),
+  eos: fc.constantFrom([], [3], [3, 4]),
+  stops: fc.constantFrom([], [], [7], [1, 9]),
+  ignoreEos: often(20),
+  promptLogprobs: often(10),
+});
+type Request = typeof request extends fc.Arbitrary<infer T> ? T : never;
+
+const operation = fc.oneof(
+  { weight: 3, arbitrary: request },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), pick: int(0, 1000) }) },
+  { weight: 7, arbitrary: fc.constant({ kind: 'schedule' as const }) },
+  { weight: 6, arbitrary: fc.constant({ kind: 'collect' as const }) },
+);
+type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+
+const text = (which: number, length: number) =>
+  Array.from({ length }, (_, i) => (i * i * 7 + i * 3 + which * 5 + (i >> 2)) % simulatedVocab);
+
+function inputs(request: Request, simulation: Simulation, maxSeqLen: number, firstKey: number): SequenceInput[] {
+  const { follow, length, suffix, stops, eos, ignoreEos, minTokens, maxTokens } = request;
+  const before = follow === null ? undefined : simulation.lives[follow % Math.max(1, simulation.lives.length)]?.expectation;
+  const prompt = [...(before?.tokens ?? text(request.text, length)), ...suffix].slice(
+    0,
+    Math.max(1, Math.min(follow === null ? length : maxSeqLen, maxSeqLen - (length % 7))),
+  );
+  return Array.from({ length: request.n }, (_, choice) => ({
+    key: firstKey + choice,
+    promptTokens: Int32Array.from(prompt),
+    sampling: {
+      ...neutral,
+      n: request.n,
+      temperature: firstKey / 7,
+      logitBias: suffix.map((id) => [id, 1] as const),
+      numLogprobs: 0,
+      numPromptLogprobs: request.promptLogprobs ? 0 : null,
+    },
+    choice,
+    seed: (BigInt(prompt.length) << 32n) | BigInt(firstKey + choice),
+    stop: { eosTokenIds: eos, stopTokenIds: stops, stopStrings: [], includeStopString: false, ignoreEos, minTokens, maxTokens },
+    priority: request.priority,
+    cacheSalt: request.salt,
+  }));
+}
+
+function apply(simulation: Simulation, op: Operation, maxSeqLen: number): void {
+  if (op.kind === 'schedule') simulation.schedule();
+  else if (op.kind === 'collect') simulation.collect();
+  else if (op.kind === 'abort') simulation.abort(op.pick % Math.max(1, simulation.nextKey));
+  else for (const input of inputs(op, simulation, maxSeqLen, simulation.nextKey)) simulation.add({ ...input, key: simulation.nextKey });
+}
+
+test(`${numOperations} random operations: nothing lost, double or ownerless; every sequence says what it must and ends once`, (t) => {
+  const opsPerRun = 400;
+  let done = 0;
+  const seen = new Map<string, number>();
+  const property = fc.property(server, fc.array(operation, { maxLength: opsPerRun, size: 'max' }), (server, ops) => {
+    const simulation = new Simulation(server);
+    for (const op of ops) apply(simulation, op, server.dims.maxSeqLen);
+    simulation.drain();
+    for (const [what, count] of Object.entries(simulation.seen)) seen.set(what, (seen.get(what) ?? 0) + count);
+    done += ops.length;
+  });
+  // As many runs as it takes, each batch of them with a seed of its own that a failure prints.
+  while (done < numOperations) fc.assert(property, { numRuns: 25, includeErrorInReport: true });
+  t.diagnostic(`${done} operations: ${JSON.stringify(Object.fromEntries(seen))}`);
+  // Else the operations have drifted away from what is hard.
+  for (const [what, count] of seen) assert.ok(count * 1000 > done, `${what}: only ${count} in ${done} operations`);
+});
+
+test('what the simulation expects: ids that would end are masked up to minTokens, then the first of them ends', () => {
+  const stop = {
+    eosTokenIds: [3],
+    stopTokenIds: [7],
+    stopStrings: [],
+    includeStopString: false,
+    ignoreEos: false,
+    minTokens: 5,
+    maxTokens: 500,
+  };
+  const input = { key: 0, promptTokens: Int32Array.of(1, 2), sampling: neutral, choice: 0, seed: 0n, stop, priority: 0, cacheSalt: null };
+  const { tokens, finish } = expect(input, 1000);
+  const outputs = tokens.slice(2);
+  assert.equal(finish, 'stop');
+  assert.ok(outputs.length > 5);
+  assert.equal(
+    outputs.findIndex((id) => id === 3 || id === 7),
+    outputs.length - 1,
+  );
+  assert.equal(expect({ ...input, stop: { ...stop, maxTokens: 3 } }, 1000).finish, 'length');
+});
