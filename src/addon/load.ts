@@ -19,13 +19,18 @@ export function loadAddon(): NativeAddon {
 
 function load(path: string): NativeAddon {
   if (!existsSync(path)) {
-    throw startError(`the native addon is not built: there is no ${path}; run \`npm run build\` (it needs CMake >= 3.22 and a C++17 compiler)`);
+    throw startError(
+      `the native addon is not built: there is no ${path}; run \`npm run build\` (it needs CMake >= 3.22 and a C++17 compiler)`,
+    );
   }
   try {
     return createRequire(import.meta.url)(path) as NativeAddon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw startError(`the native addon ${path} does not load: ${reason}; it may be of another machine: remove build/ and run \`npm run build\``, { cause });
+    throw startError(
+      `the native addon ${path} does not load: ${reason}; it may be of another machine: remove build/ and run \`npm run build\``,
+      { cause },
+    );
   }
 }
 

@@ -1,0 +1,188 @@
+/** The native core against goldens and against itself: modes, ranks, threads, batches, chunks. Plans are written here, without a scheduler. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fixtures, modelsIn, readGolden, sharedData } from './golden.js';
+import { type Output, type RankSetup, Ranks, type Sampling } from './ranks.js';
+
+const stories = join(fixtures, 'stories260K');
+const tolerance = 1e-3;
+
+async function withRanks<T>(setup: RankSetup, use: (ranks: Ranks) => Promise<T>): Promise<T> {
+  const ranks = await Ranks.start(setup);
+  try {
+    return await use(ranks);
+  } finally {
+    await ranks.stop();
+  }
+}
+
+/** Greedy ids and log-probabilities of every prompt equal the golden's. */
+async function checkGoldens(folder: string, mode: 'gather' | 'reduce', worldSize: number, maxModelLen?: number): Promise<void> {
+  const golden = readGolden(join(folder, 'golden.json'));
+  const setup = { path: folder, dtype: 'float32', mode, worldSize, ...(maxModelLen && { maxModelLen }) } as const;
+  await withRanks(setup, async (ranks) => {
+    for (const prompt of golden.prompts) {
+      if (maxModelLen && prompt.prompt_ids.length + prompt.greedy_ids.length > maxModelLen) continue;
+      const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length);
+      assert.deepEqual(
+        outputs.map((o) => o.id),
+        prompt.greedy_ids,
+        `${folder} ${prompt.id} ${mode} ${worldSize}`,
+      );
+      outputs.forEach((output, i) => {
+        prompt.steps[i].top.forEach(([id, logprob], j) => {
+          assert.equal(output.top[j][0], id);
+          assert.ok(
+            Math.abs(output.top[j][1] - logprob) < tolerance,
+            `${folder} ${prompt.id} step ${i}: ${output.top[j][1]} and not ${logprob}`,
+          );
+        });
+        assert.equal(output.rank, 1);
+      });
+    }
+  });
+}
+
+const below = (folder: string) => modelsIn(folder).map((name) => join(folder, name));
+for (const folder of below(join(sharedData ?? fixtures, 'tiny-models'))) {
+  // Longrope chooses its factors by the longest length: the golden's two short prompts want 48, the long one more.
+  const lengths = folder.includes('longrope') ? [48] : [undefined];
+  test(`goldens of ${folder.split('/').slice(-2).join('/')}, one rank and several`, async () => {
+    for (const length of lengths) {
+      await checkGoldens(folder, 'gather', 1, length);
+      await checkGoldens(folder, 'gather', 3, length);
+      for (const worldSize of [2, 3, 4, 8]) await checkGoldens(folder, 'reduce', worldSize, length);
+    }
+  });
+}
+
+const goldenPrompts = readGolden(join(stories, 'golden.json')).prompts.map((p) => p.prompt_ids);
+const bits = (outputs: readonly Output[][]) => outputs.map((row) => row.map((o) => [o.id, o.logprob, o.rank, o.top]));
+// Longer than a piece of context (256 positions), so that pieces are joined; and in a batch with short ones.
+const long = Array.from({ length: 330 }, (_, i) => 3 + ((i * 37) % 500));
+const prompts = [...goldenPrompts, long];
+const samplings: readonly Sampling[] = [
+  {},
+  { temperature: 1, seed: 1 },
+  { temperature: 0.8, topP: 0.9, seed: 2 },
+  { temperature: 1.3, topK: 20, minP: 0.02, seed: 3, repetitionPenalty: 1.2, presencePenalty: 0.3, frequencyPenalty: 0.1 },
+];
+
+for (const dtype of ['float32', 'bfloat16'] as const) {
+  test(`equal bits for any number of ranks and threads, alone or in a batch, whole or in chunks, in ${dtype}`, async () => {
+    const steps = 12;
+    const alone = await withRanks({ path: stories, dtype, mode: 'gather', worldSize: 1 }, async (ranks) => {
+      const found: Output[][][] = [];
+      for (const sampling of samplings) {
+        const rows: Output[][] = [];
+        for (const prompt of prompts) rows.push(...(await ranks.generate([prompt], steps, { sampling })));
+        found.push(rows);
+      }
+      return found;
+    });
+    for (const [worldSize, threadsPerRank] of [
+      [1, 1],
+      [1, 3],
+      [2, 1],
+      [2, 2],
+      [3, 1],
+      [4, 1],
+      [8, 1],
+    ]) {
+      await withRanks({ path: stories, dtype, mode: 'gather', worldSize, threadsPerRank }, async (ranks) => {
+        for (let i = 0; i < samplings.length; i++) {
+          for (const chunk of [512, 7]) {
+            const batch = await ranks.generate(prompts, steps, { sampling: samplings[i], chunk });
+            assert.deepEqual(
+              bits(batch),
+              bits(alone[i]),
+              `${worldSize} ranks of ${threadsPerRank} threads, chunks of ${chunk}, sampling ${i}`,
+            );
+          }
+        }
+      });
+    }
+  });
+}
+
+test('reduce mode: every number of ranks samples the same ids', async () => {
+  for (const worldSize of [2, 3, 4, 8]) {
+    await withRanks({ path: stories, dtype: 'float32', mode: 'reduce', worldSize }, async (ranks) => {
+      for (const prompt of readGolden(join(stories, 'golden.json')).prompts) {
+        const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length, { chunk: 5 });
+        assert.deepEqual(
+          outputs.map((o) => o.id),
+          prompt.greedy_ids,
+        );
+      }
+    });
+  }
+});
+
+test('prompt log-probabilities do not depend on chunks', async () => {
+  const prompt = readGolden(join(stories, 'golden.json')).prompts[0];
+  const tokens = [...prompt.prompt_ids, ...prompt.greedy_ids.slice(0, 40)];
+  await withRanks({ path: stories, dtype: 'float32', mode: 'gather', worldSize: 2 }, async (ranks) => {
+    ranks.setPrompt(0, tokens);
+    ranks.setRow(0, {});
+    const score = async (chunk: number) => {
+      const outputs: Output[] = [];
+      for (let at = 0; at < tokens.length; at += chunk) {
+        const count = Math.min(chunk, tokens.length - at);
+        outputs.push(
+          ...(await ranks.step([
+            { row: 0, position: at, count, sample: at + count === tokens.length, reset: at === 0, promptLogprobs: true },
+          ])),
+        );
+      }
+      return outputs;
+    };
+    const whole = await score(tokens.length);
+    assert.deepEqual(await score(7), whole);
+    assert.equal(whole.length, tokens.length);
+    whole.slice(0, -1).forEach((output, i) => assert.equal(output.id, tokens[i + 1]));
+    prompt.steps
+      .slice(0, 40)
+      .forEach((step, i) => assert.ok(Math.abs(whole[prompt.prompt_ids.length - 1 + i].logprob - step.logprob) < tolerance));
+  });
+});
+
+test('a plan that contradicts itself is a fault with a reason', async () => {
+  const wrong: readonly [string, (ranks: Ranks) => void, RegExp][] = [
+    ['row', (r) => (r.buffers.plans[1].rows[0] = 999), /row 999/],
+    ['block', (r) => (r.buffers.rows.blockTables[0] = -5), /block -5/],
+    ['token', (r) => (r.buffers.rows.tokens[0] = 1 << 30), /not in the vocabulary/],
+    ['position', (r) => (r.buffers.plans[1].startPosition[0] = 100000), /length of row/],
+    ['epoch', (r) => (r.buffers.plans[1].planHeader[0] = 77), /epoch 77/],
+    ['slots', (r) => (r.buffers.plans[1].queryStart[1] = 50), /slots/],
+    ['outputs', (r) => (r.buffers.plans[1].outputStart[1] = 9), /outputStart/],
+    ['no reset', (r) => (r.buffers.plans[1].entryFlags[0] = 1), /no reset/],
+  ];
+  for (const [what, damage, text] of wrong) {
+    await withRanks({ path: stories, dtype: 'float32', mode: 'gather', worldSize: 1 }, async (ranks) => {
+      ranks.setPrompt(0, prompts[0]);
+      ranks.plan([{ row: 0, position: 0, count: prompts[0].length, sample: true, reset: true }]);
+      damage(ranks);
+      await assert.rejects(ranks.stepAlone(0), text, what);
+    });
+  }
+});
+
+test('a rank that waits for one that never comes gives up, or is woken', async () => {
+  const setup = { path: stories, dtype: 'float32', mode: 'gather', worldSize: 2 } as const;
+  const plan = (ranks: Ranks) => {
+    ranks.setPrompt(0, prompts[0]);
+    ranks.plan([{ row: 0, position: 0, count: prompts[0].length, sample: true, reset: true }]);
+  };
+  await withRanks({ ...setup, stepTimeoutMs: 200 }, async (ranks) => {
+    plan(ranks);
+    await assert.rejects(ranks.stepAlone(0), /rank 1 made no progress for 200 ms/);
+  });
+  await withRanks(setup, async (ranks) => {
+    plan(ranks);
+    const waiting = ranks.stepAlone(1);
+    setTimeout(() => ranks.abort(), 50);
+    await assert.rejects(waiting, /stopped/);
+  });
+});
