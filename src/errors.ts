@@ -47,5 +47,6 @@ export class LockstepError extends Error {
 
 /** Something given at start (flag, file, model) cannot be used. One line on stderr, exit status 2. */
 export function startError(message: string, options: { param?: string; cause?: unknown } = {}): LockstepError {
-  return new LockstepError('start', message, options);
+  // Names and parser messages come from files: a line break or control character in one must not break the line.
+  return new LockstepError('start', message.replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, ' '), options);
 }

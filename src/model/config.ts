@@ -3,7 +3,7 @@
  * `gguf-config.ts` makes of a GGUF header. A missing or wrong field is one start error that names file, field and fault.
  * Which fields a family has is left to `architectures/`.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { startError } from '../errors.js';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -20,11 +20,12 @@ export function isFields(value: unknown): value is Fields {
 export function readJsonObject(path: string): Fields {
   let text: string;
   try {
+    const { size } = statSync(path);
+    if (size > jsonBytesMax) throw new Error(`it has ${size} bytes, and at most ${jsonBytesMax} are read`);
     text = readFileSync(path, 'utf8');
   } catch (cause) {
     throw startError(`${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
-  if (text.length > jsonBytesMax) throw startError(`${path} is larger than ${jsonBytesMax >> 20} MiB; a damaged file?`);
   let value: unknown;
   try {
     value = JSON.parse(text);

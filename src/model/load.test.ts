@@ -96,6 +96,7 @@ test('what cannot be loaded is one line that names file and fault', async () => 
   await refused(join(scratch, 'nowhere'), /nowhere does not exist$/);
   await refused(changed({ 'config.json': null }), /holds no config.json/);
   await refused(changed({ 'config.json': '{"architectures": [' }), /config.json is not valid JSON/);
+  await refused(changed({ 'config.json': '{"a":\n x\n}' }), /^[^\n]*config.json is not valid JSON[^\n]*$/);
   await refused(changed({ 'config.json': '[]' }), /config.json must hold a JSON object/);
   await refused(
     changed({ 'config.json': config({ architectures: ['RwkvForCausalLM'] }) }),

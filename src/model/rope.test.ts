@@ -78,5 +78,6 @@ test('what cannot be honoured is refused by name', () => {
     message: /dynamic is not supported: its frequencies change/,
   });
   assert.throws(() => rope({ rope_type: 'spiral' }), /"spiral" is not supported; supported are default, linear, llama3, yarn, longrope/);
+  assert.throws(() => rope({ rope_type: 'yarn', factor: 4, llama_4_scaling_beta: 0.1 }), /llama_4_scaling_beta is not supported/);
   assert.equal(ropeType(new Config('', { type: 'su' })), 'longrope');
 });

@@ -22,6 +22,14 @@ export interface RopeInput {
 
 const supported = ['default', 'linear', 'llama3', 'yarn', 'longrope'] as const;
 
+/** Every field that is read here or asks for nothing. Another one would change the table in a way that is not known. */
+// biome-ignore format: a table
+const knownFields = new Set([
+  'rope_type', 'type', 'rope_theta', 'partial_rotary_factor', 'factor', 'original_max_position_embeddings', 'low_freq_factor',
+  'high_freq_factor', 'beta_fast', 'beta_slow', 'mscale', 'mscale_all_dim', 'attention_factor', 'truncate', 'finetuned', 'short_factor',
+  'long_factor', 'short_mscale', 'long_mscale', 'factors',
+]);
+
 /** `rope_type`; older files say `type`, and `su` for longrope. */
 export function ropeType(scaling: Config | null): string {
   if (scaling === null) return 'default';
@@ -45,6 +53,8 @@ export function ropeSpec(input: RopeInput): RopeSpec {
     attentionFactor,
   });
   if (scaling === null || type === 'default') return spec(plain);
+  const unknown = Object.keys(scaling.fields).find((key) => !knownFields.has(key));
+  if (unknown !== undefined) throw startError(`${scaling.where}: ${unknown} is not supported`);
   switch (type) {
     case 'linear': {
       const factor = scaling.positive('factor');

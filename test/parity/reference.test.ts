@@ -66,6 +66,26 @@ for (const directory of directories) {
     );
   }
 }
+/** Really trained, in all its forms: one file, three with an index, GGUF. The last is held against goldens of its own rounded weights. */
+const stories: readonly (readonly [what: string, path: string | null, golden: string])[] = [
+  ['bf16', join(fixtures, 'stories260K'), join(fixtures, 'stories260K/golden.json')],
+  ...(['hf-f32 f32', 'hf-sharded bf16', 'gguf/stories260K-f32.gguf f32', 'gguf/stories260K-q8_0.gguf q8_0'] as const).map((form) => {
+    const [path, golden] = form.split(' ') as [string, string];
+    return [
+      path,
+      sharedData && join(sharedData, 'stories260K', path),
+      join(sharedData ?? '', `stories260K/golden-${golden}.json`),
+    ] as const;
+  }),
+];
+for (const [what, path, golden] of stories) {
+  test(`stories260K, ${what}: float64 logits and greedy ids are the golden ones`, {
+    skip: path === null && '../shared is not here',
+  }, async () => {
+    for (const prompt of readGolden(golden).prompts) await checkPrompt(path as string, prompt, null);
+  });
+}
+
 test('the models outside the repository were found', {
   skip: sharedData === null && '../shared is not here: only the models in test/fixtures were checked',
 }, () => {

@@ -101,6 +101,7 @@ test('Gemma: the embedding is scaled in the compute type; caps may be none', () 
   assert.equal(capped.embedding.tied, true);
   assert.deepEqual(capped.finalNorm, { kind: 'rms', eps: 1e-6, weightOffset: 1, bias: false });
   assert.equal(spec('Gemma2ForCausalLM', { ...common, final_logit_softcapping: null }).logits.softcap, null);
+  refuses('Gemma3ForCausalLM', { ...common, use_bidirectional_attention: true }, /expected false: an encoder cannot generate/);
 });
 
 test('Gemma 3: the text part of a multimodal configuration, with the defaults that it leans on', () => {
