@@ -1,0 +1,71 @@
+/** Who may call: API keys and the origins of browsers. Which routes ask for a key is the route table's. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Exchange } from './exchange.js';
+
+const digest = (text: string) => createHash('sha256').update(text).digest();
+
+/** Every key is compared, by digest, so that the time taken tells nothing about how much of one was right. */
+export function createKeyCheck(keys: readonly string[]): (authorization: string | undefined) => boolean {
+  const digests = keys.map(digest);
+  return (authorization) => {
+    if (digests.length === 0) return true;
+    const [scheme = '', token = ''] = splitOnce(authorization ?? '');
+    const given = digest(token.trim());
+    let found = false;
+    for (const known of digests) found = timingSafeEqual(known, given) || found;
+    return found && scheme.toLowerCase() === 'bearer';
+  };
+}
+
+function splitOnce(header: string): [string, string] {
+  const space = header.indexOf(' ');
+  return space < 0 ? [header, ''] : [header.slice(0, space), header.slice(space + 1)];
+}
+
+export interface CorsOptions {
+  readonly allowedOrigins: readonly string[];
+  readonly allowedMethods: readonly string[];
+  readonly allowedHeaders: readonly string[];
+  readonly allowCredentials: boolean;
+}
+
+export const corsDefault: CorsOptions = { allowedOrigins: ['*'], allowedMethods: ['*'], allowedHeaders: ['*'], allowCredentials: false };
+
+const everyMethod = 'DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT';
+
+/** Sets the CORS headers of the reply. True: it was a preflight, and is answered. */
+export function answerCors(exchange: Exchange, options: CorsOptions): boolean {
+  const origin = exchange.header('origin');
+  if (origin === undefined) return false;
+  const anyOrigin = options.allowedOrigins.includes('*');
+  const allowed = anyOrigin || options.allowedOrigins.includes(origin);
+  if (allowed) {
+    const mirror = !anyOrigin || options.allowCredentials;
+    exchange.setHeader('access-control-allow-origin', mirror ? origin : '*');
+    if (mirror) exchange.setHeader('vary', 'Origin');
+    if (options.allowCredentials) exchange.setHeader('access-control-allow-credentials', 'true');
+  }
+  const wantedMethod = exchange.header('access-control-request-method');
+  if (exchange.method !== 'OPTIONS' || wantedMethod === undefined) return false;
+  const wantedHeaders = exchange.header('access-control-request-headers') ?? '';
+  const refused = [
+    ...(allowed ? [] : ['origin']),
+    ...(options.allowedMethods.includes('*') || options.allowedMethods.includes(wantedMethod) ? [] : ['method']),
+    ...(allHeadersAllowed(wantedHeaders, options.allowedHeaders) ? [] : ['headers']),
+  ];
+  exchange.setHeader(
+    'access-control-allow-methods',
+    options.allowedMethods.includes('*') ? everyMethod : options.allowedMethods.join(', '),
+  );
+  if (wantedHeaders !== '') exchange.setHeader('access-control-allow-headers', wantedHeaders);
+  exchange.setHeader('access-control-max-age', '600');
+  if (refused.length === 0) exchange.reply(200, 'text/plain; charset=utf-8', 'OK');
+  else exchange.reply(400, 'text/plain; charset=utf-8', `Disallowed CORS ${refused.join(', ')}`);
+  return true;
+}
+
+function allHeadersAllowed(wanted: string, allowed: readonly string[]): boolean {
+  if (allowed.includes('*')) return true;
+  const known = new Set(allowed.map((name) => name.toLowerCase()));
+  return wanted.split(',').every((name) => name.trim() === '' || known.has(name.trim().toLowerCase()));
+}

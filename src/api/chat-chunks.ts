@@ -1,0 +1,90 @@
+/**
+ * The JSON of chat answers: chunks of a stream, and the whole. A chunk is one string: head and tail are made once for a request, and only
+ * the delta is escaped, since a JSON.stringify of the whole envelope for every token costs four times as much.
+ * Which fields are null and which are absent is vLLM's choice, and clients have come to rely on it.
+ */
+import type { TextDelta } from '../engine/output.js';
+import type { ChatTokenLogprob } from './logprobs.js';
+
+export interface ChatEnvelope {
+  readonly id: string;
+  readonly created: number; // Unix seconds
+  readonly model: string;
+  readonly fingerprint: string;
+  readonly role: string;
+}
+
+export interface ChatChoice {
+  text: string;
+  logprobs: { content: ChatTokenLogprob[] } | null;
+  finishReason: string | null;
+  stopReason: string | number | null;
+  tokenIds: number[] | null;
+}
+
+/** Makes the events of one stream; every method gives whole events, `data: …\n\n`. */
+export class ChatChunks {
+  readonly #head: string;
+  readonly #fingerprint: string;
+  readonly #role: string;
+
+  constructor({ id, created, model, fingerprint, role }: ChatEnvelope) {
+    this.#head = `data: {"id":${JSON.stringify(id)},"object":"chat.completion.chunk","created":${created},"model":${JSON.stringify(model)},"choices":[`;
+    this.#fingerprint = `,"system_fingerprint":${JSON.stringify(fingerprint)}`;
+    this.#role = JSON.stringify(role);
+  }
+
+  /** The first chunk of a choice. `usage`: JSON, or '' for none. */
+  role(choice: number, promptTokenIds: string, usage: string): string {
+    const delta = `{"role":${this.#role},"content":""}`;
+    const tail = `,"prompt_token_ids":${promptTokenIds},"prompt_text":null}\n\n`;
+    return `${this.#head}{"index":${choice},"delta":${delta},"logprobs":null,"finish_reason":null}]${usageField(usage)}${tail}`;
+  }
+
+  /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
+  delta(delta: TextDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
+    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(delta.text)}},"logprobs":${logprobs}`;
+    const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
+    if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
+    const finish = `,"finish_reason":"${delta.finishReason}","stop_reason":${JSON.stringify(delta.stopReason)}`;
+    return `${this.#head}${choice}${finish}${tail}${withFingerprint ? this.#fingerprint : ''}}\n\n`;
+  }
+
+  usage(usage: string): string {
+    return `${this.#head}]${usageField(usage)}${this.#fingerprint}}\n\n`;
+  }
+}
+
+const usageField = (usage: string) => (usage === '' ? '' : `,"usage":${usage}`);
+
+export function wholeChat(
+  { id, created, model, fingerprint, role }: ChatEnvelope,
+  choices: readonly ChatChoice[],
+  usage: object,
+  prompt: { readonly logprobs: unknown; readonly tokenIds: number[] | null },
+): string {
+  return JSON.stringify({
+    id,
+    object: 'chat.completion',
+    created,
+    model,
+    choices: choices.map(({ text, logprobs, finishReason, stopReason, tokenIds }, index) => ({
+      index,
+      message: { role, content: text, refusal: null, annotations: null, audio: null, function_call: null, reasoning: null },
+      logprobs,
+      finish_reason: finishReason,
+      stop_reason: stopReason,
+      token_ids: tokenIds,
+      routed_experts: null,
+    })),
+    service_tier: null,
+    system_fingerprint: fingerprint,
+    usage,
+    prompt_logprobs: prompt.logprobs,
+    prompt_token_ids: prompt.tokenIds,
+    prompt_text: null,
+    kv_transfer_params: null,
+    ec_transfer_params: null,
+    metrics: null,
+  });
+}

@@ -1,0 +1,202 @@
+/** POST /v1/chat/completions: parse the body, prepare the prompt, call the engine, format the answer. */
+import type { ChatMessage, RenderOptions } from '../chat/template.js';
+import type { TextDelta, TextEvents } from '../engine/output.js';
+import type { PromptFacts } from '../engine/request.js';
+import { LockstepError } from '../errors.js';
+import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
+import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
+import { errorBody, replyError } from './error-body.js';
+import type { Exchange } from './exchange.js';
+import { checkFields } from './fields.js';
+import { flagOf, type Generation, parseGeneration, parseStreamOptions, type StreamOptions } from './generation.js';
+import { type JsonObject, readJson } from './json-body.js';
+import { chatLogprobs, promptLogprobs } from './logprobs.js';
+import { choiceError, responseId, run, toRequest } from './run.js';
+import { runningUsage, UsageCounter } from './usage.js';
+
+export interface ConversationRequest {
+  readonly messages: readonly ChatMessage[];
+  readonly options: RenderOptions;
+  readonly addSpecialTokens: boolean;
+}
+
+interface ChatRequest extends ConversationRequest {
+  readonly generation: Generation;
+  readonly streaming: StreamOptions;
+}
+
+const bothEnds =
+  'continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you want the model to continue the ' +
+  'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
+const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
+
+/** The fields of chat and of /tokenize that say what the prompt is. */
+export function parseConversation(body: JsonObject, modelName: string): ConversationRequest {
+  const messages = body['messages'] as readonly ChatMessage[] | null | undefined;
+  if (messages === null || messages === undefined) {
+    throw new LockstepError('invalid_body', 'messages is required.', { param: 'body.messages' });
+  }
+  if (messages.length === 0) {
+    throw new LockstepError('invalid_value', 'Cannot apply chat template to an empty conversation. Provide at least one message.');
+  }
+  for (const [i, { content }] of messages.entries()) {
+    if (!Array.isArray(content)) continue;
+    for (const { type } of content as readonly { type: string }[]) {
+      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${modelName} is not a multimodal model`);
+      if (type !== 'text') throw new LockstepError('invalid_value', `Unknown part type: ${type}`, { param: `messages.${i}.content` });
+    }
+  }
+  const continueFinalMessage = flagOf(body, 'continue_final_message', false);
+  const addGenerationPrompt = flagOf(body, 'add_generation_prompt', true);
+  if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
+  const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
+  return {
+    messages,
+    options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
+    addSpecialTokens: flagOf(body, 'add_special_tokens', false),
+  };
+}
+
+export async function handleChat(exchange: Exchange, context: Context): Promise<void> {
+  const arrivalMs = performance.now();
+  const serving = servingNow(context);
+  const { model } = serving;
+  checkQueue(model);
+  const { body, text } = await readJson(exchange, context.options.maxBodyBytes);
+  warnOfUnknown(exchange, checkFields(body, 'chat', context.options.unknownFields));
+  checkModelName(body, model);
+  const chat: ChatRequest = {
+    streaming: parseStreamOptions(body, context.options.forceIncludeUsage),
+    generation: parseGeneration(body, text, model, 'chat'),
+    ...parseConversation(body, model.names[0]!),
+  };
+  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...chat });
+  if (exchange.aborted) return;
+
+  const id = responseId('chatcmpl', exchange, body);
+  const request = toRequest(id, promptTokens, chat.generation, model.maxModelLen);
+  const role = chat.options.addGenerationPrompt ? context.options.responseRole : chat.messages.at(-1)!.role;
+  const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint, role };
+  const answer = chat.streaming.stream ? streamed : whole;
+  const { skipSpecialTokens } = chat.generation;
+  run(
+    context,
+    serving,
+    exchange,
+    request,
+    { skipSpecialTokens, arrivalMs },
+    answer(exchange, context, serving, chat, promptTokens, envelope),
+  );
+}
+
+function whole(
+  exchange: Exchange,
+  context: Context,
+  { model }: Serving,
+  { generation }: ChatRequest,
+  promptTokens: Int32Array,
+  envelope: ChatEnvelope,
+): TextEvents {
+  const { errorCodeStyle, promptTokensDetails } = context.options;
+  const usage = new UsageCounter();
+  usage.promptTokens = promptTokens.length;
+  const choices = Array.from({ length: generation.sampling.n }, (): ChatChoice => {
+    const tokenIds = generation.returnTokenIds ? [] : null;
+    return {
+      text: '',
+      logprobs: generation.sampling.numLogprobs === null ? null : { content: [] },
+      finishReason: null,
+      stopReason: null,
+      tokenIds,
+    };
+  });
+  let facts: PromptFacts = { cachedTokens: 0, promptLogprobs: null };
+  let failure: LockstepError | null = null;
+  return {
+    prompt(known) {
+      facts = known;
+      usage.cachedTokens = known.cachedTokens;
+    },
+    delta(delta) {
+      const choice = choices[delta.choice]!;
+      choice.text += delta.text;
+      usage.completionTokens += delta.ids.length;
+      choice.tokenIds?.push(...delta.ids);
+      if (delta.logprobs !== null) choice.logprobs?.content.push(...chatLogprobs(model.tokenizer, delta.logprobs).content);
+      choice.finishReason = delta.finishReason;
+      choice.stopReason = delta.stopReason;
+      if (delta.finishReason === 'error') failure ??= choiceError(delta);
+    },
+    closed() {
+      if (failure === null && choices.some(({ finishReason }) => finishReason === null)) failure = endedEarly;
+      if (failure !== null) return replyError(exchange, failure, errorCodeStyle);
+      const prompt = {
+        logprobs: facts.promptLogprobs === null ? null : promptLogprobs(model.tokenizer, facts.promptLogprobs),
+        tokenIds: generation.returnTokenIds ? Array.from(promptTokens) : null,
+      };
+      exchange.reply(200, 'application/json', wholeChat(envelope, choices, usage.whole(promptTokensDetails), prompt));
+    },
+  };
+}
+
+/** The engine closed a request before all its choices had ended: it failed, or was stopped. */
+export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
+
+function streamed(
+  exchange: Exchange,
+  context: Context,
+  { model }: Serving,
+  { generation, streaming }: ChatRequest,
+  promptTokens: Int32Array,
+  envelope: ChatEnvelope,
+): TextEvents {
+  const { errorCodeStyle, promptTokensDetails } = context.options;
+  const chunks = new ChatChunks(envelope);
+  const numChoices = generation.sampling.n;
+  const choiceTokens = new Int32Array(numChoices);
+  const usage = new UsageCounter();
+  usage.promptTokens = promptTokens.length;
+  let unfinished = numChoices;
+  let stream: ReturnType<Exchange['openStream']> | null = null;
+  let failed = false;
+
+  const fail = (error: LockstepError) => {
+    failed = true;
+    if (stream === null) replyError(exchange, error, errorCodeStyle);
+    else stream.end(`data: ${errorBody(error, errorCodeStyle)}\n\ndata: [DONE]\n\n`);
+  };
+  /** With the first token, not before: the role chunk is what clients take for the first token. */
+  const open = () => {
+    const promptTokenIds = generation.returnTokenIds ? JSON.stringify(Array.from(promptTokens)) : 'null';
+    const noneYet = streaming.continuousUsage ? runningUsage(promptTokens.length, 0) : '';
+    const opened = exchange.openStream();
+    for (let choice = 0; choice < numChoices; choice++) opened.send(chunks.role(choice, promptTokenIds, noneYet));
+    return opened;
+  };
+  const format = (delta: TextDelta): string => {
+    const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(model.tokenizer, delta.logprobs));
+    const tokenIds = generation.returnTokenIds ? JSON.stringify(Array.from(delta.ids)) : 'null';
+    choiceTokens[delta.choice]! += delta.ids.length;
+    const sofar = streaming.continuousUsage ? runningUsage(promptTokens.length, choiceTokens[delta.choice]!) : '';
+    return chunks.delta(delta, logprobs, tokenIds, sofar, !streaming.includeUsage);
+  };
+  return {
+    prompt(facts) {
+      usage.cachedTokens = facts.cachedTokens;
+    },
+    delta(delta) {
+      if (failed) return;
+      if (delta.finishReason === 'error') return fail(choiceError(delta));
+      stream ??= open();
+      usage.completionTokens += delta.ids.length;
+      stream.send(format(delta));
+      if (delta.finishReason !== null) unfinished--;
+    },
+    closed() {
+      if (failed) return;
+      if (unfinished > 0 || stream === null) return fail(endedEarly);
+      const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails)) : '';
+      stream.end(`${last}data: [DONE]\n\n`);
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/** What a route's handler gets besides the exchange: options, the served model, what is running. Owned by `server.ts`. */
+import { LockstepError } from '../errors.js';
+import type { Logger } from '../log.js';
+import type { Metrics } from '../metrics/metrics.js';
+import type { CorsOptions } from './auth.js';
+import type { ErrorCodeStyle } from './error-body.js';
+import type { Exchange } from './exchange.js';
+import type { UnknownFields } from './fields.js';
+import type { JsonObject } from './json-body.js';
+import type { Preparer } from './prepare.js';
+import type { ServedModel } from './served-model.js';
+
+export interface ServerOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Prefix that routes may carry; '' for none. */
+  readonly rootPath: string;
+  /** Empty: no key is asked for. */
+  readonly apiKeys: readonly string[];
+  readonly maxBodyBytes: number;
+  readonly cors: CorsOptions;
+  readonly unknownFields: UnknownFields;
+  readonly errorCodeStyle: ErrorCodeStyle;
+  readonly responseRole: string;
+  /** Of Lockstep, as /version shows it. */
+  readonly version: string;
+  /** Whether usage tells how much of the prompt was cached. */
+  readonly promptTokensDetails: boolean;
+  /** Whether every stream carries usage, asked for or not. */
+  readonly forceIncludeUsage: boolean;
+  readonly logRequests: boolean;
+  readonly streamBufferBytesMax: number;
+  /** auto: uWebSockets.js where its binary loads, else node:http. */
+  readonly backend: 'auto' | 'uws' | 'node';
+  readonly logger: Logger;
+}
+
+/** A model that takes requests, with what belongs to serving it. */
+export interface Serving {
+  readonly model: ServedModel;
+  readonly preparer: Preparer;
+  /** `system_fingerprint`: equal for servers that give equal answers. */
+  readonly fingerprint: string;
+  /** Unix seconds; `created` of /v1/models. */
+  readonly since: number;
+}
+
+export interface Context {
+  readonly options: ServerOptions;
+  readonly metrics: Metrics;
+  /** null while loading. */
+  serving: Serving | null;
+  draining: boolean;
+  /** Exchanges of inference routes that are not answered yet. */
+  inFlight: number;
+}
+
+export type HealthState = 'loading' | 'ready' | 'draining' | 'failed';
+
+export function healthState(context: Context): HealthState {
+  if (context.draining) return 'draining';
+  return context.serving === null ? 'loading' : context.serving.model.engine.state();
+}
+
+const notReadyMessages = {
+  loading: 'The model is still being loaded. Try again in a moment.',
+  draining: 'The server is shutting down and takes no new requests.',
+  failed: 'The engine has failed and is being restarted.',
+} as const;
+const retryAfterSeconds = 2;
+
+/** The model, if requests are taken now; else throws `not_ready`. */
+export function servingNow(context: Context): Serving {
+  const state = healthState(context);
+  if (state === 'ready' && context.serving !== null) return context.serving;
+  throw new LockstepError('not_ready', notReadyMessages[state === 'ready' ? 'loading' : state], { retryAfterSeconds });
+}
+
+/** A full queue is answered before the body is looked at closely. The engine itself has the last word. */
+export function checkQueue({ engine, queueLenMax }: ServedModel): void {
+  if (engine.counters().waiting < queueLenMax) return;
+  throw new LockstepError('queue_full', `The queue is full: ${queueLenMax} requests are waiting. Try again later.`, {
+    retryAfterSeconds: 1,
+  });
+}
+
+/** Throws `model_not_found` where the request asks for another model. */
+export function checkModelName(body: JsonObject, { names }: ServedModel): void {
+  const asked = body['model'];
+  if (asked === null || asked === undefined || asked === '' || names.includes(asked as string)) return;
+  throw new LockstepError('model_not_found', `The model \`${asked}\` does not exist. Valid aliases: ${names.join(', ')}.`, {
+    param: 'model',
+  });
+}
+
+/** With `--unknown-fields warn`: the reply says which fields had no effect. */
+export function warnOfUnknown(exchange: Exchange, names: readonly string[]): void {
+  for (const name of names) {
+    exchange.setHeader(
+      'warning',
+      `299 lockstep "Unrecognized request argument supplied: ${name.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, '?')}"`,
+    );
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Exchanges over uWebSockets.js. Its rules, all kept here: `req` is read before the handler returns; onAborted and onData are registered
+ * before any await; a chunk's bytes are copied, since its ArrayBuffer is detached afterwards; every write is corked (uncorked costs 3-4
+ * times as much); `res` is not touched after an abort or an end.
+ */
+
+import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { LockstepError, startError } from '../errors.js';
+import {
+  ClientGone,
+  type Exchange,
+  type ExchangeHandler,
+  ExchangeLife,
+  type Listener,
+  type ListenOptions,
+  statusLine,
+  streamContentType,
+} from './exchange.js';
+import { EventStream } from './sse.js';
+
+class UwsExchange implements Exchange {
+  readonly method: string;
+  readonly path: string;
+  readonly #life = new ExchangeLife();
+  readonly #res: HttpResponse;
+  readonly #headers = new Map<string, string>();
+  readonly #replyHeaders: [string, string][] = [];
+  readonly #streamBufferMax: number;
+  #bodyRead: boolean;
+  #rejectBody: ((error: Error) => void) | null = null;
+  #stream: EventStream | null = null;
+
+  constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number) {
+    this.#res = res;
+    this.#streamBufferMax = streamBufferMax;
+    this.method = req.getCaseSensitiveMethod().toUpperCase();
+    this.path = req.getUrl();
+    req.forEach((name, value) => {
+      this.#headers.set(name, value);
+    });
+    this.#bodyRead = this.method === 'GET' || this.method === 'OPTIONS' || this.method === 'HEAD';
+    res.onAborted(() => this.#noticeAbort());
+  }
+
+  header(name: string): string | undefined {
+    return this.#headers.get(name);
+  }
+
+  get aborted(): boolean {
+    return this.#life.aborted;
+  }
+
+  onAbort(callback: () => void): void {
+    this.#life.onAbort(callback);
+  }
+
+  onEnd(callback: () => void): void {
+    this.#life.onEnd(callback);
+  }
+
+  #noticeAbort(): void {
+    if (!this.#life.abort()) return;
+    this.#stream?.abandon();
+    this.#rejectBody?.(new ClientGone());
+  }
+
+  readBody(maxBytes: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.aborted) return reject(new ClientGone());
+      this.#rejectBody = reject;
+      const announced = Number(this.#headers.get('content-length') ?? 0);
+      const tooLarge = () => reject(new LockstepError('body_too_large', `The request body is larger than ${maxBytes} bytes.`));
+      if (announced > maxBytes) return tooLarge();
+      let chunks: Uint8Array[] = [];
+      let numBytes = 0;
+      this.#res.onData((chunk, isLast) => {
+        if (numBytes > maxBytes) return;
+        numBytes += chunk.byteLength;
+        if (numBytes > maxBytes) {
+          chunks = [];
+          return tooLarge();
+        }
+        chunks.push(new Uint8Array(chunk.slice(0)));
+        if (!isLast) return;
+        this.#bodyRead = true;
+        resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, numBytes));
+      });
+    });
+  }
+
+  setHeader(name: string, value: string): void {
+    this.#replyHeaders.push([name, value]);
+  }
+
+  #writeHead(status: number, contentType: string | null): void {
+    this.#res.writeStatus(statusLine(status));
+    if (contentType !== null) this.#res.writeHeader('content-type', contentType);
+    for (const [name, value] of this.#replyHeaders) this.#res.writeHeader(name, value);
+  }
+
+  reply(status: number, contentType: string | null, body: string | Uint8Array): void {
+    if (!this.#life.finish()) return;
+    this.#res.cork(() => {
+      this.#writeHead(status, contentType);
+      this.#res.end(body, !this.#bodyRead); // what is left of a body that nobody read is not the next request
+    });
+  }
+
+  openStream(): EventStream {
+    const res = this.#res;
+    let headSent = false;
+    const writeHeadOnce = () => {
+      if (headSent) return;
+      headSent = true;
+      this.setHeader('cache-control', 'no-cache');
+      this.#writeHead(200, streamContentType);
+    };
+    const stream = new EventStream(
+      {
+        write: (text) => {
+          let took = true;
+          res.cork(() => {
+            writeHeadOnce();
+            took = res.write(text);
+          });
+          return took;
+        },
+        end: (text) => {
+          this.#life.finish();
+          res.cork(() => {
+            writeHeadOnce();
+            res.end(text);
+          });
+        },
+        close: () => res.close(),
+      },
+      this.#streamBufferMax,
+    );
+    if (this.aborted) stream.abandon();
+    this.#stream = stream;
+    res.onWritable(() => {
+      stream.drained();
+      return true;
+    });
+    return stream;
+  }
+}
+
+/** Why a port was refused: uWebSockets.js only says that it was. */
+function whyRefused(host: string, port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const probe = createServer();
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE' ? 'the port is in use' : error.message));
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve('the port is in use')));
+  });
+}
+
+/** Null where the binary of this platform and Node version does not load; `reason` says why. */
+export function loadUws(): { module: typeof import('uWebSockets.js') } | { module: null; reason: string } {
+  try {
+    return { module: createRequire(import.meta.url)('uWebSockets.js') as typeof import('uWebSockets.js') };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return {
+      module: null,
+      reason:
+        reason
+          .split('\n')
+          .filter((line) => line.trim() !== '')
+          .at(-1) ?? reason,
+    };
+  }
+}
+
+type ListenWithHost = (host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void) => unknown;
+
+export async function listenUws(
+  uws: typeof import('uWebSockets.js'),
+  { host, port, streamBufferBytesMax }: ListenOptions,
+  handler: ExchangeHandler,
+): Promise<Listener> {
+  const app = uws.App();
+  app.any('/*', (res, req) => handler(new UwsExchange(res, req, streamBufferBytesMax)));
+  const socket = await new Promise<us_listen_socket | false>((resolve) => {
+    // Exclusive: by default the port is shared (SO_REUSEPORT), and a stale server would silently take half of the requests.
+    // The typings lack the constant and the overload with host and options.
+    (app.listen as unknown as ListenWithHost).call(
+      app,
+      host,
+      port,
+      (uws as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number }).LIBUS_LISTEN_EXCLUSIVE_PORT,
+      resolve,
+    );
+  });
+  if (socket === false) {
+    app.close();
+    throw startError(`cannot listen on ${host}:${port}: ${await whyRefused(host, port)}`, { param: '--port' });
+  }
+  let open = true;
+  return {
+    port: uws.us_socket_local_port(socket),
+    close() {
+      if (open) app.close();
+      open = false;
+    },
+  };
+}

@@ -1,0 +1,109 @@
+/**
+ * One HTTP exchange, as the routes see it: the abort is noticed first, the body is bounded, there is one reply. `exchange-uws.ts` and
+ * `exchange-node.ts` implement it; nothing else in the server knows a socket. Event streams are framed and bounded in `sse.ts`.
+ */
+import type { EventStream } from './sse.js';
+
+export interface Exchange {
+  /** Upper case. */
+  readonly method: string;
+  /** Without the query. */
+  readonly path: string;
+  /** `name` in lower case. */
+  header(name: string): string | undefined;
+  /** The client went away before the reply was complete. */
+  readonly aborted: boolean;
+  /** Called once when the client goes away; at once if it has already. Not called after a complete reply. */
+  onAbort(callback: () => void): void;
+  /** Called once when the reply is complete or the client has gone. */
+  onEnd(callback: () => void): void;
+  /** Must be called before the handler first awaits. Rejects with `body_too_large`, or with `ClientGone`. */
+  readBody(maxBytes: number): Promise<Uint8Array>;
+  /** Joins the headers of whatever reply follows. */
+  setHeader(name: string, value: string): void;
+  /** The whole reply, once. Does nothing after an abort. */
+  reply(status: number, contentType: string | null, body: string | Uint8Array): void;
+  /** Starts a 200 reply of server-sent events; its head leaves with the first event, in the same write. */
+  openStream(): EventStream;
+}
+
+/** Thrown inside a handler whose client has gone: nobody is left to answer. */
+export class ClientGone extends Error {
+  override readonly name = 'ClientGone';
+}
+
+export type ExchangeHandler = (exchange: Exchange) => void;
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Most bytes of events that wait for a slow reader before its connection is closed. */
+  readonly streamBufferBytesMax: number;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Closes the port and every connection. */
+  close(): void;
+}
+
+/** Throws a `start` error where the port cannot be had. */
+export type Listen = (options: ListenOptions, handler: ExchangeHandler) => Promise<Listener>;
+
+const statusTexts: Readonly<Record<number, string>> = {
+  200: 'OK',
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  413: 'Payload Too Large',
+  429: 'Too Many Requests',
+  500: 'Internal Server Error',
+  503: 'Service Unavailable',
+};
+
+export const statusLine = (status: number): string => `${status} ${statusTexts[status] ?? 'Unknown'}`;
+
+export const streamContentType = 'text/event-stream; charset=utf-8';
+
+/** How an exchange ends: once, by its reply or by the client's going. Both implementations hold one. */
+export class ExchangeLife {
+  aborted = false;
+  finished = false;
+  #onAbort: (() => void)[] = [];
+  #onEnd: (() => void)[] = [];
+
+  onAbort(callback: () => void): void {
+    if (this.aborted) callback();
+    else if (!this.finished) this.#onAbort.push(callback);
+  }
+
+  onEnd(callback: () => void): void {
+    if (this.aborted || this.finished) callback();
+    else this.#onEnd.push(callback);
+  }
+
+  /** The client went away. False: the exchange was over already. */
+  abort(): boolean {
+    if (this.aborted || this.finished) return false;
+    this.aborted = true;
+    for (const callback of this.#onAbort) callback();
+    this.#end();
+    return true;
+  }
+
+  /** The reply is complete. False: the exchange was over already. */
+  finish(): boolean {
+    if (this.aborted || this.finished) return false;
+    this.finished = true;
+    this.#end();
+    return true;
+  }
+
+  #end(): void {
+    for (const callback of this.#onEnd) callback();
+    this.#onAbort = [];
+    this.#onEnd = [];
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * For tests of this room: an engine that makes tokens of nothing, with delays, aborts counted and errors on demand, and a tokenizer whose
+ * ids are bytes. Deterministic: the ids of a choice follow from its prompt's length, the choice and the seed.
+ */
+import type { EngineClient, EngineCounters, RequestEvents } from '../engine/client.js';
+import type { GenerationRequest, TokenLogprobs } from '../engine/request.js';
+import { LockstepError } from '../errors.js';
+import type { DecodeOptions, DecodeStream, Tokenizer } from '../tokenizer/tokenizer.js';
+import type { ServedModel } from './served-model.js';
+
+export interface FakeEngineOptions {
+  /** Time of a step. */
+  readonly stepMs?: number;
+  /** Before the first step of a request. */
+  readonly prefillMs?: number;
+  /** Requests that run or wait; one more is `queue_full`. */
+  readonly queueLenMax?: number;
+  /** The id at `position` of a choice's output. */
+  readonly nextId?: (request: GenerationRequest, choice: number, position: number) => number;
+  /** The choice fails instead of making its token at this position. */
+  readonly failAt?: number;
+}
+
+interface Running {
+  readonly request: GenerationRequest;
+  readonly events: RequestEvents;
+  readonly open: Set<number>;
+  position: number;
+  timer: NodeJS.Timeout;
+}
+
+export class FakeEngine implements EngineClient {
+  numAborts = 0;
+  numSubmitted = 0;
+  phase: ReturnType<EngineClient['state']> = 'ready';
+  /** As /metrics would show a long queue. */
+  waiting = 0;
+  options: FakeEngineOptions;
+  readonly #running = new Map<string, Running>();
+  #promptTokens = 0;
+  #generationTokens = 0;
+  #steps = 0;
+
+  constructor(options: FakeEngineOptions = {}) {
+    this.options = options;
+  }
+
+  get numRunning(): number {
+    return this.#running.size;
+  }
+
+  submit(request: GenerationRequest, events: RequestEvents): void {
+    if (this.#running.size >= (this.options.queueLenMax ?? 4096)) {
+      throw new LockstepError('queue_full', 'The queue is full. Try again later.', { retryAfterSeconds: 1 });
+    }
+    this.numSubmitted++;
+    const open = new Set(Array.from({ length: request.sampling.n }, (_, choice) => choice));
+    const timer = setTimeout(() => this.#first(request.id), this.options.prefillMs ?? 0);
+    this.#running.set(request.id, { request, events, open, position: 0, timer });
+  }
+
+  abort(id: string): void {
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    this.numAborts++;
+    this.#close(running);
+  }
+
+  finishChoice(id: string, choice: number): void {
+    this.#running.get(id)?.open.delete(choice);
+  }
+
+  counters(): EngineCounters {
+    return {
+      running: this.#running.size,
+      waiting: this.waiting,
+      kvCacheUsage: this.#running.size / 1000,
+      preemptions: 0,
+      promptTokens: this.#promptTokens,
+      generationTokens: this.#generationTokens,
+      prefixCacheQueries: this.#promptTokens,
+      prefixCacheHits: 0,
+      steps: this.#steps,
+      hostTimeUs: 0,
+    };
+  }
+
+  state(): ReturnType<EngineClient['state']> {
+    return this.phase;
+  }
+
+  #close(running: Running): void {
+    clearTimeout(running.timer);
+    this.#running.delete(running.request.id);
+    running.events.closed();
+  }
+
+  #first(id: string): void {
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    const { request, events } = running;
+    const { numPromptLogprobs } = request.sampling;
+    this.#promptTokens += request.promptTokens.length;
+    const promptLogprobs =
+      numPromptLogprobs === null ? null : Array.from(request.promptTokens.slice(1), (token) => logprobsOf(token, numPromptLogprobs));
+    events.prompt({ cachedTokens: 0, promptLogprobs });
+    this.#step(running);
+  }
+
+  #step(running: Running): void {
+    const { request } = running;
+    this.#steps++;
+    for (const choice of [...running.open]) this.#oneToken(running, choice);
+    running.position++;
+    if (!this.#running.has(request.id)) return;
+    if (running.open.size === 0) this.#close(running);
+    else running.timer = setTimeout(() => this.#step(running), this.options.stepMs ?? 0);
+  }
+
+  #oneToken({ request, events, open, position }: Running, choice: number): void {
+    const { stop, sampling } = request;
+    if (position === this.options.failAt) {
+      open.delete(choice);
+      events.end({ choice, finishReason: 'error', stopTokenId: null, message: 'the fake engine failed as asked' });
+      return;
+    }
+    const id = (this.options.nextId ?? defaultNextId)(request, choice, position);
+    this.#generationTokens++;
+    const logprobs = sampling.numLogprobs === null ? null : [logprobsOf(id, sampling.numLogprobs)];
+    events.tokens({ choice, ids: Int32Array.of(id), logprobs });
+    if (!open.has(choice)) return; // a stop string was found
+    const mayStop = position + 1 > stop.minTokens;
+    const isEos = mayStop && !stop.ignoreEos && stop.eosTokenIds.includes(id);
+    const isStop = mayStop && stop.stopTokenIds.includes(id);
+    const isLength = position + 1 >= stop.maxTokens;
+    if (!isEos && !isStop && !isLength) return;
+    open.delete(choice);
+    events.end({ choice, finishReason: isEos || isStop ? 'stop' : 'length', stopTokenId: isStop && !isEos ? id : null, message: null });
+  }
+}
+
+/** Letters, other ones for other choices of a sampled request. */
+function defaultNextId({ promptTokens, sampling }: GenerationRequest, choice: number, position: number): number {
+  const shift = sampling.temperature === 0 ? 0 : choice * 7 + Number((sampling.seed ?? 0n) % 26n);
+  return 97 + ((promptTokens.length + position + shift) % 26);
+}
+
+function logprobsOf(id: number, count: number): TokenLogprobs {
+  const topIds = Int32Array.from({ length: count }, (_, i) => (i === 0 ? id : (id + i) % 256));
+  return { id, logprob: -0.5, rank: 1, topIds, topLogprobs: Float32Array.from({ length: count }, (_, i) => -0.5 - i) };
+}
+
+/** Ids are bytes; 256 is `<eos>`, 257 `<bos>`. */
+export class FakeTokenizer implements Tokenizer {
+  readonly vocabSize = 258;
+  readonly bosToken = '<bos>';
+  readonly eosToken = '<eos>';
+  readonly bosTokenId = 257;
+  readonly eosTokenId = 256;
+
+  encode(text: string): Int32Array {
+    return Int32Array.from(Buffer.from(text));
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions): string {
+    const stream = this.decodeStream(options);
+    return Array.from(ids, (id) => stream.push(id)).join('') + stream.flush();
+  }
+
+  decodeStream({ skipSpecialTokens }: DecodeOptions): DecodeStream {
+    const decoder = new TextDecoder();
+    return {
+      push: (id) => (this.isSpecial(id) && skipSpecialTokens ? '' : decoder.decode(this.tokenBytes(id), { stream: true })),
+      flush: () => decoder.decode(),
+    };
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.isSpecial(id) ? Buffer.from(id === 256 ? this.eosToken : this.bosToken) : Uint8Array.of(id);
+  }
+
+  tokenText(id: number): string {
+    return new TextDecoder().decode(this.tokenBytes(id));
+  }
+
+  isSpecial(id: number): boolean {
+    return id >= 256;
+  }
+}
+
+export const fakeContextLen = 4096;
+
+/** A model over a fake engine and the byte tokenizer; `changes` replace its fields. */
+export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = {}): ServedModel {
+  return {
+    names: ['fake', 'alias'],
+    root: 'fake-root',
+    maxModelLen: fakeContextLen,
+    vocabSize: 258,
+    tokenizer: new FakeTokenizer(),
+    template: {
+      render: (messages, { addGenerationPrompt }) =>
+        messages
+          .map(
+            ({ role, content }) =>
+              `${role}:${typeof content === 'string' ? content : (content ?? []).map((part) => part.text).join('\n')}\n`,
+          )
+          .join('') + (addGenerationPrompt ? 'assistant:' : ''),
+    },
+    defaults: { eosTokenIds: [256] },
+    engine,
+    maxLogprobs: 20,
+    queueLenMax: 4096,
+    priorityScheduling: false,
+    preparation: null,
+    cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },
+    ...changes,
+  };
+}

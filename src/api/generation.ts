@@ -1,0 +1,291 @@
+/**
+ * The fields that chat and completions share, checked for range, -> `SamplingParams` and `StopRule`. Request wins over the model's
+ * generation_config, which wins over the built-in value. Types were checked by `fields.ts`. The wording is vLLM's: clients match on it.
+ */
+import { type ErrorCode, LockstepError } from '../errors.js';
+import type { SamplingParams, StopRule } from '../sampling/params.js';
+import { unrecognized, wrongType } from './fields.js';
+import { exactInteger, type JsonObject } from './json-body.js';
+import type { ServedModel } from './served-model.js';
+
+/** Most choices of a prompt. */
+export const choicesMax = 1024;
+export const stopStringsMax = 128;
+/** What a row of the engine's step holds; end-of-sequence ids count among the stop ids. */
+export const stopIdsMax = 128;
+export const logitBiasMax = 1024;
+const maxTokensDefault = 16;
+const seedMax = 2n ** 63n - 1n;
+/** Below this a temperature means greedy; below `temperatureMin` the softmax would overflow. */
+const greedyBelow = 1e-5;
+const temperatureMin = 0.01;
+
+export interface StreamOptions {
+  readonly stream: boolean;
+  readonly includeUsage: boolean;
+  /** A usage in every chunk. */
+  readonly continuousUsage: boolean;
+}
+
+export interface Generation {
+  readonly sampling: SamplingParams;
+  /** `maxTokens` is set by `withContextLimit`, once the prompt's length is known. */
+  readonly stop: Omit<StopRule, 'maxTokens' | 'minTokens'>;
+  readonly minTokens: number;
+  /** null: what the context leaves. */
+  readonly maxTokens: number | null;
+  readonly priority: number;
+  readonly cacheSalt: string | null;
+  readonly skipSpecialTokens: boolean;
+  readonly returnTokenIds: boolean;
+}
+
+/** A number as vLLM's messages show it: floats with a point. */
+const float = (value: number) => (Number.isInteger(value) && Math.abs(value) < 1e16 ? value.toFixed(1) : String(value));
+const list = (values: readonly (string | number)[]) => `[${values.map((v) => (typeof v === 'string' ? `'${v}'` : v)).join(', ')}]`;
+
+/** Refuses a value of a field; `shown` adds the field and value as vLLM does where it names the parameter. */
+function refuse(message: string, param: string | null, shown?: string, code: ErrorCode = 'invalid_value'): never {
+  const suffix = shown === undefined ? '' : ` (parameter=${param}${shown === '' ? '' : `, value=${shown}`})`;
+  throw new LockstepError(code, message + suffix, param === null ? {} : { param });
+}
+
+export type Present<T> = T | null | undefined;
+const numberOf = (body: JsonObject, name: string) => body[name] as Present<number>;
+export const flagOf = (body: JsonObject, name: string, fallback: boolean) => (body[name] as Present<boolean>) ?? fallback;
+
+export function parseGeneration(body: JsonObject, text: string, model: ServedModel, route: 'chat' | 'completions'): Generation {
+  const logprobs = route === 'chat' ? chatLogprobs(body) : completionLogprobs(body);
+  checkLogprobsCount(logprobs, model.maxLogprobs, 'sample', 'logprobs');
+  const promptLogprobs = parsePromptLogprobs(body, model.maxLogprobs);
+  const maxTokens = parseMaxTokens(body, model, route);
+  return {
+    sampling: parseSampling(body, text, model, logprobs, promptLogprobs),
+    stop: parseStop(body, model),
+    minTokens: parseMinTokens(body, maxTokens),
+    maxTokens,
+    priority: parsePriority(body, model),
+    cacheSalt: parseCacheSalt(body),
+    skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
+    returnTokenIds: flagOf(body, 'return_token_ids', false),
+  };
+}
+
+function parseSampling(
+  body: JsonObject,
+  text: string,
+  model: ServedModel,
+  numLogprobs: number | null,
+  numPromptLogprobs: number | null,
+): SamplingParams {
+  const { defaults } = model;
+  const n = numberOf(body, 'n') ?? 1;
+  if (n < 1) refuse(`n must be at least 1, got ${n}.`, null);
+  if (n > choicesMax) refuse(`n must be at most ${choicesMax}, got ${n}.`, 'n', String(n));
+  const asked = numberOf(body, 'temperature') ?? defaults.temperature ?? 1;
+  if (!(asked >= 0 && asked <= 2)) refuse(`temperature must be in [0, 2], got ${float(asked)}.`, 'temperature', float(asked));
+  const temperature = asked < greedyBelow ? 0 : Math.max(asked, temperatureMin);
+  const topP = numberOf(body, 'top_p') ?? defaults.topP ?? 1;
+  if (!(topP > 0 && topP <= 1)) refuse(`top_p must be in (0, 1], got ${float(topP)}.`, 'top_p', float(topP));
+  const topK = numberOf(body, 'top_k') ?? defaults.topK ?? 0;
+  if (topK < -1) refuse(`top_k must be 0 (disable), or at least 1, got ${topK}.`, null);
+  const minP = numberOf(body, 'min_p') ?? defaults.minP ?? 0;
+  if (!(minP >= 0 && minP <= 1)) refuse(`min_p must be in [0, 1], got ${float(minP)}.`, null);
+  const repetitionPenalty = numberOf(body, 'repetition_penalty') ?? defaults.repetitionPenalty ?? 1;
+  if (!(repetitionPenalty > 0)) refuse(`repetition_penalty must be greater than zero, got ${float(repetitionPenalty)}.`, null);
+  return {
+    n,
+    temperature,
+    topP,
+    topK: Math.min(Math.max(topK, 0), model.vocabSize),
+    minP,
+    presencePenalty: parsePenalty(body, 'presence_penalty'),
+    frequencyPenalty: parsePenalty(body, 'frequency_penalty'),
+    repetitionPenalty,
+    seed: parseSeed(body, text),
+    logitBias: parseLogitBias(body, model.vocabSize),
+    numLogprobs,
+    numPromptLogprobs,
+  };
+}
+
+function parsePenalty(body: JsonObject, name: string): number {
+  const value = numberOf(body, name) ?? 0;
+  if (!(value >= -2 && value <= 2)) refuse(`${name} must be in [-2, 2], got ${float(value)}.`, null);
+  return value;
+}
+
+function parseSeed(body: JsonObject, text: string): bigint | null {
+  const parsed = numberOf(body, 'seed');
+  if (parsed === null || parsed === undefined) return null;
+  const seed = exactInteger(text, 'seed', parsed);
+  if (seed > seedMax) throw wrongType('seed', `less than or equal to ${seedMax} (less_than_equal)`);
+  if (seed < -seedMax - 1n) throw wrongType('seed', `greater than or equal to ${-seedMax - 1n} (greater_than_equal)`);
+  return seed === -1n ? null : seed;
+}
+
+function parseLogitBias(body: JsonObject, vocabSize: number): [number, number][] {
+  const bias = Object.entries((body['logit_bias'] as Present<JsonObject>) ?? {});
+  if (bias.length > logitBiasMax) refuse(`logit_bias has ${bias.length} entries, and at most ${logitBiasMax} are allowed.`, 'logit_bias');
+  const badKeys = bias.map(([key]) => key).filter((key) => !/^\s*[+-]?\d+\s*$/.test(key));
+  if (badKeys.length > 0) {
+    refuse(`logit_bias contains key(s) that cannot be converted to integer token IDs: ${list(badKeys)}`, 'logit_bias', list(badKeys));
+  }
+  for (const [key, value] of bias) if (typeof value !== 'number') throw wrongType(`logit_bias.${key}`, 'a number');
+  const pairs = bias.map(([key, value]): [number, number] => [Number(key), Math.min(100, Math.max(-100, value as number))]);
+  checkInVocabulary(
+    pairs.map(([id]) => id),
+    'logit_bias',
+    vocabSize,
+  );
+  return pairs;
+}
+
+function checkInVocabulary(ids: readonly number[], name: string, vocabSize: number): void {
+  const outside = ids.filter((id) => id < 0 || id >= vocabSize);
+  if (outside.length === 0) return;
+  const message = `token_id(s) ${list(outside)} in ${name} contain out-of-vocab token ids. Vocabulary size: ${vocabSize}`;
+  refuse(message, name, list(outside));
+}
+
+function parseStop(body: JsonObject, model: ServedModel): Generation['stop'] {
+  const stop = body['stop'] as Present<string | string[]>;
+  const stopStrings = stop === null || stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
+  if (stopStrings.includes('')) refuse('stop cannot contain an empty string.', null);
+  if (stopStrings.length > stopStringsMax) {
+    refuse(`stop has ${stopStrings.length} strings, and at most ${stopStringsMax} are allowed.`, 'stop', String(stopStrings.length));
+  }
+  const stopTokenIds = (body['stop_token_ids'] as Present<number[]>) ?? [];
+  checkInVocabulary(stopTokenIds, 'stop_token_ids', model.vocabSize);
+  const idsLeft = stopIdsMax - model.defaults.eosTokenIds.length;
+  if (stopTokenIds.length > idsLeft) {
+    refuse(`stop_token_ids has ${stopTokenIds.length} ids, and at most ${idsLeft} are allowed.`, 'stop_token_ids');
+  }
+  return {
+    eosTokenIds: model.defaults.eosTokenIds,
+    stopTokenIds,
+    stopStrings,
+    includeStopString: flagOf(body, 'include_stop_str_in_output', false),
+    ignoreEos: flagOf(body, 'ignore_eos', false),
+  };
+}
+
+function parseMaxTokens(body: JsonObject, model: ServedModel, route: 'chat' | 'completions'): number | null {
+  const asked = numberOf(body, 'max_completion_tokens') ?? numberOf(body, 'max_tokens');
+  if (asked === null || asked === undefined) {
+    return route === 'chat' ? (model.defaults.maxNewTokens ?? null) : maxTokensDefault;
+  }
+  const onlyEcho = asked === 0 && route === 'completions' && flagOf(body, 'echo', false);
+  if (asked < 1 && !onlyEcho) refuse(`max_tokens must be at least 1, got ${asked}.`, 'max_tokens', String(asked));
+  if (asked > model.maxModelLen) {
+    const message = `max_tokens=${asked} cannot be greater than max_model_len=${model.maxModelLen}. Please request fewer output tokens.`;
+    refuse(message, 'max_tokens', String(asked));
+  }
+  return asked;
+}
+
+function parseMinTokens(body: JsonObject, maxTokens: number | null): number {
+  const minTokens = numberOf(body, 'min_tokens') ?? 0;
+  if (minTokens < 0) refuse(`min_tokens must be greater than or equal to 0, got ${minTokens}.`, null);
+  if (maxTokens !== null && minTokens > maxTokens) {
+    refuse(`min_tokens must be less than or equal to max_tokens=${maxTokens}, got ${minTokens}.`, null);
+  }
+  return minTokens;
+}
+
+/** null: none. -1, the whole vocabulary, is refused: at most `--max-logprobs` are served. */
+function chatLogprobs(body: JsonObject): number | null {
+  const { logprobs } = body;
+  if (logprobs !== null && logprobs !== undefined && typeof logprobs !== 'boolean') throw wrongType('logprobs', 'true or false');
+  const top = numberOf(body, 'top_logprobs');
+  if (top !== null && top !== undefined && top !== 0 && logprobs !== true) {
+    if (top < 0 && top !== -1) refuse('`top_logprobs` must be a positive value or -1.', 'top_logprobs', String(top));
+    refuse('when using `top_logprobs`, `logprobs` must be set to true.', 'top_logprobs', '');
+  }
+  return logprobs === true ? (top ?? 0) : null;
+}
+
+function completionLogprobs(body: JsonObject): number | null {
+  const { logprobs } = body;
+  if (logprobs === null || logprobs === undefined) return null;
+  if (!Number.isInteger(logprobs)) throw wrongType('logprobs', 'an integer');
+  return logprobs as number;
+}
+
+function parsePromptLogprobs(body: JsonObject, most: number): number | null {
+  const count = numberOf(body, 'prompt_logprobs') ?? null;
+  if (count !== null && count !== 0 && flagOf(body, 'stream', false)) {
+    refuse('`prompt_logprobs` are not available when `stream=True`.', 'prompt_logprobs', '');
+  }
+  checkLogprobsCount(count, most, 'prompt', 'prompt_logprobs');
+  return count;
+}
+
+function checkLogprobsCount(count: number | null, most: number, kind: 'sample' | 'prompt', param: string): void {
+  if (count === null || (count >= 0 && count <= most)) return;
+  if (count < 0) refuse(`${param} must be between 0 and ${most}, got ${count}.`, param, String(count));
+  refuse(`Requested ${kind} logprobs of ${count}, which is greater than max allowed: ${most}`, param, String(count));
+}
+
+function parsePriority(body: JsonObject, model: ServedModel): number {
+  const priority = numberOf(body, 'priority') ?? 0;
+  if (!Number.isSafeInteger(priority)) throw wrongType('priority', 'an integer of at most 53 bits');
+  if (priority !== 0 && !model.priorityScheduling) {
+    refuse(`Got priority ${priority} but Priority scheduling is not enabled.`, 'priority');
+  }
+  return priority;
+}
+
+const cacheSaltLenMax = 128;
+
+function parseCacheSalt(body: JsonObject): string | null {
+  const salt = body['cache_salt'] as Present<string>;
+  if (salt === null || salt === undefined) return null;
+  if (salt === '' || salt.length > cacheSaltLenMax) refuse(`cache_salt must have 1 to ${cacheSaltLenMax} characters.`, 'cache_salt', '');
+  return salt;
+}
+
+export function parseStreamOptions(body: JsonObject, forceUsage: boolean): StreamOptions {
+  const stream = flagOf(body, 'stream', false);
+  const options = body['stream_options'] as Present<JsonObject>;
+  if (options === null || options === undefined) return { stream, includeUsage: forceUsage, continuousUsage: forceUsage };
+  if (!stream) refuse('Stream options can only be defined when `stream=True`.', 'stream_options', '');
+  for (const name in options) {
+    if (!['include_usage', 'continuous_usage_stats', 'include_obfuscation'].includes(name)) throw unrecognized(`stream_options.${name}`);
+    if (options[name] !== null && typeof options[name] !== 'boolean') throw wrongType(`stream_options.${name}`, 'true or false');
+  }
+  if (options['include_obfuscation'] === true) {
+    refuse('`stream_options.include_obfuscation` is not supported by this server. Leave it out.', 'stream_options.include_obfuscation');
+  }
+  const includeUsage = forceUsage || flagOf(options, 'include_usage', false);
+  return { stream, includeUsage, continuousUsage: forceUsage || (includeUsage && flagOf(options, 'continuous_usage_stats', false)) };
+}
+
+/** The stop rule for a prompt of `promptLen` tokens. Throws where prompt and output do not fit, before anything is queued. */
+export function withContextLimit(generation: Generation, promptLen: number, maxModelLen: number): StopRule {
+  const isContext = (message: string, value: number): never =>
+    refuse(
+      `This model's maximum context length is ${maxModelLen} tokens. However, ${message}`,
+      'input_tokens',
+      String(value),
+      'context_length_exceeded',
+    );
+  if (promptLen > maxModelLen) {
+    const atLeast = maxModelLen + 1;
+    const excess = 'which exceeds this limit even without any output tokens. Please reduce the length of the input prompt.';
+    isContext(`your prompt contains at least ${atLeast} input tokens, ${excess}`, atLeast);
+  }
+  const room = maxModelLen - promptLen;
+  // max_tokens 0 (echo alone) still runs the prompt, and a run ends with a token.
+  const asked = Math.max(1, generation.maxTokens ?? 1);
+  if (asked > room) {
+    const total = `for a total of at least ${promptLen + asked} tokens`;
+    const advice = 'Please reduce the length of the input prompt or the number of requested output tokens.';
+    isContext(
+      `you requested ${asked} output tokens and your prompt contains at least ${promptLen} input tokens, ${total}. ${advice}`,
+      promptLen,
+    );
+  }
+  const maxTokens = generation.maxTokens === null ? room : asked;
+  return { ...generation.stop, minTokens: Math.min(generation.minTokens, maxTokens), maxTokens };
+}

@@ -1,0 +1,90 @@
+/** Bytes of a request -> a JSON object whose depth and text are sound. What its fields mean is `fields.ts`'s. */
+import { LockstepError } from '../errors.js';
+import type { Exchange } from './exchange.js';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Deeper than any honest request, and far from where recursion over it would end the stack. */
+export const nestingMax = 128;
+
+export async function readJson(exchange: Exchange, maxBytes: number): Promise<{ body: JsonObject; text: string }> {
+  const mediaType = (exchange.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  if (mediaType !== 'application/json') {
+    throw new LockstepError('invalid_body', "Unsupported Media Type: Only 'application/json' is allowed");
+  }
+  const bytes = await exchange.readBody(maxBytes);
+  const text = decodeUtf8(bytes);
+  return { body: parseJsonObject(text), text };
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new LockstepError('invalid_body', 'The request body is not valid UTF-8.', { param: 'body' });
+  }
+}
+
+export function parseJsonObject(text: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
+    throw new LockstepError('invalid_body', `The request body is not valid JSON: error at character ${position}.`, {
+      param: `body.${position}`,
+    });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new LockstepError('invalid_body', 'The request body must be a JSON object.', { param: 'body' });
+  }
+  checkSound(value);
+  return value as JsonObject;
+}
+
+/** Refuses text that is no Unicode, numbers that overflow, and depth; walks without recursion. */
+function checkSound(root: object): void {
+  const stack: { value: object; path: string; depth: number }[] = [{ value: root, path: 'body', depth: 1 }];
+  for (let item = stack.pop(); item !== undefined; item = stack.pop()) {
+    const { value, path, depth } = item;
+    if (depth > nestingMax) {
+      throw new LockstepError('invalid_body', `The request body is nested more than ${nestingMax} levels deep.`, {
+        param: path.split('.', 2).join('.'),
+      });
+    }
+    if (Array.isArray(value)) for (let i = 0; i < value.length; i++) checkOne(value[i], path, i, depth, stack);
+    else for (const key in value) checkOne((value as JsonObject)[key], path, key, depth, stack);
+  }
+}
+
+function checkOne(
+  value: unknown,
+  path: string,
+  key: string | number,
+  depth: number,
+  stack: { value: object; path: string; depth: number }[],
+) {
+  if (typeof value === 'object' && value !== null) {
+    stack.push({ value, path: `${path}.${key}`, depth: depth + 1 });
+  } else if (typeof value === 'string') {
+    if (!(value as string & { isWellFormed(): boolean }).isWellFormed()) {
+      throw new LockstepError('invalid_body', `${path}.${key} contains a lone surrogate, which is not valid Unicode text.`, {
+        param: `${path}.${key}`,
+      });
+    }
+  } else if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw new LockstepError('invalid_body', `${path}.${key} is a number too large to represent.`, { param: `${path}.${key}` });
+  }
+}
+
+/** The digits of an integer field: JSON.parse rounds beyond 2^53, and seeds have 64 bits. */
+export function exactInteger(text: string, name: string, parsed: number): bigint {
+  if (Number.isSafeInteger(parsed)) return BigInt(parsed);
+  for (const match of text.matchAll(new RegExp(`"${name}"\\s*:\\s*(-?\\d+)(?![\\d.eE])`, 'g'))) {
+    if (Number(match[1]) === parsed) return BigInt(match[1]!);
+  }
+  return BigInt(parsed);
+}

@@ -1,0 +1,42 @@
+/** What the routes know of the model that is served. Plain values and the engine; made by `cli/serve.ts`, given to `Server.setModel`. */
+import type { ChatTemplate } from '../chat/template.js';
+import type { EngineClient } from '../engine/client.js';
+import type { loadTokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** Where generation ends, and the model author's sampling defaults (generation_config.json). */
+export interface ModelDefaults {
+  readonly eosTokenIds: readonly number[];
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+  readonly maxNewTokens?: number;
+}
+
+export interface ServedModel {
+  /** Names under which clients may ask for it; answers carry the first. */
+  readonly names: readonly string[];
+  /** Where it was read from: `root` of /v1/models. */
+  readonly root: string;
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate | null;
+  readonly defaults: ModelDefaults;
+  readonly engine: EngineClient;
+  /** `--max-logprobs` */
+  readonly maxLogprobs: number;
+  /** Most requests that wait in the engine; a full queue is noticed before a prompt is tokenised. */
+  readonly queueLenMax: number;
+  readonly priorityScheduling: boolean;
+  /** What the thread pool builds its own tokenizer and template of; null: long prompts are prepared on this thread too. */
+  readonly preparation: PreparationSource | null;
+  /** Labels of `vllm:cache_config_info`: block_size, num_gpu_blocks, … */
+  readonly cacheConfig: Readonly<Record<string, string>>;
+}
+
+export interface PreparationSource {
+  readonly tokenizer: Parameters<typeof loadTokenizer>[0];
+  readonly chatTemplate: string | null;
+}

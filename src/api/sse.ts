@@ -1,0 +1,87 @@
+/**
+ * One stream of server-sent events: joins what a step wrote to one connection into one write, and bounds what waits for a slow reader.
+ * The events' text is the routes'; the socket is the exchange's.
+ *
+ * Most of an event's cost is the kernel's send(), so fewer writes is what counts: all of a step's text for one connection leaves together
+ * in a microtask, after the engine's batch was handed out.
+ */
+
+/** A socket's side of a stream. */
+export interface StreamSink {
+  /** False: the text was taken, but nothing more should be written until `EventStream.drained`. */
+  write(text: string): boolean;
+  end(text: string): void;
+  /** Drops the connection. */
+  close(): void;
+}
+
+export const streamBufferBytesDefault = 1 << 20;
+
+export class EventStream {
+  readonly #sink: StreamSink;
+  readonly #bufferMax: number;
+  #pending = '';
+  #scheduled = false;
+  #blocked = false;
+  #ending = false;
+  #done = false;
+
+  constructor(sink: StreamSink, bufferMax: number) {
+    this.#sink = sink;
+    this.#bufferMax = bufferMax;
+  }
+
+  /** Whole events, each ending in a blank line. Ignored once the stream is over. */
+  send(events: string): void {
+    if (this.#done || this.#ending) return;
+    this.#pending += events;
+    if (this.#pending.length > this.#bufferMax && this.#blocked) {
+      this.#done = true;
+      this.#pending = '';
+      this.#sink.close();
+      return;
+    }
+    this.#schedule();
+  }
+
+  /** The last events; the reply is complete once they have left. */
+  end(events: string): void {
+    if (this.#done || this.#ending) return;
+    this.#pending += events;
+    this.#ending = true;
+    this.#schedule();
+  }
+
+  /** The exchange: the socket takes more. */
+  drained(): void {
+    this.#blocked = false;
+    this.#flush();
+  }
+
+  /** The exchange: the client went away. */
+  abandon(): void {
+    this.#done = true;
+    this.#pending = '';
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#blocked) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#done || this.#blocked) return;
+    const text = this.#pending;
+    this.#pending = '';
+    if (this.#ending) {
+      this.#done = true;
+      this.#sink.end(text);
+    } else if (text !== '') {
+      this.#blocked = !this.#sink.write(text);
+    }
+  }
+}

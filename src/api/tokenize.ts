@@ -1,0 +1,39 @@
+/** POST /tokenize and /detokenize: text or messages -> ids -> text, as the model sees them. */
+import { LockstepError } from '../errors.js';
+import { parseConversation } from './chat-completions.js';
+import { type Context, checkModelName, servingNow, warnOfUnknown } from './context.js';
+import type { Exchange } from './exchange.js';
+import { checkFields, wrongType } from './fields.js';
+import { flagOf } from './generation.js';
+import { readJson } from './json-body.js';
+
+export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
+  const serving = servingNow(context);
+  const { model } = serving;
+  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  warnOfUnknown(exchange, checkFields(body, 'tokenize', context.options.unknownFields));
+  checkModelName(body, model);
+  const { prompt } = body;
+  const isChat = body['messages'] !== undefined && body['messages'] !== null;
+  if (!isChat && typeof prompt !== 'string') throw wrongType('prompt', 'a string, or messages must be given');
+  const tokens = isChat
+    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model.names[0]!) })
+    : await serving.preparer.encode({ kind: 'text', text: prompt as string, addSpecialTokens: flagOf(body, 'add_special_tokens', true) });
+  const ids = Array.from(tokens);
+  const token_strs = flagOf(body, 'return_token_strs', false) ? ids.map((id) => model.tokenizer.tokenText(id)) : null;
+  exchange.reply(200, 'application/json', JSON.stringify({ count: ids.length, max_model_len: model.maxModelLen, tokens: ids, token_strs }));
+}
+
+export async function handleDetokenize(exchange: Exchange, context: Context): Promise<void> {
+  const { model } = servingNow(context);
+  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  warnOfUnknown(exchange, checkFields(body, 'detokenize', context.options.unknownFields));
+  checkModelName(body, model);
+  const tokens = body['tokens'] as readonly number[] | null | undefined;
+  if (tokens === null || tokens === undefined) throw new LockstepError('invalid_body', 'tokens is required.', { param: 'body.tokens' });
+  const negative = tokens.findIndex((id) => id < 0);
+  if (negative >= 0) throw wrongType(`tokens.${negative}`, 'at least 0');
+  const outside = tokens.find((id) => id >= model.vocabSize);
+  if (outside !== undefined) throw new LockstepError('invalid_value', `Token id ${outside} is out of vocabulary`);
+  exchange.reply(200, 'application/json', JSON.stringify({ prompt: model.tokenizer.decode(tokens, { skipSpecialTokens: false }) }));
+}

@@ -1,0 +1,35 @@
+/** Token counts of an answer, in the API's shapes. */
+
+export class UsageCounter {
+  promptTokens = 0;
+  completionTokens = 0;
+  /** Of the first prompt only, as vLLM counts. */
+  cachedTokens = 0;
+
+  get #total(): number {
+    return this.promptTokens + this.completionTokens;
+  }
+
+  /** `usage` of an answer that is not streamed. */
+  whole(withDetails: boolean): object {
+    return {
+      prompt_tokens: this.promptTokens,
+      total_tokens: this.#total,
+      completion_tokens: this.completionTokens,
+      prompt_tokens_details: withDetails ? { cached_tokens: this.cachedTokens, created_cache_tokens: null, multimodal_tokens: null } : null,
+      completion_tokens_details: null,
+    };
+  }
+
+  /** `usage` of a stream's last chunk, as JSON. */
+  last(withDetails: boolean): string {
+    const details = withDetails ? `,"prompt_tokens_details":{"cached_tokens":${this.cachedTokens}}` : '';
+    return `{"prompt_tokens":${this.promptTokens},"total_tokens":${this.#total},"completion_tokens":${this.completionTokens}${details}}`;
+  }
+}
+
+/** `usage` of one chunk among others (continuous_usage_stats), as JSON. */
+export function runningUsage(promptTokens: number, completionTokens: number): string {
+  const total = promptTokens + completionTokens;
+  return `{"prompt_tokens":${promptTokens},"total_tokens":${total},"completion_tokens":${completionTokens},"completion_tokens_details":null}`;
+}

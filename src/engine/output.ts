@@ -1,0 +1,163 @@
+/**
+ * New ids -> text, on the API's thread: detokenises each choice, finds stop strings, says how a choice ended. The engine's thread sees no
+ * text; what is made of the deltas is the API's.
+ */
+
+import type { StopRule } from '../sampling/params.js';
+import { Detokenizer } from '../tokenizer/detokenizer.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { EngineClient } from './client.js';
+import type { ChoiceEnd, ChoiceTokens, FinishReason, GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
+
+/** What a step made of one choice. Text may be empty: held back for a stop string or an incomplete character. */
+export interface TextDelta {
+  readonly choice: number;
+  readonly text: string;
+  readonly ids: Int32Array;
+  /** One for each id, when asked for. */
+  readonly logprobs: readonly TokenLogprobs[] | null;
+  /** With the last delta of a choice. */
+  readonly finishReason: FinishReason | null;
+  /** The stop string or the stop token id that ended it. */
+  readonly stopReason: string | number | null;
+  /** With 'error'. */
+  readonly message: string | null;
+}
+
+/** In order: `prompt` once, `delta` for each choice until one has a `finishReason`, `closed` once, always last. */
+export interface TextEvents {
+  prompt(facts: PromptFacts): void;
+  delta(delta: TextDelta): void;
+  closed(): void;
+}
+
+const noIds = new Int32Array(0);
+/** A character has at most 4 bytes, so these are enough for one that the prompt began. */
+const promptTailLen = 4;
+
+/** Submits the request. Throws `queue_full` or `not_ready`; otherwise events follow, never inside the call. */
+export function generate(
+  client: EngineClient,
+  tokenizer: Tokenizer,
+  request: GenerationRequest,
+  options: { readonly skipSpecialTokens: boolean },
+  events: TextEvents,
+): void {
+  const promptTail = request.promptTokens.slice(-promptTailLen);
+  const detokenizer = () => new Detokenizer(tokenizer, { skipSpecialTokens: options.skipSpecialTokens, promptTail });
+  const choices = Array.from({ length: request.sampling.n }, () => new ChoiceText(detokenizer(), request.stop));
+  client.submit(request, {
+    prompt: (facts) => events.prompt(facts),
+    tokens(tokens) {
+      const choice = choices[tokens.choice]!;
+      if (choice.ended) return;
+      const delta = choice.push(tokens);
+      if (delta === null) return; // its end follows, and joins it
+      events.delta(delta);
+      if (delta.finishReason !== null) client.finishChoice(request.id, tokens.choice);
+    },
+    end(end) {
+      const choice = choices[end.choice]!;
+      if (!choice.ended) events.delta(choice.end(end));
+    },
+    closed: () => events.closed(),
+  });
+}
+
+/** The text of one choice, up to its end. */
+class ChoiceText {
+  ended = false;
+  readonly #detokenizer: Detokenizer;
+  readonly #stop: StopRule;
+  readonly #holdLen: number;
+  #held = ''; // the end of the text so far, which may begin a stop string
+  #numTokens = 0;
+  /** The tokens that came with the end, or with it at their back. */
+  #last: ChoiceTokens | null = null;
+  #lastText = '';
+
+  constructor(detokenizer: Detokenizer, stop: StopRule) {
+    this.#detokenizer = detokenizer;
+    this.#stop = stop;
+    this.#holdLen = Math.max(0, ...stop.stopStrings.map((text) => text.length - 1));
+  }
+
+  /** null: the choice ends with these tokens, and `end` gives the delta. */
+  push(tokens: ChoiceTokens): TextDelta | null {
+    const text = this.#decode(tokens.ids);
+    const found = this.#numTokens > this.#stop.minTokens || this.#stop.minTokens === 0 ? this.#findStop(text) : null;
+    if (found !== null) {
+      this.ended = true;
+      return this.#delta(tokens, found.text, 'stop', found.stop);
+    }
+    this.#held += text;
+    if (this.#isLast(tokens.ids)) {
+      this.#last = tokens;
+      this.#lastText = this.#held;
+      return null;
+    }
+    const ready = this.#held.length - this.#holdLen;
+    const out = ready > 0 ? this.#held.slice(0, ready) : '';
+    if (ready > 0) this.#held = this.#held.slice(ready);
+    return this.#delta(tokens, out, null, null);
+  }
+
+  end({ choice, finishReason, stopTokenId, message }: ChoiceEnd): TextDelta {
+    this.ended = true;
+    const tokens = this.#last ?? { choice, ids: noIds, logprobs: null };
+    const rest = this.#detokenizer.flush();
+    const text = (this.#last === null ? this.#held : this.#lastText) + rest;
+    const found = rest === '' ? null : findFirst(text, this.#stop.stopStrings);
+    if (found !== null) return this.#delta(tokens, this.#upTo(text, found), 'stop', found.stop);
+    return { ...this.#delta(tokens, text, finishReason, stopTokenId), message };
+  }
+
+  #delta(
+    { choice, ids, logprobs }: ChoiceTokens,
+    text: string,
+    finishReason: FinishReason | null,
+    stopReason: string | number | null,
+  ): TextDelta {
+    return { choice, text, ids, logprobs, finishReason, stopReason, message: null };
+  }
+
+  /** A token that ends the choice gives no text, unless it is asked for. */
+  #decode(ids: Int32Array): string {
+    let text = '';
+    for (const id of ids) {
+      this.#numTokens++;
+      if (!this.#isTerminator(id) || this.#stop.includeStopString) text += this.#detokenizer.push(id);
+    }
+    return text;
+  }
+
+  #isTerminator(id: number): boolean {
+    const { eosTokenIds, stopTokenIds, ignoreEos, minTokens } = this.#stop;
+    return this.#numTokens > minTokens && (stopTokenIds.includes(id) || (!ignoreEos && eosTokenIds.includes(id)));
+  }
+
+  #isLast(ids: Int32Array): boolean {
+    return this.#numTokens >= this.#stop.maxTokens || (ids.length > 0 && this.#isTerminator(ids[ids.length - 1]!));
+  }
+
+  /** The first stop string in what is held and what is new: the text up to it (or with it), and which it was. */
+  #findStop(text: string): { text: string; stop: string } | null {
+    if (this.#stop.stopStrings.length === 0 || text === '') return null;
+    const whole = this.#held + text;
+    const found = findFirst(whole, this.#stop.stopStrings);
+    return found === null ? null : { text: this.#upTo(whole, found), stop: found.stop };
+  }
+
+  #upTo(text: string, { at, stop }: { at: number; stop: string }): string {
+    return text.slice(0, this.#stop.includeStopString ? at + stop.length : at);
+  }
+}
+
+function findFirst(text: string, stops: readonly string[]): { at: number; stop: string } | null {
+  let first: { at: number; stop: string } | null = null;
+  for (const stop of stops) {
+    const at = text.indexOf(stop);
+    if (at >= 0 && (first === null || at < first.at)) first = { at, stop };
+  }
+  return first;
+}

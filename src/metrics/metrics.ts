@@ -1,0 +1,229 @@
+/**
+ * What /metrics shows, under vLLM's names, so that its dashboards and routers find them: gauges and counters of the engine, read when
+ * asked for, and histograms of requests, measured on the thread that answers them.
+ *
+ * Times are of the frontend's clock: arrival is the start of reading the request.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What is read of the engine; the engine's client gives it. */
+export interface EngineCounterSource {
+  counters(): {
+    readonly running: number;
+    readonly waiting: number;
+    readonly kvCacheUsage: number;
+    readonly preemptions: number;
+    readonly promptTokens: number;
+    readonly generationTokens: number;
+    readonly prefixCacheQueries: number;
+    readonly prefixCacheHits: number;
+  };
+}
+
+/** What is measured of a request. */
+export interface TrackedRequest {
+  readonly promptTokens: { readonly length: number };
+  readonly sampling: { readonly n: number };
+  readonly stop: { readonly maxTokens: number };
+}
+
+export interface RequestTimer {
+  prompt(cachedTokens: number): void;
+  /** New tokens of a choice; `finishReason` with its last. */
+  tokens(choice: number, count: number, finishReason: string | null): void;
+  closed(): void;
+}
+
+const labels = ['model_name', 'engine'] as const;
+type Label = (typeof labels)[number];
+type CounterKey = Exclude<keyof ReturnType<EngineCounterSource['counters']>, 'kvCacheUsage'>;
+
+const firstTokenBuckets = [
+  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+];
+const tokenBuckets = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80];
+const latencyBuckets = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+
+/** 1, 2, 5, 10, … up to the longest sequence. */
+export function tokenCountBuckets(max: number): number[] {
+  const buckets: number[] = [];
+  for (let decade = 1; ; decade *= 10) {
+    for (const step of [1, 2, 5]) {
+      if (step * decade > max) return buckets;
+      buckets.push(step * decade);
+    }
+  }
+}
+
+/** The series of one model. Made when the model is known, since buckets depend on its length. */
+function createSeries(registry: Registry, maxModelLen: number) {
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram<Label>({ name: `vllm:${name}`, help, labelNames: labels, buckets, registers: [registry] });
+  const lengths = tokenCountBuckets(maxModelLen);
+  return {
+    promptTokens: histogram('request_prompt_tokens', 'Number of prefill tokens processed.', lengths),
+    generationTokens: histogram('request_generation_tokens', 'Number of generation tokens processed.', lengths),
+    maxGenerationTokens: histogram(
+      'request_max_num_generation_tokens',
+      'Histogram of maximum number of requested generation tokens.',
+      lengths,
+    ),
+    paramsN: histogram('request_params_n', 'Histogram of the n request parameter.', [1, 2, 5, 10, 20]),
+    paramsMaxTokens: histogram('request_params_max_tokens', 'Histogram of the max_tokens request parameter.', lengths),
+    prefillComputed: histogram(
+      'request_prefill_kv_computed_tokens',
+      'Histogram of new KV tokens computed during prefill (excluding cached tokens).',
+      lengths,
+    ),
+    firstToken: histogram('time_to_first_token_seconds', 'Histogram of time to first token in seconds.', firstTokenBuckets),
+    interToken: histogram('inter_token_latency_seconds', 'Histogram of inter-token latency in seconds.', tokenBuckets),
+    perToken: histogram('request_time_per_output_token_seconds', 'Histogram of time_per_output_token_seconds per request.', tokenBuckets),
+    endToEnd: histogram('e2e_request_latency_seconds', 'Histogram of e2e request latency in seconds.', latencyBuckets),
+    decode: histogram('request_decode_time_seconds', 'Histogram of time spent in DECODE phase for request.', latencyBuckets),
+  };
+}
+
+type Series = ReturnType<typeof createSeries>;
+const finishReasons = ['stop', 'length', 'abort', 'error'] as const;
+
+export class Metrics {
+  readonly #registry = new Registry();
+  #series: Series | null = null;
+  #success: Counter<Label | 'finished_reason'> | null = null;
+  #values: Record<Label, string> = { model_name: '', engine: '0' };
+
+  /** Called once, when the model is ready. */
+  setModel(name: string, engine: EngineCounterSource, maxModelLen: number, cacheConfig: Readonly<Record<string, string>>): void {
+    this.#values = { model_name: name, engine: '0' };
+    this.#registry.clear();
+    this.#addEngine(engine);
+    this.#series = createSeries(this.#registry, maxModelLen);
+    this.#success = new Counter({
+      name: 'vllm:request_success_total',
+      help: 'Count of successfully processed requests.',
+      labelNames: [...labels, 'finished_reason'],
+      registers: [this.#registry],
+    });
+    for (const finished_reason of finishReasons) this.#success.inc({ ...this.#values, finished_reason }, 0);
+    const info = { ...cacheConfig, engine: '0' };
+    new Gauge({
+      name: 'vllm:cache_config_info',
+      help: 'Information of the LLMEngine CacheConfig',
+      labelNames: Object.keys(info),
+      registers: [this.#registry],
+    }).set(info, 1);
+  }
+
+  /** The engine counts for itself; its figures are fetched once a scrape. */
+  #addEngine(engine: EngineCounterSource): void {
+    const values = this.#values;
+    let latest = engine.counters();
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge<Label>({
+        name: `vllm:${name}`,
+        help,
+        labelNames: labels,
+        registers: [this.#registry],
+        collect() {
+          this.set(values, read());
+        },
+      });
+    const counter = (name: string, help: string, key: CounterKey) =>
+      new Counter<Label>({
+        name: `vllm:${name}_total`,
+        help,
+        labelNames: labels,
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          this.inc(values, latest[key]);
+        },
+      });
+    gauge('num_requests_running', 'Number of requests in model execution batches.', () => {
+      latest = engine.counters();
+      return latest.running;
+    });
+    gauge('num_requests_waiting', 'Number of requests waiting to be processed.', () => latest.waiting);
+    gauge('kv_cache_usage_perc', 'KV-cache usage. 1 means 100 percent usage.', () => latest.kvCacheUsage);
+    counter('prefix_cache_queries', 'Prefix cache queries, in terms of number of queried tokens.', 'prefixCacheQueries');
+    counter('prefix_cache_hits', 'Prefix cache hits, in terms of number of cached tokens.', 'prefixCacheHits');
+    counter('num_preemptions', 'Cumulative number of preemption from the engine.', 'preemptions');
+    counter('prompt_tokens', 'Number of prefill tokens processed.', 'promptTokens');
+    counter('generation_tokens', 'Number of generation tokens processed.', 'generationTokens');
+  }
+
+  /** `arrivalMs`: of `performance.now()`. */
+  track(request: TrackedRequest, arrivalMs: number): RequestTimer {
+    return this.#series === null || this.#success === null
+      ? { prompt() {}, tokens() {}, closed() {} }
+      : new Timer(this.#series, this.#success, this.#values, request, arrivalMs);
+  }
+
+  async exposition(): Promise<{ contentType: string; text: string }> {
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+}
+
+/** The clock of one request. A request with n choices counts once for its times and n times for what its choices did, as in vLLM. */
+class Timer implements RequestTimer {
+  readonly #lastMs: Float64Array; // [n] time of a choice's latest tokens; 0: none yet
+  readonly #firstMs: Float64Array; // [n]
+  readonly #counts: Int32Array; // [n] tokens
+  #unfinished: number;
+
+  constructor(
+    private readonly series: Series,
+    private readonly success: Counter<Label | 'finished_reason'>,
+    private readonly values: Record<Label, string>,
+    private readonly request: TrackedRequest,
+    private readonly arrivalMs: number,
+  ) {
+    const { n } = request.sampling;
+    this.#lastMs = new Float64Array(n);
+    this.#firstMs = new Float64Array(n);
+    this.#counts = new Int32Array(n);
+    this.#unfinished = n;
+    series.paramsN.observe(values, n);
+  }
+
+  prompt(cachedTokens: number): void {
+    this.series.prefillComputed.observe(this.values, this.request.promptTokens.length - cachedTokens);
+  }
+
+  tokens(choice: number, count: number, finishReason: string | null): void {
+    const now = performance.now();
+    const last = this.#lastMs[choice]!;
+    if (count > 0) {
+      if (last === 0) {
+        this.series.firstToken.observe(this.values, (now - this.arrivalMs) / 1000);
+        this.#firstMs[choice] = now;
+      } else {
+        this.series.interToken.observe(this.values, (now - last) / 1000);
+      }
+      this.#lastMs[choice] = now;
+      this.#counts[choice]! += count;
+    }
+    if (finishReason !== null) this.#finish(choice, finishReason, now);
+  }
+
+  #finish(choice: number, finishReason: string, now: number): void {
+    this.#unfinished--;
+    const { series, values, request } = this;
+    const count = this.#counts[choice]!;
+    const decodeSeconds = (this.#lastMs[choice]! - this.#firstMs[choice]!) / 1000;
+    this.success.inc({ ...values, finished_reason: finishReason }, 1);
+    series.endToEnd.observe(values, (now - this.arrivalMs) / 1000);
+    series.decode.observe(values, decodeSeconds);
+    series.promptTokens.observe(values, request.promptTokens.length);
+    series.generationTokens.observe(values, count);
+    series.maxGenerationTokens.observe(values, request.stop.maxTokens);
+    series.paramsMaxTokens.observe(values, request.stop.maxTokens);
+    if (count > 1) series.perToken.observe(values, decodeSeconds / (count - 1));
+  }
+
+  /** What has not finished by now was aborted. */
+  closed(): void {
+    if (this.#unfinished > 0) this.success.inc({ ...this.values, finished_reason: 'abort' }, this.#unfinished);
+    this.#unfinished = 0;
+  }
+}
