@@ -1,0 +1,8 @@
+/** `node scripts/readme-tables.mjs`: writes the generated tables into README.md. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { buildTypeScript, say } from './prepare.mjs';
+
+buildTypeScript();
+const { withFlagTables } = await import('../dist/src/cli/flag-table.js');
+writeFileSync('README.md', withFlagTables(readFileSync('README.md', 'utf8')));
+say('README.md written');
