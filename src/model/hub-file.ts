@@ -6,6 +6,7 @@ import { dirname, isAbsolute, join, normalize, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startError } from '../errors.js';
 import type { Logger } from '../log.js';
+import { withLock } from './hub-lock.js';
 import type { DownloadProgress } from './hub-progress.js';
 
 export interface HubFile {
@@ -41,8 +42,11 @@ export async function fetchFile(file: HubFile, target: HubTarget, progress: Down
   if (!/^[0-9a-zA-Z]+$/.test(file.blob)) throw startError(`${target.repo}: ${file.path} has no object id`);
   const blob = join(target.folder, 'blobs', file.blob);
   mkdirSync(dirname(blob), { recursive: true });
-  if (existsSync(blob)) progress.add(file.size);
-  else await fetchBlob(file, blob, target, progress);
+  const waits = () => target.log.info(`${target.repo}: another process downloads ${file.path}; waiting for it`);
+  await withLock(`${blob}.lock`, waits, async () => {
+    if (existsSync(blob)) progress.add(file.size);
+    else await fetchBlob(file, blob, target, progress);
+  });
   await link(blob, join(target.snapshot, file.path));
 }
 

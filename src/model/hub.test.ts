@@ -188,6 +188,14 @@ test('a broken download goes on where it stopped', async () => {
   );
 });
 
+test('two servers that start at once share one download', async () => {
+  const [a, b] = await Promise.all([resolveModel('me/tiny', options()), resolveModel('me/tiny', options())]);
+  assert.equal(a, b);
+  assert.deepEqual(readFileSync(join(a, 'model.safetensors')), weights);
+  // One probe for the size, one for the bytes.
+  assert.equal(resolved('model.safetensors').length, 2);
+});
+
 test('a damaged part is thrown away and fetched again', async () => {
   const blobs = join(home, 'hub/models--me--tiny/blobs');
   mkdirSync(blobs, { recursive: true });
