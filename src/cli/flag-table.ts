@@ -1,12 +1,12 @@
 /** The README's table of flags, made from the option table; `scripts/readme-tables.mjs` writes it, a test checks that it is current. */
 import type { Flag } from './flag.js';
+import { valueName } from './load-options.js';
 import { serveFlags } from './options.js';
 
 const escaped = (text: string) => text.replace(/\|/g, '\\|');
 
 function spelling(flag: Flag): string {
-  const value = flag.type === 'boolean' ? '' : ` ${flag.choices?.join('|') ?? flag.value ?? ''}`.trimEnd();
-  const on = flag.type === 'boolean' && flag.default === true ? `--no-${flag.name}` : `--${flag.name}${value}`;
+  const on = flag.type === 'boolean' && flag.default === true ? `--no-${flag.name}` : `--${flag.name} ${valueName(flag)}`.trimEnd();
   return [on, ...(flag.aliases ?? [])].map((word) => `\`${escaped(word)}\``).join(', ');
 }
 

@@ -85,6 +85,11 @@ export function commandFor(table: CommandTable): Command {
   return command.addHelpOption(new Option('-h, --help', 'this text').helpGroup('Configuration:'));
 }
 
+const typeNames = { int: 'N', size: 'N', number: 'X', json: 'JSON', list: 'WORD', string: 'TEXT', boolean: '' } as const;
+
+/** What stands for the value in help and README. */
+export const valueName = (flag: Flag): string => flag.value ?? flag.choices?.join('|') ?? typeNames[flag.type];
+
 function optionsOf(flag: Flag): Option[] {
   const help = `${flag.help}${defaultText(flag)}`;
   const aliases = flag.aliases ? ` (also ${flag.aliases.join(', ')})` : '';
@@ -92,8 +97,7 @@ function optionsOf(flag: Flag): Option[] {
     const off = new Option(`--no-${flag.name}`, `the opposite of --${flag.name}`).hideHelp(flag.default !== true);
     return [new Option(`--${flag.name}`, help + aliases), off];
   }
-  const value =
-    flag.value ?? flag.choices?.join('|') ?? { int: 'N', size: 'N', number: 'X', json: 'JSON', list: 'WORD', string: 'TEXT' }[flag.type];
+  const value = valueName(flag);
   return [new Option(`--${flag.name} ${flag.type === 'list' ? `<${value}...>` : `<${value}>`}`, help + aliases)];
 }
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
 import { benchServeCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
-import { chatCommand } from './options.js';
+import { chatCommand, doctorCommand } from './options.js';
 
 interface Entry {
   readonly table: CommandTable;
@@ -27,6 +27,16 @@ const entries: readonly Entry[] = [
       const options = loadOptions(chatCommand, argv, process.env);
       const { chat } = await import('./chat.js');
       await chat(options, { input: process.stdin, output: process.stdout });
+    },
+  },
+  {
+    table: doctorCommand,
+    run: async (argv) => {
+      loadOptions(doctorCommand, argv, process.env);
+      const { examine, formatFindings } = await import('./doctor.js');
+      const findings = examine();
+      process.stdout.write(formatFindings(findings));
+      if (findings.some(({ isFine }) => !isFine)) process.exitCode = 1;
     },
   },
 ];

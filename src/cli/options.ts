@@ -132,6 +132,13 @@ export const chatCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
+export const doctorCommand = {
+  name: 'doctor',
+  summary: 'which devices and libraries were found on this machine, or why not',
+  flags: [],
+  isConfigurable: false,
+} as const satisfies CommandTable;
+
 /** What `serve` asks for, checked as far as that is possible without a model. `environment` is process.env. */
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);

@@ -1,0 +1,112 @@
+/** `lockstep doctor`: what was found on this machine, and what was not and why. One line a fact; nothing is changed. */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import type { NativeInfo } from '../addon/binding.js';
+import { loadAddon } from '../addon/load.js';
+import { loadUws } from '../api/exchange-uws.js';
+
+export interface Finding {
+  readonly name: string;
+  readonly value: string;
+  /** What it means, or what to do. */
+  readonly remark: string;
+  /** false: `lockstep serve` cannot run. */
+  readonly isFine: boolean;
+}
+
+const fine = (name: string, value: string, remark = ''): Finding => ({ name, value, remark, isFine: true });
+
+export function examine(): readonly Finding[] {
+  return [node(), http(), ...native(), cores(), memory(), hugePages(), cuda()];
+}
+
+export function formatFindings(findings: readonly Finding[]): string {
+  const width = Math.max(...findings.map(({ name }) => name.length)) + 2;
+  const lines = findings.map(({ name, value, remark, isFine }) => {
+    const mark = isFine ? '  ' : '! ';
+    return `${mark}${name.padEnd(width)}${value}${remark === '' ? '' : ` (${remark})`}\n`;
+  });
+  const wrong = findings.filter(({ isFine }) => !isFine);
+  const verdict =
+    wrong.length === 0 ? 'lockstep serve can run here' : `lockstep serve cannot run here: ${wrong.map(({ name }) => name).join(', ')}`;
+  return `${lines.join('')}\n${verdict}\n`;
+}
+
+const text = (path: string): string | null => {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return null;
+  }
+};
+
+function node(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isFine = major > 20 || (major === 20 && minor >= 19);
+  return { name: 'Node.js', value: process.version, remark: isFine ? '' : '20.19 or newer is needed', isFine };
+}
+
+function http(): Finding {
+  const uws = loadUws();
+  if (uws.module !== null) return fine('HTTP', 'uWebSockets.js');
+  return fine('HTTP', 'node:http', `uWebSockets.js does not load: ${uws.reason}`);
+}
+
+function native(): readonly Finding[] {
+  let info: NativeInfo;
+  try {
+    info = loadAddon().info();
+  } catch (error) {
+    return [{ name: 'native addon', value: 'not loaded', remark: (error as Error).message, isFine: false }];
+  }
+  const asked = process.env['LOCKSTEP_ISA'];
+  return [
+    fine('native addon', `loaded, ${info.compiler}`),
+    fine(
+      'instruction set',
+      info.isa,
+      `kernels that this CPU can run: ${info.available.join(', ')}${asked ? `; LOCKSTEP_ISA=${asked}` : ''}`,
+    ),
+  ];
+}
+
+/** Cores that this process may use, and who says so. */
+function cores(): Finding {
+  const usable = availableParallelism();
+  const quota = cgroupCores();
+  const limit = quota === null ? '' : `, the cgroup's quota is ${quota.toFixed(2)}`;
+  const model = cpus()[0]?.model.trim() ?? 'unknown';
+  return fine('CPU', `${model}, ${usable} cores`, `${cpus().length} in the machine${limit}`);
+}
+
+/** Cores that the cgroup's quota amounts to; null: no quota. */
+function cgroupCores(): number | null {
+  const [quota, period] = (text('/sys/fs/cgroup/cpu.max') ?? 'max').split(' ');
+  if (quota !== 'max') return Number(quota) / Number(period);
+  const older = Number(text('/sys/fs/cgroup/cpu/cpu.cfs_quota_us') ?? -1);
+  return older > 0 ? older / Number(text('/sys/fs/cgroup/cpu/cpu.cfs_period_us')) : null;
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+
+function memory(): Finding {
+  const available = Number(/MemAvailable:\s+(\d+) kB/.exec(text('/proc/meminfo') ?? '')?.[1] ?? freemem() / 1024) * 1024;
+  const limit = text('/sys/fs/cgroup/memory.max') ?? text('/sys/fs/cgroup/memory/memory.limit_in_bytes');
+  const isLimited = limit !== null && limit !== 'max' && Number(limit) < totalmem();
+  return fine(
+    'memory',
+    `${gigabytes(available)} free of ${gigabytes(totalmem())}`,
+    isLimited ? `the cgroup allows ${gigabytes(Number(limit))}` : '',
+  );
+}
+
+function hugePages(): Finding {
+  const mode = /\[(\w+)\]/.exec(text('/sys/kernel/mm/transparent_hugepage/enabled') ?? '')?.[1];
+  if (mode === undefined) return fine('huge pages', 'unknown', 'the kernel does not say');
+  return fine('huge pages', mode, mode === 'never' ? 'weights lie in small pages, which costs some speed' : 'transparent');
+}
+
+function cuda(): Finding {
+  const driver = text('/proc/driver/nvidia/version')?.split('\n')[0];
+  return fine('CUDA', 'not in this build', driver === undefined ? 'and no NVIDIA driver was found' : `the driver is there: ${driver}`);
+}
