@@ -3,11 +3,9 @@
 #include <climits>
 #include <cmath>
 
-namespace lockstep::addon {
+#include "common/tensor_type.h"
 
-const char* const kElementTypes[] = {"f32",  "f16",  "bf16", "q8_0", "q4_0", "q4_1", "q5_0",
-                                     "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl"};
-const int kNumElementTypes = static_cast<int>(sizeof(kElementTypes) / sizeof(kElementTypes[0]));
+namespace lockstep::addon {
 
 namespace {
 
@@ -231,7 +229,7 @@ TensorSource read_source(const Napi::Value& value, const std::string& path, int 
   constexpr int64_t kMaxBytes = int64_t{1} << 52;
   source.file = static_cast<int>(r->integer(object, "file", path, 0, num_files - 1));
   source.byte_offset = r->integer(object, "byteOffset", path, 0, kMaxBytes);
-  source.type = static_cast<ElementType>(r->choice(object, "type", path, kElementTypes, kNumElementTypes));
+  source.type = static_cast<ElementType>(r->choice(object, "type", path, kElementTypeNames, kNumElementTypes));
   source.rows = r->integer(object, "rows", path, 1, INT_MAX);
   source.cols = r->integer(object, "cols", path, 1, INT_MAX);
   source.transposed = r->boolean(object, "transposed", path);

@@ -32,10 +32,6 @@ class Reader {
   std::string error_;
 };
 
-// Names of ElementType in its order.
-extern const char* const kElementTypes[];
-extern const int kNumElementTypes;
-
 cpu::GroupConfig read_group_config(const Napi::Value& value, Reader* reader);
 RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, Reader* reader);
 WeightMap read_weights(const Napi::Value& value, Reader* reader);

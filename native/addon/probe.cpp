@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "addon/convert.h"
-#include "common/quant/dequantize.h"
+#include "common/tensor_type.h"
 
 namespace lockstep::addon {
 namespace {
@@ -81,18 +81,18 @@ Napi::Value dequantize(const Napi::CallbackInfo& info) {
     return fail(info, "dequantize takes a type, its bytes and the number of values");
   }
   const std::string name = info[0].As<Napi::String>().Utf8Value();
-  const char* const* type = std::find(kElementTypes, kElementTypes + kNumElementTypes, name);
-  if (type == kElementTypes + kNumElementTypes) return fail(info, "dequantize: unknown type " + name);
+  const char* const* type = std::find(kElementTypeNames, kElementTypeNames + kNumElementTypes, name);
+  if (type == kElementTypeNames + kNumElementTypes) return fail(info, "dequantize: unknown type " + name);
   const auto bytes = info[1].As<Napi::Uint8Array>();
   const int64_t count = info[2].As<Napi::Number>().Int64Value();
-  const auto element = static_cast<ElementType>(type - kElementTypes);
-  const quant::BlockShape shape = quant::block_shape(element);
-  if (bytes.TypedArrayType() != napi_uint8_array || count < 0 || count > INT32_MAX || shape.values == 0 || count % shape.values != 0 ||
-      static_cast<int64_t>(bytes.ByteLength()) != count / shape.values * shape.bytes) {
+  const auto element = static_cast<ElementType>(type - kElementTypeNames);
+  const quant::TypeInfo& shape = type_info(element);
+  if (bytes.TypedArrayType() != napi_uint8_array || count < 0 || count > INT32_MAX || count % shape.block_values != 0 ||
+      static_cast<int64_t>(bytes.ByteLength()) != count / shape.block_values * shape.block_bytes) {
     return fail(info, "dequantize: " + std::to_string(count) + " values of " + name + " do not fill the bytes given");
   }
   Napi::Float32Array out = Napi::Float32Array::New(info.Env(), static_cast<size_t>(count));
-  quant::dequantize_row(element, bytes.Data(), static_cast<int>(count), out.Data());
+  to_floats(element, bytes.Data(), static_cast<int>(count), out.Data());
   return out;
 }
 

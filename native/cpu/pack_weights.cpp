@@ -1,7 +1,7 @@
 // Packing: rows of checkpoint tensors into the kernels' blocks, each thread the part that it will read first.
 #include <cstring>
 
-#include "common/quant/dequantize.h"
+#include "common/tensor_type.h"
 #include "cpu/weights.h"
 
 namespace lockstep::cpu {
@@ -51,9 +51,9 @@ Status pack_float_block(const PackJob& job, int block, const Kernels& kernels, F
 }
 
 Status pack_quantised_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
-  const quant::BlockShape shape = quant::block_shape(job.tensor->source.type);
-  const size_t row_bytes = static_cast<size_t>(job.cols.count) / shape.values * shape.bytes;
-  const size_t skip = static_cast<size_t>(job.cols.first) / shape.values * shape.bytes;
+  const quant::TypeInfo& shape = type_info(job.tensor->source.type);
+  const size_t row_bytes = static_cast<size_t>(job.cols.count) / shape.block_values * shape.block_bytes;
+  const size_t skip = static_cast<size_t>(job.cols.first) / shape.block_values * shape.block_bytes;
   const uint8_t* rows[kBlockRows];
   if (job.up == nullptr) {
     const int first = block * kBlockRows;

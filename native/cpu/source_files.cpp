@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "common/quant/dequantize.h"
+#include "common/tensor_type.h"
 
 namespace lockstep::cpu {
 namespace {
@@ -75,15 +75,14 @@ Status SourceFiles::check(const WeightTensor& tensor) const {
     return bad(name + " is [" + std::to_string(tensor.rows) + ", " + std::to_string(tensor.cols) + "] from row " + std::to_string(source.first_row) +
                " on, but the file has [" + std::to_string(our_rows_there) + ", " + std::to_string(our_cols_there) + "]");
   }
-  const quant::BlockShape shape = quant::block_shape(source.type);
-  if (shape.values == 0) return bad(name + " is of a type that cannot be read yet");
-  if (source.cols % shape.values != 0) return bad(name + " has rows that are no multiple of its block of " + std::to_string(shape.values));
-  if (source.transposed && shape.values != 1) return bad(name + " is transposed, which is only read from f32, f16 and bf16");
+  const quant::TypeInfo& shape = type_info(source.type);
+  if (source.cols % shape.block_values != 0) return bad(name + " has rows that are no multiple of its block of " + std::to_string(shape.block_values));
+  if (source.transposed && shape.block_values != 1) return bad(name + " is transposed, which is only read from f32, f16 and bf16");
   if (source.interleaved_head_dim != 0 &&
       (source.interleaved_head_dim % 2 != 0 || tensor.rows % source.interleaved_head_dim != 0 || source.transposed)) {
     return bad(name + " cannot be cut into rotary pairs of heads of " + std::to_string(source.interleaved_head_dim));
   }
-  const int64_t row_bytes = source.cols / shape.values * shape.bytes;
+  const int64_t row_bytes = source.cols / shape.block_values * shape.block_bytes;
   const File& file = files_[source.file];
   if (source.byte_offset > file.bytes || row_bytes > (file.bytes - source.byte_offset) / source.rows) {
     return bad(name + " lies beyond the end of " + file.path + " (" + std::to_string(file.bytes) + " bytes): the file is truncated or corrupt");
@@ -93,8 +92,8 @@ Status SourceFiles::check(const WeightTensor& tensor) const {
 
 Status TensorRows::blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows) {
   const TensorSource& source = tensor.source;
-  const quant::BlockShape shape = quant::block_shape(source.type);
-  const int64_t row_bytes = source.cols / shape.values * shape.bytes;
+  const quant::TypeInfo& shape = type_info(source.type);
+  const int64_t row_bytes = source.cols / shape.block_values * shape.block_bytes;
   int64_t low = source.rows;
   int64_t high = 0;
   for (int i = 0; i < count; i++) {
@@ -120,7 +119,7 @@ Status TensorRows::floats(const WeightTensor& tensor, int first, int count, cons
   LOCKSTEP_RETURN_IF_ERROR(blocks(tensor, first, count, raw_rows_.data()));
   for (int i = 0; i < count; i++) {
     float* row = values_.data() + i * cols;
-    quant::dequantize_row(tensor.source.type, raw_rows_[i], tensor.cols, row);
+    to_floats(tensor.source.type, raw_rows_[i], tensor.cols, row);
     if (tensor.bias != 0) {
       for (size_t c = 0; c < cols; c++) row[c] += tensor.bias;
     }
@@ -131,7 +130,7 @@ Status TensorRows::floats(const WeightTensor& tensor, int first, int count, cons
 
 Status TensorRows::transposed_panel(const WeightTensor& tensor, int first) {
   const TensorSource& source = tensor.source;
-  const int64_t value_bytes = quant::block_shape(source.type).bytes;
+  const int64_t value_bytes = type_info(source.type).block_bytes;
   const int count = std::min(kPanelRows, tensor.rows - first);
   raw_.resize(static_cast<size_t>(count * value_bytes));
   values_.resize(count);
@@ -139,7 +138,7 @@ Status TensorRows::transposed_panel(const WeightTensor& tensor, int first) {
   for (int c = 0; c < tensor.cols; c++) {
     const int64_t at = (c * source.cols + source.first_row + first) * value_bytes;
     LOCKSTEP_RETURN_IF_ERROR(files_->read(source.file, source.byte_offset + at, count * value_bytes, raw_.data()));
-    quant::dequantize_row(source.type, raw_.data(), count, values_.data());
+    to_floats(source.type, raw_.data(), count, values_.data());
     for (int r = 0; r < count; r++) panel_[static_cast<size_t>(r) * tensor.cols + c] = values_[r] + tensor.bias;
   }
   panel_of_ = &tensor;

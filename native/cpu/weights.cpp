@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "common/quant/dequantize.h"
 
 namespace lockstep::cpu {
 namespace {
