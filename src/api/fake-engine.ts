@@ -213,6 +213,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     queueLenMax: 4096,
     priorityScheduling: false,
     preparation: null,
+    blockSize: 16,
     cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },
     ...changes,
   };

@@ -17,7 +17,7 @@ export async function handleTokenize(exchange: Exchange, context: Context): Prom
   const isChat = body['messages'] !== undefined && body['messages'] !== null;
   if (!isChat && typeof prompt !== 'string') throw wrongType('prompt', 'a string, or messages must be given');
   const tokens = isChat
-    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model.names[0]!) })
+    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model) })
     : await serving.preparer.encode({ kind: 'text', text: prompt as string, addSpecialTokens: flagOf(body, 'add_special_tokens', true) });
   const ids = Array.from(tokens);
   const token_strs = flagOf(body, 'return_token_strs', false) ? ids.map((id) => model.tokenizer.tokenText(id)) : null;
