@@ -33,10 +33,9 @@ export function parseJsonObject(text: string): JsonObject {
     value = JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
-    throw new LockstepError('invalid_body', `The request body is not valid JSON: error at character ${position}.`, {
-      param: `body.${position}`,
-    });
+    const position = reason.startsWith('Unexpected end') ? String(text.length) : /at position (\d+)/.exec(reason)?.[1];
+    const param = position === undefined ? 'body' : `body.${position}`;
+    throw new LockstepError('invalid_body', `The request body is not valid JSON: ${reason}.`, { param });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LockstepError('invalid_body', 'The request body must be a JSON object.', { param: 'body' });
