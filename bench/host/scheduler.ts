@@ -6,6 +6,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { neutralSampling } from '../../src/sampling/params.js';
 import { Scheduler } from '../../src/scheduler/scheduler.js';
 import { type StepBuffers, type StepPlan, stepBuffers } from '../../src/step/buffers.js';
 import { entryFlag } from '../../src/step/layout.js';
@@ -59,20 +60,7 @@ function makeScheduler(numSequences: number): { buffers: StepBuffers; scheduler:
     scheduler.add({
       key,
       promptTokens: Int32Array.from({ length: promptLen }, (_, i) => (i === 0 ? key : i)),
-      sampling: {
-        n: 1,
-        temperature: 1,
-        topP: 1,
-        topK: 0,
-        minP: 0,
-        presencePenalty: 0,
-        frequencyPenalty: 0,
-        repetitionPenalty: 1,
-        seed: null,
-        logitBias: [],
-        numLogprobs: null,
-        numPromptLogprobs: null,
-      },
+      sampling: neutralSampling,
       choice: 0,
       seed: BigInt(key),
       stop: {

@@ -26,6 +26,7 @@ const server: fc.Arbitrary<SimulatedServer> = fc
     longPrefillThreshold: fc.constantFrom(0, 0, 1, 3, 8),
     policy: fc.constantFrom('fcfs' as const, 'priority' as const),
     watermark: fc.constantFrom(0, 0.01, 0.2),
+    growthBlocks: fc.constantFrom(0, 0, 0, 2),
     maxInFlight: fc.constantFrom(1 as const, 2 as const, 2 as const),
   })
   .map(({ maxRows, sparedRows, maxTokens, maxSeqLen, blockSize, poolPercent, ...options }) => ({

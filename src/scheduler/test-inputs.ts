@@ -1,21 +1,6 @@
 /** For tests: sequences with every field neutral but those that a test is about. */
-import type { SamplingParams, StopRule } from '../sampling/params.js';
+import { neutralSampling, type SamplingParams, type StopRule } from '../sampling/params.js';
 import type { SequenceInput } from './sequence.js';
-
-export const neutralSampling: SamplingParams = {
-  n: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: null,
-  logitBias: [],
-  numLogprobs: null,
-  numPromptLogprobs: null,
-};
 
 const plainStop: StopRule = {
   eosTokenIds: [],
