@@ -103,7 +103,7 @@ export class FakeEngine implements EngineClient {
     this.#promptTokens += request.promptTokens.length;
     const promptLogprobs =
       numPromptLogprobs === null ? null : Array.from(request.promptTokens.slice(1), (token) => logprobsOf(token, numPromptLogprobs));
-    events.prompt({ cachedTokens: 0, promptLogprobs });
+    events.prompt({ cachedTokens: 0, promptLogprobs, queueMs: this.options.prefillMs ?? 0 });
     this.#step(running);
   }
 

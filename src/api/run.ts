@@ -52,7 +52,7 @@ export function run(
     { skipSpecialTokens },
     {
       prompt(facts) {
-        timer.prompt(facts.cachedTokens);
+        timer.prompt(facts.cachedTokens, facts.queueMs);
         if (!exchange.aborted) events.prompt(facts);
       },
       delta(delta) {
