@@ -19,7 +19,8 @@ if (name !== undefined && !Object.hasOwn(benches, name))
   stopWith(`there is no bench '${name}'; there are: ${Object.keys(benches).join(', ')}`);
 prepare();
 
-const sourcesOf = ({ entry, folder }) => (entry ? [entry] : filesBelow(folder, ['.bench.ts']));
+const isTest = (file) => file.endsWith('.test.ts');
+const sourcesOf = ({ entry, folder }) => (entry ? [entry] : filesBelow(folder, ['.ts']).filter((file) => !isTest(file)));
 const compiled = (source) => join('dist', source.replace(/\.ts$/, '.js'));
 let failures = 0;
 for (const [key, bench] of Object.entries(benches)) {

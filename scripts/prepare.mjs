@@ -100,7 +100,7 @@ export function buildAddon() {
 /** The plain C++ test program of native/test. Its path. */
 export function buildNativeTests() {
   const folder = 'build/native-test';
-  const program = `${folder}/native/test/lockstep_native_test`;
+  const program = `${folder}/native/test/lockstep_test`;
   unlessDone(program, nativeKey(), () => {
     checkBuildTools();
     say('building the native test program …');
