@@ -16,7 +16,8 @@ export function detectContentFormat(program: object): ContentFormat {
   walk(program as Node, (node) => {
     if (node.type === 'Set') {
       const { assignee, value } = node as Node & { assignee: Node; value: Node | null };
-      if (assignee.type === 'Identifier' && value !== null && isContent(value, holders)) holders.add((assignee as Node & { value: string }).value);
+      if (assignee.type === 'Identifier' && value !== null && isContent(value, holders))
+        holders.add((assignee as Node & { value: string }).value);
     }
     if (node.type === 'For') loops = [...loops, (node as Node & { iterable: Node }).iterable];
   });

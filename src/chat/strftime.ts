@@ -5,7 +5,8 @@ const months = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 
 
 const pad = (value: number, width = 2): string => String(value).padStart(width, '0');
 const hour12 = (date: Date): number => date.getHours() % 12 || 12;
-const dayOfYear = (date: Date): number => Math.round((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 86_400_000);
+const dayOfYear = (date: Date): number =>
+  Math.round((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 86_400_000);
 
 const fields: Readonly<Record<string, (date: Date) => string>> = {
   a: (date) => days[date.getDay()]!.slice(0, 3),
@@ -27,7 +28,15 @@ const fields: Readonly<Record<string, (date: Date) => string>> = {
   Y: (date) => String(date.getFullYear()),
   '%': () => '%',
 };
-const composed: Readonly<Record<string, string>> = { D: '%m/%d/%y', F: '%Y-%m-%d', R: '%H:%M', T: '%H:%M:%S', c: '%a %b %e %H:%M:%S %Y', x: '%m/%d/%y', X: '%H:%M:%S' };
+const composed: Readonly<Record<string, string>> = {
+  D: '%m/%d/%y',
+  F: '%Y-%m-%d',
+  R: '%H:%M',
+  T: '%H:%M:%S',
+  c: '%a %b %e %H:%M:%S %Y',
+  x: '%m/%d/%y',
+  X: '%H:%M:%S',
+};
 
 /** Unknown directives stay as they are. `%-d` is without its zero. */
 export function strftime(format: string, date: Date): string {

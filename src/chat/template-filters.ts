@@ -20,16 +20,21 @@ import {
   numberOf,
   repr,
   str,
+  TupleValue,
   text,
   truth,
-  TupleValue,
   undefinedValue,
   type Value,
 } from './template-values.js';
 
 export type Named = ReadonlyMap<string, Value>;
 /** `apply` runs another filter by name (`map('trim')`). */
-export type Filter = (value: Value, args: readonly Value[], named: Named, apply: (name: string, value: Value, args: readonly Value[]) => Value) => Value;
+export type Filter = (
+  value: Value,
+  args: readonly Value[],
+  named: Named,
+  apply: (name: string, value: Value, args: readonly Value[]) => Value,
+) => Value;
 
 /** What a loop or a filter runs over: a dict gives its keys, undefined nothing. */
 export function iterate(value: Value): readonly Value[] {
@@ -87,7 +92,10 @@ function extreme(sign: number): Filter {
   return (value, _args, named) => {
     const path = named.get('attribute');
     const keyOf = (item: Value) => folded(path === undefined ? item : attribute(item, path));
-    return iterate(value).reduce((best, item) => (isUndefined(best) || sign * compare(keyOf(item), keyOf(best)) > 0 ? item : best), undefinedValue);
+    return iterate(value).reduce(
+      (best, item) => (isUndefined(best) || sign * compare(keyOf(item), keyOf(best)) > 0 ? item : best),
+      undefinedValue,
+    );
   };
 }
 
@@ -110,7 +118,10 @@ export const filters: Readonly<Record<string, Filter>> = {
         indent: width,
         ensureAscii: named.has('ensure_ascii') && truth(named.get('ensure_ascii')!),
         sortKeys: named.has('sort_keys') && truth(named.get('sort_keys')!),
-        separators: separators !== undefined && isList(separators) ? [str(separators.value[0]!), str(separators.value[1]!)] : [width === null ? ', ' : ',', ': '],
+        separators:
+          separators !== undefined && isList(separators)
+            ? [str(separators.value[0]!), str(separators.value[1]!)]
+            : [width === null ? ', ' : ',', ': '],
       }),
     );
   },
@@ -156,7 +167,11 @@ export const filters: Readonly<Record<string, Filter>> = {
     return new ArrayValue(sorted(iterate(value), keyOf, flag(0, 'reverse'), flag(1, 'case_sensitive')));
   },
   unique: (value) => {
-    const seen = new Map(iterate(value).map((item) => [repr(folded(item)), item] as const).reverse());
+    const seen = new Map(
+      iterate(value)
+        .map((item) => [repr(folded(item)), item] as const)
+        .reverse(),
+    );
     return new ArrayValue([...seen.values()].reverse());
   },
   reverse: (value) => (isText(value) ? text([...value.value].reverse().join('')) : new ArrayValue([...iterate(value)].reverse())),
@@ -200,8 +215,14 @@ export const filterAliases: Readonly<Record<string, string>> = { d: 'default', e
 
 type Test = (value: Value, operands: readonly Value[]) => boolean;
 
-const is = (type: string): Test => (value) => value.type === type;
-const order = (accepts: (sign: number) => boolean): Test => (value, [other]) => other !== undefined && accepts(compare(value, other));
+const is =
+  (type: string): Test =>
+  (value) =>
+    value.type === type;
+const order =
+  (accepts: (sign: number) => boolean): Test =>
+  (value, [other]) =>
+    other !== undefined && accepts(compare(value, other));
 const equalTo: Test = (value, [other]) => other !== undefined && equals(value, other);
 const wholeNumber = (value: Value): number => numberOf(value) ?? Number.NaN;
 
@@ -235,7 +256,16 @@ const tests: Readonly<Record<string, Test>> = {
   gt: order((sign) => sign > 0),
   ge: order((sign) => sign >= 0),
 };
-const testAliases: Readonly<Record<string, string>> = { '==': 'eq', '!=': 'ne', '<': 'lt', '<=': 'le', '>': 'gt', '>=': 'ge', lessthan: 'lt', greaterthan: 'gt' };
+const testAliases: Readonly<Record<string, string>> = {
+  '==': 'eq',
+  '!=': 'ne',
+  '<': 'lt',
+  '<=': 'le',
+  '>': 'gt',
+  '>=': 'ge',
+  lessthan: 'lt',
+  greaterthan: 'gt',
+};
 
 export function runTest(name: string, value: Value, operands: readonly Value[]): boolean {
   const known = testAliases[name] ?? name;

@@ -4,7 +4,7 @@
  * templates, so on none. A render has bounds: steps, the length of a range and the length of a text.
  */
 import { Interpreter } from '@huggingface/jinja';
-import { contains, filterAliases, filters, iterate, runTest, compare } from './template-filters.js';
+import { compare, contains, filterAliases, filters, iterate, runTest } from './template-filters.js';
 import { methodOf } from './template-methods.js';
 import { arithmetic, joined, TemplateBoundError } from './template-operators.js';
 import {
@@ -12,6 +12,7 @@ import {
   DictValue,
   equals,
   FunctionValue,
+  innerScope,
   integer,
   isDict,
   isList,
@@ -19,12 +20,11 @@ import {
   numberOf,
   ObjectValue,
   repr,
-  innerScope,
   type Scope,
   str,
+  TupleValue,
   text,
   truth,
-  TupleValue,
   undefinedValue,
   type Value,
 } from './template-values.js';
@@ -215,7 +215,11 @@ export class TemplateInterpreter extends Base {
   override evaluateMemberExpression(node: MemberNode, scope: Scope): Value {
     if (node.computed && node.property.type === 'SliceExpression') return super.evaluateMemberExpression(node, scope);
     const object = this.evaluate(node.object, scope);
-    const key = node.computed ? this.evaluate(node.property, scope) : node.property.type === 'IntegerLiteral' ? integer(Number(node.property.value)) : text(node.property.value);
+    const key = node.computed
+      ? this.evaluate(node.property, scope)
+      : node.property.type === 'IntegerLiteral'
+        ? integer(Number(node.property.value))
+        : text(node.property.value);
     const at = numberOf(key);
     if (at !== null && isDict(object)) return object.value.get(at) ?? undefinedValue;
     if (at !== null && isList(object)) return object.value.at(at) ?? undefinedValue;

@@ -1,5 +1,23 @@
 /** Methods of Python's str, list and dict that templates call and the library lacks or reads differently (its `strip` takes no characters). */
-import { bool, type Call, FunctionValue, integer, isDict, isList, isNone, isText, none, numberOf, repr, str, text, TupleValue, ArrayValue, equals, type Value } from './template-values.js';
+import {
+  ArrayValue,
+  bool,
+  type Call,
+  equals,
+  FunctionValue,
+  integer,
+  isDict,
+  isList,
+  isNone,
+  isText,
+  none,
+  numberOf,
+  repr,
+  str,
+  TupleValue,
+  text,
+  type Value,
+} from './template-values.js';
 
 type Method<T> = (self: T, args: readonly Value[], named: ReadonlyMap<string | number, Value>) => Value;
 
@@ -33,8 +51,10 @@ function trimEnd(value: string): string {
   return short.length === value.length ? value.replace(/[\x1c-\x1f\x85]+$/, '') : short;
 }
 
-const stripper = (left: boolean, right: boolean): Method<string> => (self, [chars]) =>
-  text(strip(self, chars === undefined || isNone(chars) ? null : asText(chars), left, right));
+const stripper =
+  (left: boolean, right: boolean): Method<string> =>
+  (self, [chars]) =>
+    text(strip(self, chars === undefined || isNone(chars) ? null : asText(chars), left, right));
 
 /** `str.format` with `{}`, `{0}` and `{name}`; no format specifications. */
 const format: Method<string> = (self, args, named) => {
@@ -73,7 +93,8 @@ const stringMethods: Readonly<Record<string, Method<string>>> = {
     return at < 0 ? new TupleValue(['', '', self].map(text)) : partition(self, asText(separator), at);
   },
   rsplit: (self, [separator, max]) => {
-    const parts = separator === undefined || isNone(separator) ? self.split(/\s+/).filter((part) => part !== '') : self.split(asText(separator));
+    const parts =
+      separator === undefined || isNone(separator) ? self.split(/\s+/).filter((part) => part !== '') : self.split(asText(separator));
     const most = max === undefined ? -1 : (numberOf(max) ?? -1);
     if (most < 0 || parts.length <= most + 1) return list(parts);
     const joint = separator === undefined || isNone(separator) ? ' ' : asText(separator);

@@ -14,8 +14,8 @@ import {
   numberOf,
   repr,
   str,
-  text,
   TupleValue,
+  text,
   type Value,
 } from './template-values.js';
 
@@ -27,7 +27,8 @@ export const textLenMax = 32 * 1024 * 1024;
 export class TemplateBoundError extends Error {}
 
 export function joined(left: string, right: string): string {
-  if (left.length + right.length > textLenMax) throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
+  if (left.length + right.length > textLenMax)
+    throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
   return left + right;
 }
 
@@ -36,7 +37,8 @@ export function arithmetic(operator: string, left: Value, right: Value): Value {
   if (a !== null && b !== null) return calculate(operator, a, b, isFloat(left) || isFloat(right));
   if (operator === '+' && isText(left) && isText(right)) return concatenated(left, right);
   if (operator === '+' && isList(left) && isList(right)) {
-    if (left.value.length + right.value.length > rangeLenMax) throw new TemplateBoundError(`the chat template makes a list of more than ${rangeLenMax} items`);
+    if (left.value.length + right.value.length > rangeLenMax)
+      throw new TemplateBoundError(`the chat template makes a list of more than ${rangeLenMax} items`);
     return new ArrayValue([...left.value, ...right.value]);
   }
   if (operator === '*' && isText(left) && b !== null) return repeated(left.value, b);
@@ -52,14 +54,19 @@ function concatenated(left: Value & { readonly value: string }, right: Value & {
 }
 
 function repeated(value: string, times: number): Value {
-  if (value.length * times > textLenMax) throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
+  if (value.length * times > textLenMax)
+    throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
   return text(value.repeat(Math.max(0, times)));
 }
 
 /** `'%s: %d' % (a, b)`; no widths. */
 function percentFormat(pattern: string, operand: Value): Value {
   const values = operand instanceof TupleValue ? [...operand.value] : [operand];
-  return text(pattern.replace(/%([sdr%])/g, (_, kind: string) => (kind === '%' ? '%' : kind === 'r' ? repr(values.shift() ?? none) : str(values.shift() ?? none))));
+  return text(
+    pattern.replace(/%([sdr%])/g, (_, kind: string) =>
+      kind === '%' ? '%' : kind === 'r' ? repr(values.shift() ?? none) : str(values.shift() ?? none),
+    ),
+  );
 }
 
 function calculate(operator: string, a: number, b: number, float: boolean): Value {
@@ -91,7 +98,7 @@ export function range(args: readonly Value[]): Value {
   const [start, stop, step] = numbers.length === 1 ? [0, numbers[0]!, 1] : [numbers[0]!, numbers[1]!, numbers[2] ?? 1];
   const length = Math.ceil((stop - start) / step);
   if (!Number.isFinite(length) || step === 0) throw new Error('range() needs whole numbers and a step that is not zero');
-  if (length > rangeLenMax) throw new TemplateBoundError(`the chat template asks for a range of ${length} numbers; at most ${rangeLenMax} are made`);
+  if (length > rangeLenMax)
+    throw new TemplateBoundError(`the chat template asks for a range of ${length} numbers; at most ${rangeLenMax} are made`);
   return new ArrayValue(Array.from({ length: Math.max(0, length) }, (_, i) => integer(start + i * step)));
 }
-

@@ -62,7 +62,8 @@ export class TupleValue extends LibraryTuple {
 export class MarkupValue extends StringValue {}
 
 const htmlEscapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', "'": '&#39;', '"': '&#34;' };
-export const escapeHtml = (value: Value): string => (value instanceof MarkupValue ? str(value) : str(value).replace(/[&<>'"]/g, (char) => htmlEscapes[char]!));
+export const escapeHtml = (value: Value): string =>
+  value instanceof MarkupValue ? str(value) : str(value).replace(/[&<>'"]/g, (char) => htmlEscapes[char]!);
 
 /** A dict whose keys need not be text: `Map` keeps 1 and "1" apart, but the library's own methods do not. */
 export class DictValue extends ObjectValue {
@@ -76,7 +77,8 @@ export class DictValue extends ObjectValue {
 
 export const isText = (value: Value): value is Value & { readonly value: string } => value instanceof StringValue;
 export const isList = (value: Value): value is Value & { readonly value: readonly Value[] } => value instanceof ArrayValue;
-export const isDict = (value: Value): value is Value & { readonly value: ReadonlyMap<string | number, Value> } => value instanceof ObjectValue;
+export const isDict = (value: Value): value is Value & { readonly value: ReadonlyMap<string | number, Value> } =>
+  value instanceof ObjectValue;
 export const isUndefined = (value: Value): boolean => value instanceof UndefinedValue;
 export const isNone = (value: Value): boolean => value instanceof NullValue;
 const isBoolean = (value: Value): value is Value & { readonly value: boolean } => value instanceof BooleanValue;
@@ -120,7 +122,8 @@ export function equals(a: Value, b: Value): boolean {
   const [x, y] = [numberOf(a), numberOf(b)];
   if (x !== null || y !== null) return x === y;
   if (isList(a) && isList(b)) return a.value.length === b.value.length && a.value.every((item, i) => equals(item, b.value[i]!));
-  if (isDict(a) && isDict(b)) return a.value.size === b.value.size && [...a.value].every(([key, item]) => equals(item, b.value.get(key) ?? undefinedValue));
+  if (isDict(a) && isDict(b))
+    return a.value.size === b.value.size && [...a.value].every(([key, item]) => equals(item, b.value.get(key) ?? undefinedValue));
   return a.type === b.type && a.value === b.value;
 }
 
@@ -163,7 +166,8 @@ export function reprFloat(value: number): string {
   if (Object.is(value, -0)) return '-0.0';
   const [mantissa, exponentText] = value.toExponential().split('e') as [string, string];
   const exponent = Number(exponentText);
-  if (value !== 0 && (exponent < -4 || exponent >= 16)) return `${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
+  if (value !== 0 && (exponent < -4 || exponent >= 16))
+    return `${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
   if (Number.isInteger(value)) return `${BigInt(value)}.0`;
   return exponent < 0 ? value.toFixed(Math.max(0, mantissa.replace(/[-.]/g, '').length - 1 - exponent)) : String(value);
 }
@@ -183,7 +187,13 @@ export function dumps(value: Value, style: JsonStyle, depth = 0): string {
   if (isFloat(value)) return Number.isFinite(value.value) ? reprFloat(value.value) : String(value.value);
   if (value.type === 'IntegerValue') return String(value.value);
   if (isList(value)) {
-    return bracket('[', value.value.map((item) => dumps(item, style, depth + 1)), ']', style, depth);
+    return bracket(
+      '[',
+      value.value.map((item) => dumps(item, style, depth + 1)),
+      ']',
+      style,
+      depth,
+    );
   }
   if (isDict(value)) {
     const entries = [...value.value].map(([key, item]) => [String(key), item] as const);

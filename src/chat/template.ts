@@ -144,7 +144,9 @@ function cutAfterFinalMessage(rendered: string, message: ChatMessage | undefined
   const trimmed = content.trim();
   const at = rendered.lastIndexOf(trimmed);
   if (trimmed === '' || at < 0) {
-    throw new LockstepError('invalid_value', 'continue_final_message needs a last message whose content the chat template prints', { param: 'continue_final_message' });
+    throw new LockstepError('invalid_value', 'continue_final_message needs a last message whose content the chat template prints', {
+      param: 'continue_final_message',
+    });
   }
   const whole = content.trimStart();
   return rendered.slice(0, at + (rendered.startsWith(whole, at) ? whole.length : trimmed.length));

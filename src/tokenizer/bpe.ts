@@ -69,7 +69,11 @@ function hashPair(a: number, b: number): number {
 
 /** SentencePiece's rule, for vocabularies that come with scores instead of merges: two tokens may be joined where their text is a token, the
  *  highest score first. */
-export function createScoreTable(tokens: readonly (string | undefined)[], scores: ArrayLike<number>, vocab: ReadonlyMap<string, number>): MergeTable {
+export function createScoreTable(
+  tokens: readonly (string | undefined)[],
+  scores: ArrayLike<number>,
+  vocab: ReadonlyMap<string, number>,
+): MergeTable {
   const distinct = [...new Set(Array.from(scores))].sort((a, b) => b - a);
   const rank = new Map(distinct.map((score, i) => [score, i]));
   return {
