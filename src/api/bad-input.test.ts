@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { GenerationRequest } from '../engine/request.js';
 import { FakeEngine, fakeModel } from './fake-engine.js';
 import { fields } from './fields.js';
 import { createServer, type HttpServer } from './server.js';
@@ -232,4 +233,22 @@ test('seeds have 64 bits', async () => {
   }
   engine.options = {};
   assert.deepEqual(seen, [9007199254740993n, -9223372036854775808n, 9223372036854775807n, null, null]);
+});
+
+test("the model author's sampling defaults: below the request, above the built-in ones", async () => {
+  const seen: GenerationRequest[] = [];
+  const author = new FakeEngine({ nextId: (request) => 96 + Math.min(1, seen.push(request)) });
+  const tuned = await createServer({ host: '127.0.0.1', port: 0 });
+  tuned.setModel(fakeModel(author, { defaults: { eosTokenIds: [256], temperature: 0.6, topP: 0.9, topK: 20, maxNewTokens: 7 } }));
+  const send = async (body: object) => {
+    const url = `http://127.0.0.1:${tuned.port}${chatPath}`;
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ messages, ...body }) };
+    assert.equal((await fetch(url, init)).status, 200);
+    const { sampling, stop } = seen.at(-1)!;
+    return [sampling.temperature, sampling.topP, sampling.topK, sampling.minP, stop.maxTokens];
+  };
+  assert.deepEqual(await send({}), [0.6, 0.9, 20, 0, 7]);
+  assert.deepEqual(await send({ temperature: 0.001, top_k: -1, top_p: null, max_tokens: 9 }), [0.01, 0.9, 0, 0, 9]);
+  assert.deepEqual(await send({ temperature: 0, max_completion_tokens: 3, max_tokens: 9 }), [0, 0.9, 20, 0, 3]);
+  await tuned.close();
 });

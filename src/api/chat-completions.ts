@@ -67,7 +67,7 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const serving = servingNow(context);
   const { model } = serving;
   checkQueue(model);
-  const { body, text } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'chat', context.options.unknownFields));
   checkModelName(body, model);
   const chat: ChatRequest = {

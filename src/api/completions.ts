@@ -17,7 +17,7 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   const serving = servingNow(context);
   const { model } = serving;
   checkQueue(model);
-  const { body, text } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'completions', context.options.unknownFields));
   checkModelName(body, model);
   const completion = parseCompletion(body, text, context, serving);

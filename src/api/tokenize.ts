@@ -10,7 +10,7 @@ import { readJson } from './json-body.js';
 export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
   const serving = servingNow(context);
   const { model } = serving;
-  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'tokenize', context.options.unknownFields));
   checkModelName(body, model);
   const { prompt } = body;
@@ -26,7 +26,7 @@ export async function handleTokenize(exchange: Exchange, context: Context): Prom
 
 export async function handleDetokenize(exchange: Exchange, context: Context): Promise<void> {
   const { model } = servingNow(context);
-  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'detokenize', context.options.unknownFields));
   checkModelName(body, model);
   const tokens = body['tokens'] as readonly number[] | null | undefined;
