@@ -5,15 +5,13 @@ import type { PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
-import { replyError } from './error-body.js';
+import { errorBody, replyError } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import { checkFields } from './fields.js';
 import { flagOf, type Generation, parseGeneration, parseStreamOptions, type StreamOptions } from './generation.js';
 import { type JsonObject, readJson } from './json-body.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
-import { choiceError, endedEarly, responseId, run, toRequest } from './run.js';
-import type { ServedModel } from './served-model.js';
-import { type EventStream, errorEvents } from './sse.js';
+import { choiceError, responseId, run, toRequest } from './run.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 export interface ConversationRequest {
@@ -32,11 +30,8 @@ const bothEnds =
   'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
 const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
 
-/** A template that does not know OpenAI's newer name for the system's role would print it as one more speaker. */
-const developerAsSystem = (message: ChatMessage): ChatMessage => (message.role === 'developer' ? { ...message, role: 'system' } : message);
-
 /** The fields of chat and of /tokenize that say what the prompt is. */
-export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
+export function parseConversation(body: JsonObject, modelName: string): ConversationRequest {
   const messages = body['messages'] as readonly ChatMessage[] | null | undefined;
   if (messages === null || messages === undefined) {
     throw new LockstepError('invalid_body', 'messages is required.', { param: 'body.messages' });
@@ -47,7 +42,7 @@ export function parseConversation(body: JsonObject, { names, preparation }: Serv
   for (const [i, { content }] of messages.entries()) {
     if (!Array.isArray(content)) continue;
     for (const { type } of content as readonly { type: string }[]) {
-      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${names[0]} is not a multimodal model`);
+      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${modelName} is not a multimodal model`);
       if (type !== 'text') throw new LockstepError('invalid_value', `Unknown part type: ${type}`, { param: `messages.${i}.content` });
     }
   }
@@ -56,7 +51,7 @@ export function parseConversation(body: JsonObject, { names, preparation }: Serv
   if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
   const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
   return {
-    messages: preparation?.chatTemplate?.includes('developer') ? messages : messages.map(developerAsSystem),
+    messages,
     options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
     addSpecialTokens: flagOf(body, 'add_special_tokens', false),
   };
@@ -67,13 +62,13 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const serving = servingNow(context);
   const { model } = serving;
   checkQueue(model);
-  const { body, text } = await readJson(exchange, context);
+  const { body, text } = await readJson(exchange, context.options.maxBodyBytes);
   warnOfUnknown(exchange, checkFields(body, 'chat', context.options.unknownFields));
   checkModelName(body, model);
   const chat: ChatRequest = {
     streaming: parseStreamOptions(body, context.options.forceIncludeUsage),
     generation: parseGeneration(body, text, model, 'chat'),
-    ...parseConversation(body, model),
+    ...parseConversation(body, model.names[0]!),
   };
   const promptTokens = await serving.preparer.encode({ kind: 'messages', ...chat });
   if (exchange.aborted) return;
@@ -120,7 +115,7 @@ function whole(
   return {
     prompt(known) {
       facts = known;
-      usage.promptKnown(promptTokens.length, known.cachedTokens, model.blockSize);
+      usage.cachedTokens = known.cachedTokens;
     },
     delta(delta) {
       const choice = choices[delta.choice]!;
@@ -144,6 +139,9 @@ function whole(
   };
 }
 
+/** The engine closed a request before all its choices had ended: it failed, or was stopped. */
+export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
+
 function streamed(
   exchange: Exchange,
   context: Context,
@@ -159,13 +157,13 @@ function streamed(
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
   let unfinished = numChoices;
-  let stream: EventStream | null = null;
+  let stream: ReturnType<Exchange['openStream']> | null = null;
   let failed = false;
 
   const fail = (error: LockstepError) => {
     failed = true;
     if (stream === null) replyError(exchange, error, errorCodeStyle);
-    else stream.end(errorEvents(error, errorCodeStyle));
+    else stream.end(`data: ${errorBody(error, errorCodeStyle)}\n\ndata: [DONE]\n\n`);
   };
   /** With the first token, not before: the role chunk is what clients take for the first token. */
   const open = () => {
@@ -184,7 +182,7 @@ function streamed(
   };
   return {
     prompt(facts) {
-      usage.promptKnown(promptTokens.length, facts.cachedTokens, model.blockSize);
+      usage.cachedTokens = facts.cachedTokens;
     },
     delta(delta) {
       if (failed) return;
