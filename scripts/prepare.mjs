@@ -97,17 +97,18 @@ export function buildAddon() {
   });
 }
 
-/** The plain C++ test program of native/test. Its path. */
-export function buildNativeTests() {
-  const folder = 'build/native-test';
-  const program = `${folder}/native/test/lockstep_native_test`;
-  unlessDone(program, nativeKey(), () => {
+const nativePrograms = 'build/native';
+export const nativeTest = `${nativePrograms}/native/test/lockstep_test`;
+export const kernelBench = `${nativePrograms}/native/bench/lockstep_kernel_bench`;
+
+/** The plain C++ programs: native/test and native/bench. */
+export function buildNativePrograms() {
+  unlessDone(nativeTest, nativeKey(), () => {
     checkBuildTools();
     say('building the native test program …');
-    runQuietly('its configuration', 'cmake', ['-S', '.', '-B', folder, '-DCMAKE_BUILD_TYPE=Release', '-DLOCKSTEP_TESTS=ON']);
-    runQuietly('its build', 'cmake', ['--build', folder, '--parallel', String(availableParallelism())]);
+    runQuietly('its configuration', 'cmake', ['-S', '.', '-B', nativePrograms, '-DCMAKE_BUILD_TYPE=Release', '-DLOCKSTEP_TESTS=ON']);
+    runQuietly('its build', 'cmake', ['--build', nativePrograms, '--parallel', String(availableParallelism())]);
   });
-  return program;
 }
 
 /** Compiled files whose source is gone would still be found by imports and by the test runner. */

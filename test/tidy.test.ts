@@ -103,6 +103,7 @@ const nativeLines: Readonly<Record<string, readonly string[]>> = {
   nccl: ['common', 'cuda'],
   addon: ['common', 'cpu', 'cuda', 'nccl'],
   test: ['common', 'cpu', 'cuda', 'nccl'],
+  bench: ['common', 'cpu', 'cuda', 'nccl'],
 };
 
 function wrongIncludes({ path, text }: Source): string[] {

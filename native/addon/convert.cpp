@@ -55,7 +55,8 @@ double Reader::number(const Napi::Object& object, const char* name, const std::s
 
 int64_t Reader::integer(const Napi::Object& object, const char* name, const std::string& path, int64_t low, int64_t high) {
   const double value = number(object, name, path);
-  if (value == std::floor(value) && value >= static_cast<double>(low) && value <= static_cast<double>(high)) return static_cast<int64_t>(value);
+  if (value == std::floor(value) && value >= static_cast<double>(low) && value <= static_cast<double>(high))
+    return static_cast<int64_t>(value);
   const std::string expected = "an integer from " + std::to_string(low) + " to " + std::to_string(high);
   fail(path + "." + name, expected.c_str());
   return low;
@@ -183,7 +184,8 @@ ModelSpec read_spec(const Napi::Value& value, Reader* r) {
     spec.learned_offset = static_cast<int>(r->integer(positions, "offset", "spec.embedding.learnedPositions", 0, spec.learned_count - 1));
   }
   const Napi::Array ropes = r->array(r->get(object, "ropes", "spec"), "spec.ropes");
-  for (uint32_t i = 0; i < ropes.Length(); i++) spec.ropes.push_back(read_rope(ropes.Get(i), "spec.ropes[" + std::to_string(i) + "]", spec.head_dim, r));
+  for (uint32_t i = 0; i < ropes.Length(); i++)
+    spec.ropes.push_back(read_rope(ropes.Get(i), "spec.ropes[" + std::to_string(i) + "]", spec.head_dim, r));
   const Napi::Array layers = r->array(r->get(object, "layers", "spec"), "spec.layers");
   if (layers.Length() < 1 || layers.Length() > kMaxLayers) r->fail("spec.layers", "1 to 1024 layers");
   for (uint32_t i = 0; i < layers.Length() && r->ok(); i++) {
@@ -269,7 +271,8 @@ RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, R
   const Napi::Array intermediate = r->array(r->get(object, "intermediate", "shard"), "shard.intermediate");
   if (intermediate.Length() != spec.layers.size()) r->fail("shard.intermediate", "one range a layer");
   for (uint32_t i = 0; i < intermediate.Length() && r->ok(); i++) {
-    shard.intermediate.push_back(read_range(intermediate.Get(i), "shard.intermediate[" + std::to_string(i) + "]", spec.layers[i].intermediate, r));
+    shard.intermediate.push_back(
+        read_range(intermediate.Get(i), "shard.intermediate[" + std::to_string(i) + "]", spec.layers[i].intermediate, r));
   }
   return shard;
 }

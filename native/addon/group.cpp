@@ -51,7 +51,8 @@ Napi::Value create_group(const Napi::CallbackInfo& info) {
   std::vector<int64_t> offsets;
   for (size_t i = 0; i < places.ElementLength(); i++) {
     const double at = places.Data()[i];
-    if (!(at >= 0 && at < static_cast<double>(shared.ByteLength()))) return fail(info, "createGroup: a column lies outside the step buffer");
+    if (!(at >= 0 && at < static_cast<double>(shared.ByteLength())))
+      return fail(info, "createGroup: a column lies outside the step buffer");
     offsets.push_back(static_cast<int64_t>(at));
   }
   std::string error;

@@ -7,10 +7,10 @@
 namespace lockstep::addon {
 
 Napi::Function RankObject::define(Napi::Env env) {
-  return DefineClass(env, "Rank",
-                     {InstanceMethod<&RankObject::load>("load"), InstanceMethod<&RankObject::step>("step"),
-                      InstanceMethod<&RankObject::fault>("fault"), InstanceMethod<&RankObject::weight_bytes>("weightBytes"),
-                      InstanceMethod<&RankObject::close>("close")});
+  return DefineClass(
+      env, "Rank",
+      {InstanceMethod<&RankObject::load>("load"), InstanceMethod<&RankObject::step>("step"), InstanceMethod<&RankObject::fault>("fault"),
+       InstanceMethod<&RankObject::weight_bytes>("weightBytes"), InstanceMethod<&RankObject::close>("close")});
 }
 
 RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankObject>(info) {
@@ -22,7 +22,8 @@ RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankOb
     return;
   }
   if (rank < 0 || rank >= group_->world_size()) {
-    Napi::TypeError::New(info.Env(), "createRank: rank " + std::to_string(rank) + " of " + std::to_string(group_->world_size())).ThrowAsJavaScriptException();
+    Napi::TypeError::New(info.Env(), "createRank: rank " + std::to_string(rank) + " of " + std::to_string(group_->world_size()))
+        .ThrowAsJavaScriptException();
     return;
   }
   rank_ = std::make_unique<cpu::Rank>(group_, rank);

@@ -15,7 +15,9 @@ bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequenc
 
 }  // namespace
 
-Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab), work_(vocab), counts_(vocab, 0) { candidates_.reserve(vocab); }
+Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab), work_(vocab), counts_(vocab, 0) {
+  candidates_.reserve(vocab);
+}
 
 // In vLLM's order: bias, then the minimum length's mask, then repetition, frequency and presence.
 void Sampler::apply_bias_and_penalties(const SampleParams& p) {
@@ -113,7 +115,9 @@ uint64_t Sampler::mass(float max) const {
 // order; else of all logits of at least `least`. Most mass lies near the maximum, so that few logits are ever sorted.
 void Sampler::keep_nucleus(const float* logits, float max, float least, float top_p) {
   uint64_t total = 0;
-  const auto target = [&] { return std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(static_cast<double>(top_p) * static_cast<double>(total)))); };
+  const auto target = [&] {
+    return std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(static_cast<double>(top_p) * static_cast<double>(total))));
+  };
   if (logits == nullptr) {
     total = mass(max);
   } else {

@@ -64,8 +64,8 @@ class Sampler {
 
   const VocabularyOps ops_;
   const int vocab_;
-  std::vector<float> work_;        // [vocab]
-  std::vector<int32_t> counts_;    // [vocab] zero between calls
+  std::vector<float> work_;      // [vocab]
+  std::vector<int32_t> counts_;  // [vocab] zero between calls
   std::vector<Candidate> candidates_;
 };
 

@@ -30,10 +30,10 @@ class [[nodiscard]] Status {
   std::string text_;  // empty when ok: no allocation on the way that goes well
 };
 
-#define LOCKSTEP_RETURN_IF_ERROR(expression)            \
-  do {                                                  \
-    ::lockstep::Status status_of_it = (expression);     \
-    if (!status_of_it.ok()) return status_of_it;        \
+#define LOCKSTEP_RETURN_IF_ERROR(expression)        \
+  do {                                              \
+    ::lockstep::Status status_of_it = (expression); \
+    if (!status_of_it.ok()) return status_of_it;    \
   } while (false)
 
 }  // namespace lockstep

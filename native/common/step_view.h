@@ -56,7 +56,7 @@ class StepReader {
   const StepBuffers* buffers_ = nullptr;
   int vocab_ = 0;
   StepView view_;
-  std::vector<int32_t> length_;       // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
+  std::vector<int32_t> length_;        // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
   std::vector<int32_t> entry_of_row_;  // [max_rows] epoch in which the row was last seen: a row twice in a plan is a fault
 };
 

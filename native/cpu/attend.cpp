@@ -98,7 +98,8 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
         continue;
       }
       splits_.push_back({entry.first_slot, rows, kv_head, pieces, *split_used});
-      for (int p = 0; p < pieces; p++) items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, cost / pieces});
+      for (int p = 0; p < pieces; p++)
+        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, cost / pieces});
       *split_used += results;
     }
   }
@@ -112,7 +113,8 @@ void CpuBackend::plan_attention(int window) {
   for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows_ - 1) / tile_rows_ * s_.kv_heads;
   const int workers = threads_->count() * (gather_ ? shard_.world_size : 1);
   int split_used = 0;
-  for (size_t i = 0; i < step_->entries.size(); i++) plan_entry(step_->entries[i], static_cast<int>(i), window, workers > 1 && tiles < 4 * workers, &split_used);
+  for (size_t i = 0; i < step_->entries.size(); i++)
+    plan_entry(step_->entries[i], static_cast<int>(i), window, workers > 1 && tiles < 4 * workers, &split_used);
   planned_window_ = window;
 
   my_items_ = {0, static_cast<int>(items_.size())};
@@ -122,7 +124,8 @@ void CpuBackend::plan_attention(int window) {
   const auto boundary = [&](int rank) {
     int64_t before = 0;
     int i = 0;
-    while (i < static_cast<int>(items_.size()) && (before + items_[i].cost / 2) * shard_.world_size < total * rank) before += items_[i++].cost;
+    while (i < static_cast<int>(items_.size()) && (before + items_[i].cost / 2) * shard_.world_size < total * rank)
+      before += items_[i++].cost;
     return i;
   };
   const int first = boundary(shard_.rank);
@@ -189,8 +192,8 @@ bool CpuBackend::merge_splits(int slot, float* out) const {
     any = true;
     for (int h = 0; h < heads.count; h++) {
       const size_t at = static_cast<size_t>(split.at) + row * heads.count + h;
-      k_.attention_merge(a_.split_max + at, a_.split_sum + at, a_.split_acc + at * d, queries, static_cast<size_t>(queries) * d, split.pieces, d,
-                         out + (heads.first + h) * d);
+      k_.attention_merge(a_.split_max + at, a_.split_sum + at, a_.split_acc + at * d, queries, static_cast<size_t>(queries) * d,
+                         split.pieces, d, out + (heads.first + h) * d);
     }
   }
   return any;

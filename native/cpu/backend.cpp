@@ -22,7 +22,9 @@ Activation to_activation(ActivationKind kind) {
 }
 
 // The operation to `out` with everything else neutral.
-GemmOut store_to(float* out, size_t ld) { return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr}; }
+GemmOut store_to(float* out, size_t ld) {
+  return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr};
+}
 
 }  // namespace
 
@@ -128,7 +130,8 @@ void CpuBackend::embed() {
   const Range mine = my_rows(m_);
   float* out = gather_ ? a_.x : a_.y;
   threads_->run(mine.count, row_grain(spec_.hidden), [&](int, int first, int n) {
-    for (int i = mine.first + first; i < mine.first + first + n; i++) lookup(table, step_->slot_token[i], out + static_cast<size_t>(i) * s_.ld_hidden);
+    for (int i = mine.first + first; i < mine.first + first + n; i++)
+      lookup(table, step_->slot_token[i], out + static_cast<size_t>(i) * s_.ld_hidden);
   });
   if (gather_) add_embedding();
 }
@@ -185,7 +188,9 @@ void CpuBackend::add_rows(const Norm& norm, int rows) {
   });
 }
 
-void CpuBackend::add_attention(int layer) { add_rows({&spec_.layers[layer].after_attention, w_.layers[layer].post_attn_norm, nullptr}, m_); }
+void CpuBackend::add_attention(int layer) {
+  add_rows({&spec_.layers[layer].after_attention, w_.layers[layer].post_attn_norm, nullptr}, m_);
+}
 void CpuBackend::add_mlp(int layer) { add_rows({&spec_.layers[layer].after_mlp, w_.layers[layer].post_mlp_norm, nullptr}, m_); }
 
 void CpuBackend::mlp_input(int layer) {

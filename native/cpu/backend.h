@@ -1,6 +1,7 @@
 // The CPU's DeviceBackend: one rank's part of every operation, over its compute threads. Where results lie decides the mode: in gather mode
 // the buffers are the group's and a rank writes its part of them; in reduce mode they are its own.
-// Memory and the beginning of a step are in setup.cpp, linear layers and row work in backend.cpp, attention in attend.cpp, experts in experts.cpp, head and sampling in head.cpp.
+// Memory and the beginning of a step are in setup.cpp, linear layers and row work in backend.cpp, attention in attend.cpp, experts in
+// experts.cpp, head and sampling in head.cpp.
 #pragma once
 
 #include <atomic>
@@ -124,14 +125,14 @@ class CpuBackend final : public DeviceBackend {
   uint8_t* kv_ = nullptr;
   InputBuffers private_input_;
   Arena memory_, own_kv_;
-  float* logits_whole_ = nullptr;       // reduce: [ranks, kHeadRows, ld_logits]
-  std::vector<float> row_logits_;       // reduce: [threads, vocab]
-  float* row_scratch_ = nullptr;        // [threads, max_input] a row between norm and quantising
+  float* logits_whole_ = nullptr;  // reduce: [ranks, kHeadRows, ld_logits]
+  std::vector<float> row_logits_;  // reduce: [threads, vocab]
+  float* row_scratch_ = nullptr;   // [threads, max_input] a row between norm and quantising
   size_t row_scratch_ld_ = 0;
-  std::vector<float> cos_, sin_;        // [ropes][max_tokens][rotary_dim / 2]
-  std::vector<size_t> rope_offset_;     // [ropes]
+  std::vector<float> cos_, sin_;          // [ropes][max_tokens][rotary_dim / 2]
+  std::vector<size_t> rope_offset_;       // [ropes]
   uint8_t* attention_scratch_ = nullptr;  // [threads]
-  size_t attention_scratch_bytes_ = 0;     // of a thread: the kernel's, then the pieces of an item
+  size_t attention_scratch_bytes_ = 0;    // of a thread: the kernel's, then the pieces of an item
   size_t kernel_scratch_bytes_ = 0;
   int tile_rows_ = 1;
 
@@ -146,14 +147,14 @@ class CpuBackend final : public DeviceBackend {
   std::atomic<int> fault_{0};
 
   // Experts of this step's layer: rows of `act` grouped by expert.
-  float* router_logits_ = nullptr;           // [max_tokens, ld]
+  float* router_logits_ = nullptr;  // [max_tokens, ld]
   int ld_router_ = 0;
-  std::vector<int32_t> choice_;              // [max_tokens, top_k] chosen experts
-  std::vector<float> choice_weight_;         // [max_tokens, top_k]
-  std::vector<int32_t> expert_first_;        // [experts + 1] rows
+  std::vector<int32_t> choice_;        // [max_tokens, top_k] chosen experts
+  std::vector<float> choice_weight_;   // [max_tokens, top_k]
+  std::vector<int32_t> expert_first_;  // [experts + 1] rows
   std::vector<int32_t> expert_fill_;
-  std::vector<int32_t> expert_rows_;         // [max_tokens * top_k] token of each row
-  std::vector<float> expert_weights_;        // [max_tokens * top_k]
+  std::vector<int32_t> expert_rows_;             // [max_tokens * top_k] token of each row
+  std::vector<float> expert_weights_;            // [max_tokens * top_k]
   std::vector<int32_t> active_, active_blocks_;  // experts with rows; first chunk of each
 
   std::vector<Sampler> samplers_;  // [threads]

@@ -111,9 +111,14 @@ void CpuBackend::experts_gate_up(int layer) {
       const int e = active_[i];
       const int from = std::max(first, active_blocks_[i]) - active_blocks_[i];
       const int to = std::min(first + n, active_blocks_[i + 1]) - active_blocks_[i];
-      GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct, expert_activation(spec.activation), nullptr,
-                  a_.act + static_cast<size_t>(expert_first_[e]) * s_.ld_act, static_cast<size_t>(s_.ld_act),
-                  expert_rows_.data() + expert_first_[e], nullptr, nullptr};
+      GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct,
+                  expert_activation(spec.activation),
+                  nullptr,
+                  a_.act + static_cast<size_t>(expert_first_[e]) * s_.ld_act,
+                  static_cast<size_t>(s_.ld_act),
+                  expert_rows_.data() + expert_first_[e],
+                  nullptr,
+                  nullptr};
       multiply_chunk(lw.expert_gate_up[e], from, to - from, input, expert_first_[e + 1] - expert_first_[e], out);
     }
   });
@@ -135,7 +140,13 @@ void CpuBackend::experts_down(int layer) {
   const int blocks = shape.num_blocks();
   threads_->run(blocks, 1, [&](int, int first, int n) {
     for (const int e : active_) {
-      GemmOut out{Epilogue::kAdd, Activation::kSilu, nullptr, to, static_cast<size_t>(s_.ld_hidden), nullptr, expert_rows_.data() + expert_first_[e],
+      GemmOut out{Epilogue::kAdd,
+                  Activation::kSilu,
+                  nullptr,
+                  to,
+                  static_cast<size_t>(s_.ld_hidden),
+                  nullptr,
+                  expert_rows_.data() + expert_first_[e],
                   expert_weights_.data() + expert_first_[e]};
       multiply_chunk(lw.expert_down[e], first, n, input_of(k, expert_first_[e]), expert_first_[e + 1] - expert_first_[e], out);
     }

@@ -41,7 +41,8 @@ Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int int
 
 void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out) {
   // Experts: `down` reads a row for each expert of a token, of the intermediate's width; everything else one row a token.
-  const size_t values = std::max(static_cast<size_t>(rows) * shapes.max_input, static_cast<size_t>(rows) * shapes.rows_per_token * shapes.ld_act);
+  const size_t values =
+      std::max(static_cast<size_t>(rows) * shapes.max_input, static_cast<size_t>(rows) * shapes.rows_per_token * shapes.ld_act);
   out->f32 = cursor->take<float>(values);
   out->bf16 = cursor->take<uint16_t>(values);
   out->q = cursor->take<int8_t>(values);
@@ -74,7 +75,8 @@ Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kern
       buffers_(buffers),
       kernels_(kernels),
       policy_(policy_for(config_, cores)),
-      meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms), buffers.control.control + kControlAbort),
+      meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms),
+               buffers.control.control + kControlAbort),
       weights_(new std::atomic<const Weights*>[config_.dims.world_size]) {
   for (int r = 0; r < config_.dims.world_size; r++) weights_[r].store(nullptr, std::memory_order_relaxed);
 }

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "cpu/arena.h"
-#include "cpu/kernels.h"
 #include "common/model_spec.h"
-#include "cpu/shm_communicator.h"
 #include "common/status.h"
 #include "common/step_layout.h"
+#include "cpu/arena.h"
+#include "cpu/kernels.h"
+#include "cpu/shm_communicator.h"
 #include "cpu/weights.h"
 
 namespace lockstep::cpu {
@@ -36,12 +36,12 @@ struct InputBuffers {
 
 // Buffers of a step, row-major; row strides ("ld") are whole cache lines.
 struct Activations {
-  float* x = nullptr;       // [max_tokens, ld_hidden] residual stream
-  float* y = nullptr;       // [max_tokens, ld_hidden] of o and down, where it does not go straight to x
-  float* qkv = nullptr;     // [max_tokens, ld_qkv]
-  float* attn = nullptr;    // [max_tokens, ld_attn]
-  float* act = nullptr;     // [max_tokens * experts per token, ld_act]
-  float* logits = nullptr;  // [kHeadRows, ld_logits]
+  float* x = nullptr;          // [max_tokens, ld_hidden] residual stream
+  float* y = nullptr;          // [max_tokens, ld_hidden] of o and down, where it does not go straight to x
+  float* qkv = nullptr;        // [max_tokens, ld_qkv]
+  float* attn = nullptr;       // [max_tokens, ld_attn]
+  float* act = nullptr;        // [max_tokens * experts per token, ld_act]
+  float* logits = nullptr;     // [kHeadRows, ld_logits]
   float* split_max = nullptr;  // results of attention pieces that are joined later, see attention.cpp
   float* split_sum = nullptr;
   float* split_acc = nullptr;
@@ -52,13 +52,13 @@ struct Activations {
 struct Shapes {
   int heads = 0, kv_heads = 0, head_dim = 0;
   int ld_hidden = 0, ld_qkv = 0, ld_attn = 0, ld_act = 0, ld_logits = 0;
-  int max_input = 0;     // widest input of any matrix, padded
+  int max_input = 0;       // widest input of any matrix, padded
   int rows_per_token = 1;  // rows of `act` for each token: experts that it is sent to
   int max_pieces = 0;
   QkvColumns qkv;
 };
 
-constexpr int kPrivateRows = 8;   // up to so many tokens every rank prepares all rows for itself instead of meeting
+constexpr int kPrivateRows = 8;    // up to so many tokens every rank prepares all rows for itself instead of meeting
 constexpr int kMaxSplitRows = 16;  // query rows whose context may be split over threads at a time
 
 Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int max_intermediate, int vocab_columns);

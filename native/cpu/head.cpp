@@ -94,7 +94,8 @@ void CpuBackend::sample_output(int index, int i, int thread) {
   const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
   if (wanted < 0) return;
   const size_t top = static_cast<size_t>(index) * dims.max_logprobs;
-  const TokenScore score = samplers_[thread].score(logits, id, std::min(wanted, dims.max_logprobs), result.topIds + top, result.topLogprobs + top);
+  const TokenScore score =
+      samplers_[thread].score(logits, id, std::min(wanted, dims.max_logprobs), result.topIds + top, result.topLogprobs + top);
   result.outputLogprobs[index] = score.logprob;
   result.outputRanks[index] = score.rank;
 }
@@ -104,7 +105,8 @@ Status CpuBackend::sample(int first, int count) {
   threads_->run(mine.count, 1, [&](int thread, int at, int n) {
     for (int i = mine.first + at; i < mine.first + at + n; i++) sample_output(first + i, i, thread);
   });
-  if (fault_.load(std::memory_order_relaxed) != 0) return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");
+  if (fault_.load(std::memory_order_relaxed) != 0)
+    return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");
   return threads_->status();
 }
 

@@ -59,7 +59,8 @@ Status CpuBackend::init() {
   cos_.resize(rotations);
   sin_.resize(rotations);
   const size_t split_items = static_cast<size_t>(dims.max_rows) * s_.kv_heads * s_.max_pieces;
-  items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads + std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
+  items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads +
+                 std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads);
   reserve_experts();
   const VocabularyOps ops{k_.argmax, k_.sum_exp, k_.fixed_exp, kFixedExpBits};
@@ -95,7 +96,8 @@ Status CpuBackend::begin_step(const StepView& step) {
   }
   if (spec_.learned_positions) {
     for (const int32_t position : step.slot_position) {
-      if (position + spec_.learned_offset >= spec_.learned_count) return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
+      if (position + spec_.learned_offset >= spec_.learned_count)
+        return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
     }
   }
   prepare_rotation();

@@ -32,7 +32,8 @@ Status ShmCommunicator::barrier() {
     for (int r = 0; r < world_size; r++) {
       const WaitResult result = group_->seats_[r].arrived.wait(number_, group_->policy_, group_->abort_, group_->timeout_);
       if (result == WaitResult::kTimeout) {
-        return Status(Fault::kTimeout, "rank " + std::to_string(r) + " made no progress for " + std::to_string(group_->timeout_.count()) + " ms");
+        return Status(Fault::kTimeout,
+                      "rank " + std::to_string(r) + " made no progress for " + std::to_string(group_->timeout_.count()) + " ms");
       }
       if (result == WaitResult::kAborted) break;
     }

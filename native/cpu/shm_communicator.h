@@ -20,8 +20,8 @@ class ShmGroup {
  private:
   friend class ShmCommunicator;
   struct alignas(64) Seat {
-    Signal arrived;             // number of the last barrier that the rank has come to
-    float* in_out = nullptr;    // published before a barrier, read after it
+    Signal arrived;           // number of the last barrier that the rank has come to
+    float* in_out = nullptr;  // published before a barrier, read after it
     const float* in = nullptr;
   };
   const int world_size_;

@@ -72,11 +72,13 @@ Status SourceFiles::check(const WeightTensor& tensor) const {
   const int64_t our_rows_there = source.transposed ? source.cols : source.rows;
   const int64_t our_cols_there = source.transposed ? source.rows : source.cols;
   if (source.first_row + tensor.rows > our_rows_there || our_cols_there != tensor.cols) {
-    return bad(name + " is [" + std::to_string(tensor.rows) + ", " + std::to_string(tensor.cols) + "] from row " + std::to_string(source.first_row) +
-               " on, but the file has [" + std::to_string(our_rows_there) + ", " + std::to_string(our_cols_there) + "]");
+    return bad(name + " is [" + std::to_string(tensor.rows) + ", " + std::to_string(tensor.cols) + "] from row " +
+               std::to_string(source.first_row) + " on, but the file has [" + std::to_string(our_rows_there) + ", " +
+               std::to_string(our_cols_there) + "]");
   }
   const quant::TypeInfo& shape = type_info(source.type);
-  if (source.cols % shape.block_values != 0) return bad(name + " has rows that are no multiple of its block of " + std::to_string(shape.block_values));
+  if (source.cols % shape.block_values != 0)
+    return bad(name + " has rows that are no multiple of its block of " + std::to_string(shape.block_values));
   if (source.transposed && shape.block_values != 1) return bad(name + " is transposed, which is only read from f32, f16 and bf16");
   if (source.interleaved_head_dim != 0 &&
       (source.interleaved_head_dim % 2 != 0 || tensor.rows % source.interleaved_head_dim != 0 || source.transposed)) {
@@ -85,7 +87,8 @@ Status SourceFiles::check(const WeightTensor& tensor) const {
   const int64_t row_bytes = source.cols / shape.block_values * shape.block_bytes;
   const File& file = files_[source.file];
   if (source.byte_offset > file.bytes || row_bytes > (file.bytes - source.byte_offset) / source.rows) {
-    return bad(name + " lies beyond the end of " + file.path + " (" + std::to_string(file.bytes) + " bytes): the file is truncated or corrupt");
+    return bad(name + " lies beyond the end of " + file.path + " (" + std::to_string(file.bytes) +
+               " bytes): the file is truncated or corrupt");
   }
   return Status();
 }

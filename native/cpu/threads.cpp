@@ -44,9 +44,7 @@ void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
   }
 }
 
-Status Threads::status() const {
-  return lost_ ? Status(Fault::kTimeout, "a compute thread did not finish its work in time") : Status();
-}
+Status Threads::status() const { return lost_ ? Status(Fault::kTimeout, "a compute thread did not finish its work in time") : Status(); }
 
 bool Threads::call_off(int thread) {
   uint32_t seen = claims_[thread].job.load(std::memory_order_acquire);

@@ -29,8 +29,9 @@ class Threads {
       if (chunks > 0) work(0, 0, chunks);
       return;
     }
-    run_on_all(chunks, grain, [](void* f, int thread, int first, int n) { (*static_cast<std::remove_reference_t<F>*>(f))(thread, first, n); },
-               &work);
+    run_on_all(
+        chunks, grain, [](void* f, int thread, int first, int n) { (*static_cast<std::remove_reference_t<F>*>(f))(thread, first, n); },
+        &work);
   }
   // As run, but thread t gets the t-th of equal contiguous parts and nobody steals: first touch of memory.
   template <typename F>

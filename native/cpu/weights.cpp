@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <unordered_map>
 
-
 namespace lockstep::cpu {
 namespace {
 
@@ -62,7 +61,8 @@ class Planner {
   Status vector(const std::string& name, int count, const float** out);
   Status optional_vector(bool wanted, const std::string& name, int count, const float** out);
   Status values(const std::string& name, int count, std::vector<float>* out);
-  void add_segment(Matrix* matrix, const WeightTensor* tensor, const WeightTensor* up, Range rows, Range cols, int out_first, const float* bias);
+  void add_segment(Matrix* matrix, const WeightTensor* tensor, const WeightTensor* up, Range rows, Range cols, int out_first,
+                   const float* bias);
   void add_blocks(Matrix* matrix, const WeightTensor* tensor, const WeightTensor* up, int rows, Range blocks, const float* bias);
   Status norm(const NormSpec& norm, const std::string& name, const float** weight, const float** bias);
   Status table(const std::string& name, int rows, bool by_vocab, Matrix* out);
@@ -279,8 +279,8 @@ Status Planner::layer(int index) {
   layer.expert_gate_up.resize(spec.experts);
   layer.expert_down.resize(spec.experts);
   for (int e = 0; e < spec.experts; e++) {
-    LOCKSTEP_RETURN_IF_ERROR(feed_forward(index, prefix + "experts." + std::to_string(e) + ".", false, &layer.expert_gate_up[e],
-                                          &layer.expert_down[e]));
+    LOCKSTEP_RETURN_IF_ERROR(
+        feed_forward(index, prefix + "experts." + std::to_string(e) + ".", false, &layer.expert_gate_up[e], &layer.expert_down[e]));
   }
   return Status();
 }

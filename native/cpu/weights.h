@@ -6,20 +6,20 @@
 #include <string>
 #include <vector>
 
+#include "common/model_spec.h"
+#include "common/status.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
-#include "common/model_spec.h"
 #include "cpu/source_files.h"
-#include "common/status.h"
 #include "cpu/threads.h"
 
 namespace lockstep::cpu {
 
 // Consecutive blocks of one tensor (of gate and up for a gated matrix).
 struct Segment {
-  Packed packed;               // blocks of this rank
-  int first_row = 0;           // row of the whole tensor that is the first here
-  int out_first = 0;           // column of the result that takes it
+  Packed packed;                // blocks of this rank
+  int first_row = 0;            // row of the whole tensor that is the first here
+  int out_first = 0;            // column of the result that takes it
   const float* bias = nullptr;  // of the first packed row; null: none
   int num_blocks() const { return (packed.rows + kBlockRows - 1) / kBlockRows; }
 };

@@ -5,13 +5,15 @@ import type { PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
-import { errorBody, replyError } from './error-body.js';
+import { replyError } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import { checkFields } from './fields.js';
 import { flagOf, type Generation, parseGeneration, parseStreamOptions, type StreamOptions } from './generation.js';
 import { type JsonObject, readJson } from './json-body.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
-import { choiceError, responseId, run, toRequest } from './run.js';
+import { choiceError, endedEarly, responseId, run, toRequest } from './run.js';
+import type { ServedModel } from './served-model.js';
+import { type EventStream, errorEvents } from './sse.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 export interface ConversationRequest {
@@ -30,8 +32,11 @@ const bothEnds =
   'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
 const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
 
+/** A template that does not know OpenAI's newer name for the system's role would print it as one more speaker. */
+const developerAsSystem = (message: ChatMessage): ChatMessage => (message.role === 'developer' ? { ...message, role: 'system' } : message);
+
 /** The fields of chat and of /tokenize that say what the prompt is. */
-export function parseConversation(body: JsonObject, modelName: string): ConversationRequest {
+export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
   const messages = body['messages'] as readonly ChatMessage[] | null | undefined;
   if (messages === null || messages === undefined) {
     throw new LockstepError('invalid_body', 'messages is required.', { param: 'body.messages' });
@@ -42,7 +47,7 @@ export function parseConversation(body: JsonObject, modelName: string): Conversa
   for (const [i, { content }] of messages.entries()) {
     if (!Array.isArray(content)) continue;
     for (const { type } of content as readonly { type: string }[]) {
-      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${modelName} is not a multimodal model`);
+      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${names[0]} is not a multimodal model`);
       if (type !== 'text') throw new LockstepError('invalid_value', `Unknown part type: ${type}`, { param: `messages.${i}.content` });
     }
   }
@@ -51,7 +56,7 @@ export function parseConversation(body: JsonObject, modelName: string): Conversa
   if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
   const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
   return {
-    messages,
+    messages: preparation?.chatTemplate?.includes('developer') ? messages : messages.map(developerAsSystem),
     options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
     addSpecialTokens: flagOf(body, 'add_special_tokens', false),
   };
@@ -62,13 +67,13 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const serving = servingNow(context);
   const { model } = serving;
   checkQueue(model);
-  const { body, text } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'chat', context.options.unknownFields));
   checkModelName(body, model);
   const chat: ChatRequest = {
     streaming: parseStreamOptions(body, context.options.forceIncludeUsage),
     generation: parseGeneration(body, text, model, 'chat'),
-    ...parseConversation(body, model.names[0]!),
+    ...parseConversation(body, model),
   };
   const promptTokens = await serving.preparer.encode({ kind: 'messages', ...chat });
   if (exchange.aborted) return;
@@ -115,7 +120,7 @@ function whole(
   return {
     prompt(known) {
       facts = known;
-      usage.cachedTokens = known.cachedTokens;
+      usage.promptKnown(promptTokens.length, known.cachedTokens, model.blockSize);
     },
     delta(delta) {
       const choice = choices[delta.choice]!;
@@ -139,9 +144,6 @@ function whole(
   };
 }
 
-/** The engine closed a request before all its choices had ended: it failed, or was stopped. */
-export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
-
 function streamed(
   exchange: Exchange,
   context: Context,
@@ -157,13 +159,13 @@ function streamed(
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
   let unfinished = numChoices;
-  let stream: ReturnType<Exchange['openStream']> | null = null;
+  let stream: EventStream | null = null;
   let failed = false;
 
   const fail = (error: LockstepError) => {
     failed = true;
     if (stream === null) replyError(exchange, error, errorCodeStyle);
-    else stream.end(`data: ${errorBody(error, errorCodeStyle)}\n\ndata: [DONE]\n\n`);
+    else stream.end(errorEvents(error, errorCodeStyle));
   };
   /** With the first token, not before: the role chunk is what clients take for the first token. */
   const open = () => {
@@ -182,7 +184,7 @@ function streamed(
   };
   return {
     prompt(facts) {
-      usage.cachedTokens = facts.cachedTokens;
+      usage.promptKnown(promptTokens.length, facts.cachedTokens, model.blockSize);
     },
     delta(delta) {
       if (failed) return;

@@ -6,7 +6,7 @@ import type { CorsOptions } from './auth.js';
 import type { ErrorCodeStyle } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { UnknownFields } from './fields.js';
-import type { JsonObject } from './json-body.js';
+import type { BodyBudget, JsonObject } from './json-body.js';
 import type { Preparer } from './prepare.js';
 import type { ServedModel } from './served-model.js';
 
@@ -52,6 +52,7 @@ export interface Context {
   /** null while loading. */
   serving: Serving | null;
   draining: boolean;
+  readonly bodies: BodyBudget;
   /** Exchanges of inference routes that are not answered yet. */
   inFlight: number;
 }

@@ -103,7 +103,7 @@ export class FakeEngine implements EngineClient {
     this.#promptTokens += request.promptTokens.length;
     const promptLogprobs =
       numPromptLogprobs === null ? null : Array.from(request.promptTokens.slice(1), (token) => logprobsOf(token, numPromptLogprobs));
-    events.prompt({ cachedTokens: 0, promptLogprobs });
+    events.prompt({ cachedTokens: 0, promptLogprobs, queueMs: this.options.prefillMs ?? 0 });
     this.#step(running);
   }
 
@@ -213,6 +213,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     queueLenMax: 4096,
     priorityScheduling: false,
     preparation: null,
+    blockSize: 16,
     cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },
     ...changes,
   };

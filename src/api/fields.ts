@@ -34,6 +34,8 @@ export interface Field {
   readonly neutral?: readonly unknown[];
   /** With 'refused': vLLM's own words where it refuses too. */
   readonly refusal?: string;
+  /** With 'refusal': vLLM names no parameter. */
+  readonly unnamed?: true;
 }
 
 const both = ['chat', 'completions'] as const;
@@ -119,7 +121,8 @@ export const fields: readonly Field[] = [
   { name: 'moderation', type: 'any', routes: chat, use: 'refused', help: later },
   { name: 'documents', type: 'any', routes: chat, use: 'refused', help: later },
   { name: 'chat_template', type: 'any', routes: messageRoutes, use: 'refused', help: 'only --chat-template sets one',
-    refusal: 'Chat template is passed with request, but --trust-request-chat-template is not set. Refused request with untrusted chat template.' },
+    refusal: 'Chat template is passed with request, but --trust-request-chat-template is not set. Refused request with untrusted chat template.',
+    unnamed: true },
   { name: 'media_io_kwargs', type: 'any', routes: messageRoutes, use: 'refused', help: later },
   { name: 'mm_processor_kwargs', type: 'any', routes: messageRoutes, use: 'refused', help: later },
   { name: 'use_beam_search', type: 'any', routes: both, use: 'refused', neutral: [false], help: later },
@@ -175,7 +178,7 @@ export const unrecognized = (name: string) =>
 function refuse(field: Field, value: unknown): void {
   if (field.neutral?.some((neutral) => isDeepStrictEqual(neutral, value))) return;
   const message = field.refusal ?? `\`${field.name}\` is not supported by this server. Leave it out.`;
-  throw new LockstepError('invalid_value', message, { param: field.name });
+  throw new LockstepError('invalid_value', message, field.unnamed === true ? {} : { param: field.name });
 }
 
 /** What is not as the type says; null: nothing. `at` is the place below the field. */

@@ -2,7 +2,7 @@
  * The fields that chat and completions share, checked for range, -> `SamplingParams` and `StopRule`. Request wins over the model's
  * generation_config, which wins over the built-in value. Types were checked by `fields.ts`. The wording is vLLM's: clients match on it.
  */
-import { type ErrorCode, LockstepError } from '../errors.js';
+import { LockstepError } from '../errors.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import { unrecognized, wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
@@ -32,8 +32,10 @@ export interface Generation {
   /** `maxTokens` is set by `withContextLimit`, once the prompt's length is known. */
   readonly stop: Omit<StopRule, 'maxTokens' | 'minTokens'>;
   readonly minTokens: number;
-  /** null: what the context leaves. */
+  /** null: what the context leaves, but no more than `maxTokensCap`. */
   readonly maxTokens: number | null;
+  /** The model author's longest answer, for requests that name none. */
+  readonly maxTokensCap: number;
   readonly priority: number;
   readonly cacheSalt: string | null;
   readonly skipSpecialTokens: boolean;
@@ -45,9 +47,9 @@ const float = (value: number) => (Number.isInteger(value) && Math.abs(value) < 1
 const list = (values: readonly (string | number)[]) => `[${values.map((v) => (typeof v === 'string' ? `'${v}'` : v)).join(', ')}]`;
 
 /** Refuses a value of a field; `shown` adds the field and value as vLLM does where it names the parameter. */
-function refuse(message: string, param: string | null, shown?: string, code: ErrorCode = 'invalid_value'): never {
+function refuse(message: string, param: string | null, shown?: string): never {
   const suffix = shown === undefined ? '' : ` (parameter=${param}${shown === '' ? '' : `, value=${shown}`})`;
-  throw new LockstepError(code, message + suffix, param === null ? {} : { param });
+  throw new LockstepError('invalid_value', message + suffix, param === null ? {} : { param });
 }
 
 export type Present<T> = T | null | undefined;
@@ -64,6 +66,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     stop: parseStop(body, model),
     minTokens: parseMinTokens(body, maxTokens),
     maxTokens,
+    maxTokensCap: model.defaults.maxNewTokens ?? Number.POSITIVE_INFINITY,
     priority: parsePriority(body, model),
     cacheSalt: parseCacheSalt(body),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
@@ -173,7 +176,7 @@ function parseStop(body: JsonObject, model: ServedModel): Generation['stop'] {
 function parseMaxTokens(body: JsonObject, model: ServedModel, route: 'chat' | 'completions'): number | null {
   const asked = numberOf(body, 'max_completion_tokens') ?? numberOf(body, 'max_tokens');
   if (asked === null || asked === undefined) {
-    return route === 'chat' ? (model.defaults.maxNewTokens ?? null) : maxTokensDefault;
+    return route === 'chat' ? null : maxTokensDefault;
   }
   const onlyEcho = asked === 0 && route === 'completions' && flagOf(body, 'echo', false);
   if (asked < 1 && !onlyEcho) refuse(`max_tokens must be at least 1, got ${asked}.`, 'max_tokens', String(asked));
@@ -261,31 +264,29 @@ export function parseStreamOptions(body: JsonObject, forceUsage: boolean): Strea
   return { stream, includeUsage, continuousUsage: forceUsage || (includeUsage && flagOf(options, 'continuous_usage_stats', false)) };
 }
 
+function contextError(maxModelLen: number, however: string, value: number): LockstepError {
+  const message = `This model's maximum context length is ${maxModelLen} tokens. However, ${however} (parameter=input_tokens, value=${value})`;
+  return new LockstepError('context_length_exceeded', message, { param: 'input_tokens' });
+}
+
+/** vLLM stops counting one token past the limit, and says so. */
+export function promptTooLong(maxModelLen: number): LockstepError {
+  const excess = 'which exceeds this limit even without any output tokens. Please reduce the length of the input prompt.';
+  return contextError(maxModelLen, `your prompt contains at least ${maxModelLen + 1} input tokens, ${excess}`, maxModelLen + 1);
+}
+
 /** The stop rule for a prompt of `promptLen` tokens. Throws where prompt and output do not fit, before anything is queued. */
 export function withContextLimit(generation: Generation, promptLen: number, maxModelLen: number): StopRule {
-  const isContext = (message: string, value: number): never =>
-    refuse(
-      `This model's maximum context length is ${maxModelLen} tokens. However, ${message}`,
-      'input_tokens',
-      String(value),
-      'context_length_exceeded',
-    );
-  if (promptLen > maxModelLen) {
-    const atLeast = maxModelLen + 1;
-    const excess = 'which exceeds this limit even without any output tokens. Please reduce the length of the input prompt.';
-    isContext(`your prompt contains at least ${atLeast} input tokens, ${excess}`, atLeast);
-  }
+  if (promptLen > maxModelLen) throw promptTooLong(maxModelLen);
   const room = maxModelLen - promptLen;
   // max_tokens 0 (echo alone) still runs the prompt, and a run ends with a token.
   const asked = Math.max(1, generation.maxTokens ?? 1);
   if (asked > room) {
     const total = `for a total of at least ${promptLen + asked} tokens`;
     const advice = 'Please reduce the length of the input prompt or the number of requested output tokens.';
-    isContext(
-      `you requested ${asked} output tokens and your prompt contains at least ${promptLen} input tokens, ${total}. ${advice}`,
-      promptLen,
-    );
+    const needs = `you requested ${asked} output tokens and your prompt contains at least ${promptLen} input tokens, ${total}. ${advice}`;
+    throw contextError(maxModelLen, needs, promptLen);
   }
-  const maxTokens = generation.maxTokens === null ? room : asked;
+  const maxTokens = generation.maxTokens === null ? Math.min(room, generation.maxTokensCap) : asked;
   return { ...generation.stop, minTokens: Math.min(generation.minTokens, maxTokens), maxTokens };
 }

@@ -7,14 +7,49 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /** Deeper than any honest request, and far from where recursion over it would end the stack. */
 export const nestingMax = 128;
 
-export async function readJson(exchange: Exchange, maxBytes: number): Promise<{ body: JsonObject; text: string }> {
+/** Most bytes of bodies that are being read at one time, over all connections. */
+export const bodiesBytesMax = 512 * 2 ** 20;
+
+/** What is left of `bodiesBytesMax`. */
+export class BodyBudget {
+  #left = bodiesBytesMax;
+
+  /** Throws `queue_full` where the body does not fit; otherwise to be given back with `release`. */
+  take(bytes: number): void {
+    if (bytes > this.#left) {
+      throw new LockstepError('queue_full', 'Too many large requests are being read. Try again later.', { retryAfterSeconds: 1 });
+    }
+    this.#left -= bytes;
+  }
+
+  release(bytes: number): void {
+    this.#left += bytes;
+  }
+}
+
+export interface BodyLimits {
+  readonly options: { readonly maxBodyBytes: number };
+  readonly bodies: BodyBudget;
+}
+
+export async function readJson(exchange: Exchange, { options, bodies }: BodyLimits): Promise<{ body: JsonObject; text: string }> {
   const mediaType = (exchange.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
   if (mediaType !== 'application/json') {
     throw new LockstepError('invalid_body', "Unsupported Media Type: Only 'application/json' is allowed");
   }
-  const bytes = await exchange.readBody(maxBytes);
-  const text = decodeUtf8(bytes);
+  const text = await readText(exchange, options.maxBodyBytes, bodies);
   return { body: parseJsonObject(text), text };
+}
+
+async function readText(exchange: Exchange, maxBytes: number, bodies: BodyBudget): Promise<string> {
+  // Without a length the body may become as long as is allowed.
+  const announced = Math.min(Number(exchange.header('content-length') ?? maxBytes), maxBytes) || 0;
+  bodies.take(announced);
+  try {
+    return decodeUtf8(await exchange.readBody(maxBytes));
+  } finally {
+    bodies.release(announced);
+  }
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -33,10 +68,9 @@ export function parseJsonObject(text: string): JsonObject {
     value = JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const position = Number(/at position (\d+)/.exec(reason)?.[1] ?? text.length);
-    throw new LockstepError('invalid_body', `The request body is not valid JSON: error at character ${position}.`, {
-      param: `body.${position}`,
-    });
+    const position = reason.startsWith('Unexpected end') ? String(text.length) : /at position (\d+)/.exec(reason)?.[1];
+    const param = position === undefined ? 'body' : `body.${position}`;
+    throw new LockstepError('invalid_body', `The request body is not valid JSON: ${reason}.`, { param });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new LockstepError('invalid_body', 'The request body must be a JSON object.', { param: 'body' });

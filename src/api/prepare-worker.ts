@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads';
 import { createChatTemplate } from '../chat/template.js';
 import { LockstepError } from '../errors.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
-import type { PrepareResult, PrepareTask } from './prepare.js';
+import { type PoolResult, type PoolTask, prepare } from './prepare.js';
 import type { PreparationSource } from './served-model.js';
 
 // Piscina hands `workerData` on beside its own.
@@ -11,15 +11,12 @@ const source = (Array.isArray(workerData) ? workerData[1] : workerData) as Prepa
 const tokenizer = await loadTokenizer(source.tokenizer);
 const template = source.chatTemplate === null ? null : createChatTemplate(source.chatTemplate, tokenizer);
 
-export async function prepare(task: PrepareTask): Promise<PrepareResult> {
+// biome-ignore lint/style/noDefaultExport: piscina calls the default export
+export default async function prepareInThread(task: PoolTask): Promise<PoolResult> {
   try {
-    const text = task.kind === 'text' ? task.text : template!.render(task.messages, task.options);
-    return { ids: await tokenizer.encode(text, { addSpecialTokens: task.addSpecialTokens }), error: null };
+    return { ids: await prepare(task, tokenizer, template, task.limit) };
   } catch (error) {
-    if (error instanceof LockstepError && error.code === 'invalid_value') return { ids: new Int32Array(0), error: error.message };
-    throw error;
+    if (!(error instanceof LockstepError)) throw error;
+    return { error: { code: error.code, message: error.message, param: error.param } };
   }
 }
-
-// biome-ignore lint/style/noDefaultExport: piscina calls the default export
-export default prepare;

@@ -4,8 +4,10 @@
  */
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
-import type { ChatMessage, RenderOptions } from '../chat/template.js';
-import { LockstepError } from '../errors.js';
+import type { ChatMessage, ChatTemplate, RenderOptions } from '../chat/template.js';
+import { type ErrorCode, LockstepError } from '../errors.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { promptTooLong } from './generation.js';
 import type { ServedModel } from './served-model.js';
 
 /** Longest text prepared here: about a millisecond of tokenising. */
@@ -14,7 +16,7 @@ const inlineCharsMax = 8192;
 export const poolQueueLenMax = 256;
 const poolThreads = 1;
 const poolIdleMs = 30_000;
-/** Longest that one prompt may take: a template that never ends is cut off here. */
+/** Longest that one prompt may take. */
 const poolTaskMs = 30_000;
 
 export type PrepareTask =
@@ -26,9 +28,37 @@ export type PrepareTask =
       readonly addSpecialTokens: boolean;
     };
 
+/** What decides about a text that is too long to be worth tokenising. */
+export interface TextLimit {
+  readonly maxModelLen: number;
+  /** More characters than this are more tokens than `maxModelLen`, whichever they are. */
+  readonly charsMax: number;
+}
+
+/** Renders and encodes, on whichever thread. Throws `context_length_exceeded` for a text that cannot fit, before it is tokenised. */
+export async function prepare(
+  task: PrepareTask,
+  tokenizer: Tokenizer,
+  template: ChatTemplate | null,
+  limit: TextLimit,
+): Promise<Int32Array> {
+  const text = task.kind === 'text' ? task.text : template!.render(task.messages, task.options);
+  if (text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
+  return tokenizer.encode(text, { addSpecialTokens: task.addSpecialTokens });
+}
+
+/** A task as the pool's thread gets it. */
+export type PoolTask = PrepareTask & { readonly limit: TextLimit };
+
+/** An error of the request crosses the threads as its parts; any other rejects the task. */
+export type PoolResult =
+  | { readonly ids: Int32Array }
+  | { readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };
+
 export class Preparer {
   readonly #model: ServedModel;
-  #pool: Piscina<PrepareTask, PrepareResult> | null = null;
+  #limit: TextLimit | null = null;
+  #pool: Piscina<PoolTask, PoolResult> | null = null;
 
   constructor(model: ServedModel) {
     this.#model = model;
@@ -36,28 +66,48 @@ export class Preparer {
 
   /** Ids of the prompt, or of the rendered messages. Throws `invalid_value` where the template refuses them, `queue_full` under load. */
   async encode(task: PrepareTask): Promise<Int32Array> {
-    if (this.#model.preparation !== null && sizeOf(task) > inlineCharsMax) return this.#inPool(task);
-    const { tokenizer } = this.#model;
-    const text = task.kind === 'text' ? task.text : this.#template().render(task.messages, task.options);
-    return tokenizer.encode(text, { addSpecialTokens: task.addSpecialTokens });
+    const { tokenizer, template, preparation } = this.#model;
+    if (task.kind === 'messages' && template === null) throw noTemplate;
+    if (preparation !== null && sizeOf(task) > inlineCharsMax) return this.#inPool(task);
+    return prepare(task, tokenizer, template, sizeOf(task) > inlineCharsMax ? this.#limits() : noLimit);
   }
 
-  #template() {
-    if (this.#model.template === null) {
-      throw new LockstepError(
-        'invalid_value',
-        'This model has no chat template. Start the server with --chat-template, or use /v1/completions.',
-        {
-          param: 'messages',
-        },
-      );
+  /** A token stands for at most as many characters as the longest one has bytes. Found with the first long prompt: it takes some 20 ms. */
+  #limits(): TextLimit {
+    if (this.#limit === null) {
+      const { tokenizer, maxModelLen } = this.#model;
+      let longest = 1;
+      for (let id = 0; id < tokenizer.vocabSize; id++) longest = Math.max(longest, tokenizer.tokenBytes(id).length);
+      this.#limit = { maxModelLen, charsMax: maxModelLen * longest };
     }
-    return this.#model.template;
+    return this.#limit;
   }
 
   async #inPool(task: PrepareTask): Promise<Int32Array> {
-    if (task.kind === 'messages') this.#template();
-    this.#pool ??= new Piscina<PrepareTask, PrepareResult>({
+    const pool = this.#startedPool();
+    if (pool.queueSize >= poolQueueLenMax) {
+      throw new LockstepError('queue_full', 'Too many long prompts are waiting to be read. Try again later.', { retryAfterSeconds: 1 });
+    }
+    const limit = this.#limits();
+    if (task.kind === 'text' && task.text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
+    const result = await this.#run(pool, { ...task, limit });
+    if ('ids' in result) return result.ids;
+    const { code, message, param } = result.error;
+    throw new LockstepError(code, message, param === null ? {} : { param });
+  }
+
+  async #run(pool: Piscina<PoolTask, PoolResult>, task: PoolTask): Promise<PoolResult> {
+    const signal = AbortSignal.timeout(poolTaskMs * (1 + pool.queueSize));
+    try {
+      return await pool.run(task, { signal });
+    } catch (cause) {
+      if (!signal.aborted) throw cause;
+      throw new LockstepError('invalid_value', `The prompt could not be read within ${poolTaskMs / 1000} s.`, { cause });
+    }
+  }
+
+  #startedPool(): Piscina<PoolTask, PoolResult> {
+    this.#pool ??= new Piscina<PoolTask, PoolResult>({
       filename: fileURLToPath(new URL('./prepare-worker.js', import.meta.url)),
       minThreads: 0,
       maxThreads: poolThreads,
@@ -65,19 +115,7 @@ export class Preparer {
       idleTimeout: poolIdleMs,
       workerData: this.#model.preparation,
     });
-    if (this.#pool.queueSize >= poolQueueLenMax) {
-      throw new LockstepError('queue_full', 'Too many long prompts are waiting to be read. Try again later.', { retryAfterSeconds: 1 });
-    }
-    try {
-      const result = await this.#pool.run(task, { signal: AbortSignal.timeout(poolTaskMs * (1 + this.#pool.queueSize)) });
-      if (result.error !== null) throw new LockstepError('invalid_value', result.error, { param: 'messages' });
-      return result.ids;
-    } catch (error) {
-      if (!(error instanceof Error) || error.name !== 'AbortError') throw error;
-      throw new LockstepError('invalid_value', `The prompt was not ready within ${poolTaskMs / 1000} s: the chat template took too long.`, {
-        cause: error,
-      });
-    }
+    return this.#pool;
   }
 
   async close(): Promise<void> {
@@ -86,11 +124,12 @@ export class Preparer {
   }
 }
 
-/** `error`: the template's own message; errors of other kinds reject the task. */
-export interface PrepareResult {
-  readonly ids: Int32Array;
-  readonly error: string | null;
-}
+const noLimit: TextLimit = { maxModelLen: 0, charsMax: Number.POSITIVE_INFINITY };
+const noTemplate = new LockstepError(
+  'invalid_value',
+  'This model has no chat template. Start the server with --chat-template, or use /v1/completions.',
+  { param: 'messages' },
+);
 
 /** Characters to be read, roughly. */
 function sizeOf(task: PrepareTask): number {

@@ -52,12 +52,14 @@ export function run(
     { skipSpecialTokens },
     {
       prompt(facts) {
-        timer.prompt(facts.cachedTokens);
+        timer.prompt(facts.cachedTokens, facts.queueMs);
         if (!exchange.aborted) events.prompt(facts);
       },
       delta(delta) {
         timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
         if (!exchange.aborted) events.delta(delta);
+        // The answer is an error now: other choices of the prompt are of no use.
+        if (delta.finishReason === 'error') model.engine.abort(request.id);
       },
       closed() {
         timer.closed();
@@ -67,6 +69,9 @@ export function run(
   );
   exchange.onAbort(() => model.engine.abort(request.id));
 }
+
+/** The engine closed a request before all its choices had ended: it failed, or was stopped. */
+export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
 
 /** What a choice that ended in an error becomes. */
 export const choiceError = (delta: TextDelta) => new LockstepError('internal', delta.message ?? 'Internal server error');

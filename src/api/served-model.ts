@@ -32,6 +32,8 @@ export interface ServedModel {
   readonly priorityScheduling: boolean;
   /** What the thread pool builds its own tokenizer and template of; null: long prompts are prepared on this thread too. */
   readonly preparation: PreparationSource | null;
+  /** Tokens of a KV block; only whole blocks are cached. */
+  readonly blockSize: number;
   /** Labels of `vllm:cache_config_info`: block_size, num_gpu_blocks, … */
   readonly cacheConfig: Readonly<Record<string, string>>;
 }

@@ -10,14 +10,14 @@ import { readJson } from './json-body.js';
 export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
   const serving = servingNow(context);
   const { model } = serving;
-  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'tokenize', context.options.unknownFields));
   checkModelName(body, model);
   const { prompt } = body;
   const isChat = body['messages'] !== undefined && body['messages'] !== null;
   if (!isChat && typeof prompt !== 'string') throw wrongType('prompt', 'a string, or messages must be given');
   const tokens = isChat
-    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model.names[0]!) })
+    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model) })
     : await serving.preparer.encode({ kind: 'text', text: prompt as string, addSpecialTokens: flagOf(body, 'add_special_tokens', true) });
   const ids = Array.from(tokens);
   const token_strs = flagOf(body, 'return_token_strs', false) ? ids.map((id) => model.tokenizer.tokenText(id)) : null;
@@ -26,7 +26,7 @@ export async function handleTokenize(exchange: Exchange, context: Context): Prom
 
 export async function handleDetokenize(exchange: Exchange, context: Context): Promise<void> {
   const { model } = servingNow(context);
-  const { body } = await readJson(exchange, context.options.maxBodyBytes);
+  const { body } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'detokenize', context.options.unknownFields));
   checkModelName(body, model);
   const tokens = body['tokens'] as readonly number[] | null | undefined;

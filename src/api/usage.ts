@@ -5,6 +5,18 @@ export class UsageCounter {
   completionTokens = 0;
   /** Of the first prompt only, as vLLM counts. */
   cachedTokens = 0;
+  /** Prompt tokens that this request put into the cache: whole blocks. */
+  createdCacheTokens = 0;
+
+  get #cache() {
+    return { cached_tokens: this.cachedTokens, created_cache_tokens: this.createdCacheTokens };
+  }
+
+  /** Of the first prompt: what was found in the cache, and so what was not. */
+  promptKnown(promptLen: number, cachedTokens: number, blockSize: number): void {
+    this.cachedTokens = cachedTokens;
+    this.createdCacheTokens = Math.max(0, promptLen - (promptLen % blockSize) - cachedTokens);
+  }
 
   get #total(): number {
     return this.promptTokens + this.completionTokens;
@@ -16,14 +28,14 @@ export class UsageCounter {
       prompt_tokens: this.promptTokens,
       total_tokens: this.#total,
       completion_tokens: this.completionTokens,
-      prompt_tokens_details: withDetails ? { cached_tokens: this.cachedTokens, created_cache_tokens: null, multimodal_tokens: null } : null,
+      prompt_tokens_details: withDetails ? { ...this.#cache, multimodal_tokens: null } : null,
       completion_tokens_details: null,
     };
   }
 
   /** `usage` of a stream's last chunk, as JSON. */
   last(withDetails: boolean): string {
-    const details = withDetails ? `,"prompt_tokens_details":{"cached_tokens":${this.cachedTokens}}` : '';
+    const details = withDetails ? `,"prompt_tokens_details":${JSON.stringify(this.#cache)}` : '';
     return `{"prompt_tokens":${this.promptTokens},"total_tokens":${this.#total},"completion_tokens":${this.completionTokens}${details}}`;
   }
 }

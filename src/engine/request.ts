@@ -47,6 +47,8 @@ export interface ChoiceEnd {
 export interface PromptFacts {
   /** Prompt tokens found in the prefix cache. */
   readonly cachedTokens: number;
+  /** Milliseconds from submit to the first step that had a part of it. */
+  readonly queueMs?: number;
   /** One for each prompt token but the first, when asked for. */
   readonly promptLogprobs: readonly TokenLogprobs[] | null;
 }

@@ -17,6 +17,8 @@ export interface EngineCounterSource {
     readonly generationTokens: number;
     readonly prefixCacheQueries: number;
     readonly prefixCacheHits: number;
+    readonly steps: number;
+    readonly hostTimeUs: number;
   };
 }
 
@@ -28,7 +30,7 @@ export interface TrackedRequest {
 }
 
 export interface RequestTimer {
-  prompt(cachedTokens: number): void;
+  prompt(cachedTokens: number, queueMs: number | undefined): void;
   /** New tokens of a choice; `finishReason` with its last. */
   tokens(choice: number, count: number, finishReason: string | null): void;
   closed(): void;
@@ -36,7 +38,7 @@ export interface RequestTimer {
 
 const labels = ['model_name', 'engine'] as const;
 type Label = (typeof labels)[number];
-type CounterKey = Exclude<keyof ReturnType<EngineCounterSource['counters']>, 'kvCacheUsage'>;
+type EngineFigures = ReturnType<EngineCounterSource['counters']>;
 
 const firstTokenBuckets = [
   0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
@@ -79,6 +81,9 @@ function createSeries(registry: Registry, maxModelLen: number) {
     interToken: histogram('inter_token_latency_seconds', 'Histogram of inter-token latency in seconds.', tokenBuckets),
     perToken: histogram('request_time_per_output_token_seconds', 'Histogram of time_per_output_token_seconds per request.', tokenBuckets),
     endToEnd: histogram('e2e_request_latency_seconds', 'Histogram of e2e request latency in seconds.', latencyBuckets),
+    queue: histogram('request_queue_time_seconds', 'Histogram of time spent in WAITING phase for request.', latencyBuckets),
+    prefill: histogram('request_prefill_time_seconds', 'Histogram of time spent in PREFILL phase for request.', latencyBuckets),
+    inference: histogram('request_inference_time_seconds', 'Histogram of time spent in RUNNING phase for request.', latencyBuckets),
     decode: histogram('request_decode_time_seconds', 'Histogram of time spent in DECODE phase for request.', latencyBuckets),
   };
 }
@@ -92,10 +97,15 @@ export class Metrics {
   #success: Counter<Label | 'finished_reason'> | null = null;
   #values: Record<Label, string> = { model_name: '', engine: '0' };
 
+  constructor() {
+    addProcess(this.#registry);
+  }
+
   /** Called once, when the model is ready. */
   setModel(name: string, engine: EngineCounterSource, maxModelLen: number, cacheConfig: Readonly<Record<string, string>>): void {
     this.#values = { model_name: name, engine: '0' };
     this.#registry.clear();
+    addProcess(this.#registry);
     this.#addEngine(engine);
     this.#series = createSeries(this.#registry, maxModelLen);
     this.#success = new Counter({
@@ -116,40 +126,100 @@ export class Metrics {
 
   /** The engine counts for itself; its figures are fetched once a scrape. */
   #addEngine(engine: EngineCounterSource): void {
-    const values = this.#values;
+    const { model_name, engine: index } = this.#values;
+    const registers = [this.#registry];
     let latest = engine.counters();
-    const gauge = (name: string, help: string, read: () => number) =>
-      new Gauge<Label>({
-        name: `vllm:${name}`,
-        help,
-        labelNames: labels,
-        registers: [this.#registry],
-        collect() {
-          this.set(values, read());
-        },
-      });
-    const counter = (name: string, help: string, key: CounterKey) =>
-      new Counter<Label>({
-        name: `vllm:${name}_total`,
-        help,
-        labelNames: labels,
-        registers: [this.#registry],
-        collect() {
-          this.reset();
-          this.inc(values, latest[key]);
-        },
-      });
-    gauge('num_requests_running', 'Number of requests in model execution batches.', () => {
+    type Read = (figures: EngineFigures) => number;
+    type Parts = readonly (readonly [value: string, read: Read])[];
+    /** `parts`: a series for each value of the label `by`; without, one series. */
+    const labelled = (parts: Parts, by: string) =>
+      parts.map(([value, read]) => ({ labels: { model_name, engine: index, ...(by === '' ? {} : { [by]: value }) }, read }));
+    const gauge = (name: string, help: string, parts: Parts, by = '') => {
+      const series = labelled(parts, by);
+      const collect = function (this: Gauge) {
+        for (const { labels: values, read } of series) this.set(values, read(latest));
+      };
+      new Gauge({ name, help, labelNames: [...labels, ...(by === '' ? [] : [by])], registers, collect });
+    };
+    const counter = (name: string, help: string, parts: Parts, by = '') => {
+      const series = labelled(parts, by);
+      const collect = function (this: Counter) {
+        this.reset();
+        for (const { labels: values, read } of series) this.inc(values, read(latest));
+      };
+      new Counter({ name: `${name}_total`, help, labelNames: [...labels, ...(by === '' ? [] : [by])], registers, collect });
+    };
+    const one = (read: Read): Parts => [['', read]];
+    const fetchFirst: Read = () => {
       latest = engine.counters();
       return latest.running;
-    });
-    gauge('num_requests_waiting', 'Number of requests waiting to be processed.', () => latest.waiting);
-    gauge('kv_cache_usage_perc', 'KV-cache usage. 1 means 100 percent usage.', () => latest.kvCacheUsage);
-    counter('prefix_cache_queries', 'Prefix cache queries, in terms of number of queried tokens.', 'prefixCacheQueries');
-    counter('prefix_cache_hits', 'Prefix cache hits, in terms of number of cached tokens.', 'prefixCacheHits');
-    counter('num_preemptions', 'Cumulative number of preemption from the engine.', 'preemptions');
-    counter('prompt_tokens', 'Number of prefill tokens processed.', 'promptTokens');
-    counter('generation_tokens', 'Number of generation tokens processed.', 'generationTokens');
+    };
+    gauge('vllm:num_requests_running', 'Number of requests in model execution batches.', one(fetchFirst));
+    gauge(
+      'vllm:num_requests_waiting',
+      'Number of requests waiting to be processed.',
+      one((now) => now.waiting),
+    );
+    gauge(
+      'vllm:num_requests_waiting_by_reason',
+      'Number of waiting requests by reason.',
+      [
+        ['capacity', (now) => now.waiting],
+        ['deferred', () => 0],
+      ],
+      'reason',
+    );
+    gauge(
+      'vllm:kv_cache_usage_perc',
+      'KV-cache usage. 1 means 100 percent usage.',
+      one((now) => now.kvCacheUsage),
+    );
+    counter(
+      'vllm:prefix_cache_queries',
+      'Prefix cache queries, in terms of number of queried tokens.',
+      one((now) => now.prefixCacheQueries),
+    );
+    counter(
+      'vllm:prefix_cache_hits',
+      'Prefix cache hits, in terms of number of cached tokens.',
+      one((now) => now.prefixCacheHits),
+    );
+    counter(
+      'vllm:num_preemptions',
+      'Cumulative number of preemption from the engine.',
+      one((now) => now.preemptions),
+    );
+    counter(
+      'vllm:prompt_tokens',
+      'Number of prefill tokens processed.',
+      one((now) => now.promptTokens),
+    );
+    counter(
+      'vllm:generation_tokens',
+      'Number of generation tokens processed.',
+      one((now) => now.generationTokens),
+    );
+    counter(
+      'vllm:prompt_tokens_cached',
+      'Number of cached prompt tokens (local + external).',
+      one((now) => now.prefixCacheHits),
+    );
+    const computed: Read = (now) => Math.max(0, now.promptTokens - now.prefixCacheHits);
+    const sources: Parts = [
+      ['local_compute', computed],
+      ['local_cache_hit', (now) => now.prefixCacheHits],
+    ];
+    counter('vllm:prompt_tokens_by_source', 'Number of prompt tokens by source.', sources, 'source');
+    counter(
+      'lockstep:engine_steps',
+      'Number of engine steps.',
+      one((now) => now.steps),
+    );
+    counter(
+      'lockstep:engine_host_seconds',
+      "Time of the engine's own work: plan, result, delivery.",
+      one((now) => now.hostTimeUs / 1e6),
+    );
   }
 
   /** `arrivalMs`: of `performance.now()`. */
@@ -164,11 +234,39 @@ export class Metrics {
   }
 }
 
+/** The process, under the names that every Prometheus client library uses. */
+function addProcess(registry: Registry): void {
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  const startSeconds = Math.round(performance.timeOrigin) / 1000;
+  gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss());
+  gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', () => startSeconds);
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'Total user and system CPU time spent in seconds.',
+    registers: [registry],
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+}
+
 /** The clock of one request. A request with n choices counts once for its times and n times for what its choices did, as in vLLM. */
 class Timer implements RequestTimer {
   readonly #lastMs: Float64Array; // [n] time of a choice's latest tokens; 0: none yet
   readonly #firstMs: Float64Array; // [n]
   readonly #counts: Int32Array; // [n] tokens
+  readonly #submitMs = performance.now();
+  #scheduledMs = 0; // first step; 0: not told
   #unfinished: number;
 
   constructor(
@@ -186,7 +284,11 @@ class Timer implements RequestTimer {
     series.paramsN.observe(values, n);
   }
 
-  prompt(cachedTokens: number): void {
+  prompt(cachedTokens: number, queueMs: number | undefined): void {
+    if (queueMs !== undefined) {
+      this.#scheduledMs = this.#submitMs + queueMs;
+      this.series.queue.observe(this.values, queueMs / 1000);
+    }
     this.series.prefillComputed.observe(this.values, this.request.promptTokens.length - cachedTokens);
   }
 
@@ -214,6 +316,10 @@ class Timer implements RequestTimer {
     this.success.inc({ ...values, finished_reason: finishReason }, 1);
     series.endToEnd.observe(values, (now - this.arrivalMs) / 1000);
     series.decode.observe(values, decodeSeconds);
+    if (this.#scheduledMs > 0 && count > 0) {
+      series.prefill.observe(values, Math.max(0, this.#firstMs[choice]! - this.#scheduledMs) / 1000);
+      series.inference.observe(values, Math.max(0, this.#lastMs[choice]! - this.#scheduledMs) / 1000);
+    }
     series.promptTokens.observe(values, request.promptTokens.length);
     series.generationTokens.observe(values, count);
     series.maxGenerationTokens.observe(values, request.stop.maxTokens);

@@ -1,4 +1,4 @@
-/** What a request may ask of the sampler, with every field present; ranges and neutral values in one table. */
+/** What a request may ask of the sampler, with every field present. `api/generation.ts` has the ranges. */
 
 export interface SamplingParams {
   /** Choices made of one prompt. */
@@ -21,6 +21,22 @@ export interface SamplingParams {
   /** The same for the prompt's tokens. */
   readonly numPromptLogprobs: number | null;
 }
+
+/** Asks nothing of the sampler: one choice, drawn from the distribution as it is. */
+export const neutralSampling: SamplingParams = {
+  n: 1,
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  seed: null,
+  logitBias: [],
+  numLogprobs: null,
+  numPromptLogprobs: null,
+};
 
 /** When a sequence ends. */
 export interface StopRule {

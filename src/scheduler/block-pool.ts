@@ -16,7 +16,6 @@ export class BlockPool {
   private readonly previous: Int32Array; // [numBlocks+1]
   private freeCount: number;
   private comingCount = 0;
-  private releases = 0;
 
   /** `cache` null: no block is worth keeping once it is free. */
   constructor(
@@ -37,11 +36,6 @@ export class BlockPool {
   /** Blocks that the next fences free. */
   get numComing(): number {
     return this.comingCount;
-  }
-
-  /** Rises with every block that becomes free. */
-  get numReleases(): number {
-    return this.releases;
   }
 
   isFree(block: number): boolean {
@@ -81,7 +75,6 @@ export class BlockPool {
     this.retired[block]!--;
     if (--this.refs[block]! > 0) return;
     this.comingCount--;
-    this.releases++;
     // Least recently used goes first, and what nobody can find again goes before all: its pages are warm and nothing is lost.
     if (this.cache?.holds(block)) this.link(block, this.previous[this.numBlocks]!, this.numBlocks);
     else this.link(block, this.numBlocks, this.next[this.numBlocks]!);

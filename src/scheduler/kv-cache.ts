@@ -15,6 +15,7 @@ export class KvCache {
   private readonly matched: Int32Array; // [maxBlocksPerRow] cached blocks of the sequence that was matched last
   private numMatched = 0;
   private numRegistered = 0;
+  private numReleased = 0; // sequences
 
   /** `blockTables`: [rows, maxBlocksPerRow], shared with the ranks; only grows while a sequence has the row. */
   constructor(
@@ -31,7 +32,7 @@ export class KvCache {
 
   /** While it stays the same, a sequence that did not fit does not fit. */
   get version(): number {
-    return this.pool.numReleases + this.numRegistered;
+    return this.numReleased + this.numRegistered;
   }
 
   blocksFor(numTokens: number): number {
@@ -112,6 +113,7 @@ export class KvCache {
     const base = seq.row * this.maxBlocksPerRow;
     for (let i = seq.numBlocks - 1; i >= 0; i--) this.pool.release(this.blockTables[base + i]!);
     seq.numBlocks = 0;
+    this.numReleased++;
   }
 
   /** Of equal blocks one is known. It is the one in use, where the other is not: that one will stay longer. */

@@ -29,8 +29,10 @@ export interface SchedulerOptions {
   /** Most tokens of one sequence in a step; 0: off. */
   readonly longPrefillThreshold: number;
   readonly policy: 'fcfs' | 'priority';
-  /** Share of the blocks that an admission leaves free for the running to grow into, unless nothing runs. */
+  /** Share of the blocks that an admission leaves free, beside room for the running to grow into; not looked at when nothing runs. */
   readonly watermark: number;
+  /** Blocks of that room for each of the running that may come to need them; 2 when left out, see `growthBlocksDefault`. */
+  readonly growthBlocks?: number;
   /** 1: a step is planned when the one before it is back; 2: one step ahead. */
   readonly maxInFlight: 1 | 2;
 }
@@ -52,9 +54,16 @@ export const maxOvertakes = 16;
 /** How many sequences that do not fit are passed over in the search for one that does. */
 export const maxLookahead = 8;
 
+/**
+ * 128 sequences in a pool for 16 of them computed 51 % more tokens than they had, after preemptions, without such room; 16 % more
+ * with 2 blocks, in 1 % more steps; 10 % more with 4 blocks, in 7 % more steps.
+ */
+const growthBlocksDefault = 2;
+
 export class Scheduler {
   private readonly dims: StepDims;
   private readonly watermarkBlocks: number;
+  private readonly growthBlocks: number;
   private readonly sequences = new Map<number, Sequence>();
   private readonly waiting = new SequenceQueue();
   private readonly running = new SequenceQueue();
@@ -71,6 +80,8 @@ export class Scheduler {
   private pressed = false;
   /** Coming blocks that sequences of this step wait for. */
   private reserved = 0;
+  /** Blocks that an admission in this step leaves free. */
+  private spare = 0;
   private numArrivals = 0;
   private numPreemptions = 0;
   private prefixQueries = 0;
@@ -83,6 +94,7 @@ export class Scheduler {
     const dims = buffers.layout.dims;
     checkOptions(options, dims);
     this.dims = dims;
+    this.growthBlocks = options.growthBlocks ?? growthBlocksDefault;
     this.watermarkBlocks = Math.floor(options.watermark * dims.numBlocks);
     this.budget = new TokenBudget({ maxTokens: dims.maxTokens, ...options });
     this.kv = new KvCache(buffers.rows.blockTables, dims, options.enablePrefixCaching);
@@ -201,6 +213,9 @@ export class Scheduler {
 
   /** In order, but one that does not fit may be overtaken by those behind it, up to a bound: neither waits for ever. */
   private admitWaiting(): void {
+    if (this.waiting.length === 0 || this.running.length >= this.options.maxNumSeqs) return;
+    this.spare = this.watermarkBlocks;
+    for (let i = 0; i < this.running.length; i++) this.spare += this.growth(this.running.at(i));
     let passed = 0;
     while (passed < this.waiting.length && passed <= maxLookahead) {
       if (this.budget.remaining === 0 || this.numFreeRows === 0 || this.running.length >= this.options.maxNumSeqs) return;
@@ -213,6 +228,11 @@ export class Scheduler {
         passed++;
       }
     }
+  }
+
+  /** Blocks that a running sequence is given room for. */
+  private growth(seq: Sequence): number {
+    return Math.min(this.growthBlocks, this.kv.blocksFor(Math.max(seq.endLen - 1, seq.numTokens)) - seq.numBlocks);
   }
 
   /** The first `count` of the queue were overtaken. Whether that was the last time for one of them. */
@@ -232,7 +252,7 @@ export class Scheduler {
     const cached = this.kv.match(seq);
     const count = this.budget.grant(seq.numTokens - cached, 0);
     if (count === 0) return false;
-    if (!this.kv.fits(seq, alone ? 0 : this.watermarkBlocks)) {
+    if (!this.kv.fits(seq, alone ? 0 : this.spare)) {
       seq.refusedAt = this.kv.version;
       return false;
     }
@@ -242,6 +262,7 @@ export class Scheduler {
     seq.row = this.freeRows[--this.numFreeRows]!;
     this.kv.admit(seq);
     writeRow(this.buffers.rows, this.dims, seq);
+    this.spare += this.growth(seq);
     this.countPrefix(seq, cached);
     this.place(seq, count, entryFlag.reset);
     return true;

@@ -61,7 +61,7 @@ export class Sequence {
   promptScored = 0;
   /** How often a later one was admitted because this one did not fit. */
   overtaken = 0;
-  /** Count of block releases when it last did not fit: before the next release it need not be tried again. */
+  /** `KvCache.version` when it last did not fit: as long as that stays the same it need not be tried again. */
   refusedAt = -1;
 
   constructor(

@@ -1,25 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { SamplingParams } from '../sampling/params.js';
 import type { SequenceInput } from './sequence.js';
 import { type SimulatedServer, Simulation } from './simulator.js';
 import { expect, simulatedVocab } from './simulator-rank.js';
-
-const neutral: SamplingParams = {
-  n: 1,
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: null,
-  logitBias: [],
-  numLogprobs: null,
-  numPromptLogprobs: null,
-};
+import { sequenceInput } from './test-inputs.js';
 
 /** LOCKSTEP_SIMULATOR_OPERATIONS=1000000 for a longer run; a failure prints the seed that repeats it. */
 const numOperations = Number(process.env['LOCKSTEP_SIMULATOR_OPERATIONS'] ?? 100_000);
@@ -41,6 +26,7 @@ const server: fc.Arbitrary<SimulatedServer> = fc
     longPrefillThreshold: fc.constantFrom(0, 0, 1, 3, 8),
     policy: fc.constantFrom('fcfs' as const, 'priority' as const),
     watermark: fc.constantFrom(0, 0.01, 0.2),
+    growthBlocks: fc.constantFrom(0, 0, 0, 2),
     maxInFlight: fc.constantFrom(1 as const, 2 as const, 2 as const),
   })
   .map(({ maxRows, sparedRows, maxTokens, maxSeqLen, blockSize, poolPercent, ...options }) => ({
@@ -85,30 +71,36 @@ const text = (which: number, length: number) =>
   Array.from({ length }, (_, i) => (i * i * 7 + i * 3 + which * 5 + (i >> 2)) % simulatedVocab);
 
 function inputs(request: Request, simulation: Simulation, maxSeqLen: number, firstKey: number): SequenceInput[] {
-  const { follow, length, suffix, stops, eos, ignoreEos, minTokens, maxTokens } = request;
+  const { text: which, length, suffix, follow, n, salt, eos, stops, promptLogprobs, ...rest } = request;
   const before = follow === null ? undefined : simulation.lives[follow % Math.max(1, simulation.lives.length)]?.expectation;
-  const prompt = [...(before?.tokens ?? text(request.text, length)), ...suffix].slice(
-    0,
-    Math.max(1, Math.min(follow === null ? length : maxSeqLen, maxSeqLen - (length % 7))),
-  );
-  return Array.from({ length: request.n }, (_, choice) => ({
-    key: firstKey + choice,
-    promptTokens: Int32Array.from(prompt),
-    sampling: {
-      ...neutral,
-      n: request.n,
-      temperature: firstKey / 7,
-      logitBias: suffix.map((id) => [id, 1] as const),
-      numLogprobs: 0,
-      numPromptLogprobs: request.promptLogprobs ? 0 : null,
-    },
-    choice,
-    seed: (BigInt(prompt.length) << 32n) | BigInt(firstKey + choice),
-    stop: { eosTokenIds: eos, stopTokenIds: stops, stopStrings: [], includeStopString: false, ignoreEos, minTokens, maxTokens },
-    priority: request.priority,
-    cacheSalt: request.salt,
-  }));
+  const promptLen = Math.max(1, Math.min(before === undefined ? length : maxSeqLen, maxSeqLen - (length % 7)));
+  const prompt = [...(before?.tokens ?? text(which, length)), ...suffix].slice(0, promptLen);
+  const sampling = {
+    n,
+    temperature: firstKey / 7,
+    logitBias: suffix.map((id) => [id, 1] as const),
+    numLogprobs: 0,
+    numPromptLogprobs: promptLogprobs ? 0 : null,
+  };
+  return Array.from({ length: n }, (_, choice) => {
+    const seed = (BigInt(prompt.length) << 32n) | BigInt(firstKey + choice);
+    return sequenceInput(firstKey + choice, prompt, {
+      ...rest,
+      sampling,
+      choice,
+      seed,
+      eosTokenIds: eos,
+      stopTokenIds: stops,
+      cacheSalt: salt,
+    });
+  });
 }
+
+const variants = [1, 2].flatMap((maxInFlight) =>
+  [false, true].flatMap((enablePrefixCaching) =>
+    [false, true].map((chunkedPrefill) => ({ maxInFlight: maxInFlight as 1 | 2, enablePrefixCaching, chunkedPrefill })),
+  ),
+);
 
 function apply(simulation: Simulation, op: Operation, maxSeqLen: number): void {
   if (op.kind === 'schedule') simulation.schedule();
@@ -135,17 +127,24 @@ test(`${numOperations} random operations: nothing lost, double or ownerless; eve
   for (const [what, count] of seen) assert.ok(count * 1000 > done, `${what}: only ${count} in ${done} operations`);
 });
 
+test('the same requests: equal outputs with and without async scheduling, caching and chunking', () => {
+  const arrivals = operation.filter((op) => op.kind !== 'abort');
+  const property = fc.property(server, fc.array(arrivals, { maxLength: 120, size: 'max' }), ({ dims, options }, ops) => {
+    const outputs = variants.map((variant) => {
+      const maxTokens = variant.chunkedPrefill ? dims.maxTokens : Math.max(dims.maxTokens, dims.maxSeqLen);
+      const simulation = new Simulation({ dims: { ...dims, maxTokens }, options: { ...options, ...variant } });
+      for (const op of ops) apply(simulation, op, dims.maxSeqLen);
+      simulation.drain();
+      return simulation.lives.map(({ end, ids }) => ({ end, ids }));
+    });
+    for (const other of outputs.slice(1)) assert.deepEqual(other, outputs[0]);
+  });
+  fc.assert(property, { numRuns: 20, includeErrorInReport: true });
+});
+
 test('what the simulation expects: ids that would end are masked up to minTokens, then the first of them ends', () => {
-  const stop = {
-    eosTokenIds: [3],
-    stopTokenIds: [7],
-    stopStrings: [],
-    includeStopString: false,
-    ignoreEos: false,
-    minTokens: 5,
-    maxTokens: 500,
-  };
-  const input = { key: 0, promptTokens: Int32Array.of(1, 2), sampling: neutral, choice: 0, seed: 0n, stop, priority: 0, cacheSalt: null };
+  const fields = { eosTokenIds: [3], stopTokenIds: [7], minTokens: 5, maxTokens: 500 };
+  const input = sequenceInput(0, [1, 2], fields);
   const { tokens, finish } = expect(input, 1000);
   const outputs = tokens.slice(2);
   assert.equal(finish, 'stop');
@@ -154,5 +153,5 @@ test('what the simulation expects: ids that would end are masked up to minTokens
     outputs.findIndex((id) => id === 3 || id === 7),
     outputs.length - 1,
   );
-  assert.equal(expect({ ...input, stop: { ...stop, maxTokens: 3 } }, 1000).finish, 'length');
+  assert.equal(expect(sequenceInput(0, [1, 2], { ...fields, maxTokens: 3 }), 1000).finish, 'length');
 });

@@ -40,5 +40,8 @@ function splitAt(text: string, pattern: RegExp, byContent: ReadonlyMap<string, A
 }
 
 function standsAlone(text: string, start: number, end: number): boolean {
-  return !/[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u.test(text.slice(Math.max(0, start - 2), start)) && !/^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u.test(text.slice(end, end + 2));
+  return (
+    !/[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]$/u.test(text.slice(Math.max(0, start - 2), start)) &&
+    !/^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]/u.test(text.slice(end, end + 2))
+  );
 }

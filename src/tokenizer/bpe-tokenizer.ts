@@ -7,10 +7,10 @@ import { type AddedTokenSplitter, createAddedTokenSplitter } from './added-token
 import { BpeMerger, createPairTable, createScoreTable } from './bpe.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
 import { createTokenDecoder } from './decoder.js';
-import { type BpeDefinition, type BpeModel, type TokenizerDefinition, UnsupportedComponent, tokenId } from './definition.js';
-import { type Normalizer, createNormalizer } from './normalizer.js';
-import { type Frame, createFrame } from './post-processor.js';
-import { type PreTokenizer, createPreTokenizer } from './pre-tokenizer.js';
+import { type BpeDefinition, type BpeModel, type TokenizerDefinition, tokenId, UnsupportedComponent } from './definition.js';
+import { createNormalizer, type Normalizer } from './normalizer.js';
+import { createFrame, type Frame } from './post-processor.js';
+import { createPreTokenizer, type PreTokenizer } from './pre-tokenizer.js';
 import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
 
@@ -42,8 +42,14 @@ export class BpeTokenizer implements Tokenizer {
     this.#frame = createFrame(definition.postProcessor);
     this.#vocabulary = new Vocabulary(definition.tokens, addedTokens, createTokenDecoder(definition.decoder));
     const [normalized, raw] = [addedTokens.filter((token) => token.normalized), addedTokens.filter((token) => !token.normalized)];
-    this.#rawSplitter = createAddedTokenSplitter(raw, raw.map((token) => token.content));
-    this.#normalizedSplitter = createAddedTokenSplitter(normalized, normalized.map((token) => this.#normalize(token.content)));
+    this.#rawSplitter = createAddedTokenSplitter(
+      raw,
+      raw.map((token) => token.content),
+    );
+    this.#normalizedSplitter = createAddedTokenSplitter(
+      normalized,
+      normalized.map((token) => this.#normalize(token.content)),
+    );
     this.#words = new WordEncoder(definition, byteLevel);
     this.bosToken = definition.bosToken;
     this.eosToken = definition.eosToken;
@@ -79,8 +85,11 @@ export class BpeTokenizer implements Tokenizer {
 
   #encodeWord(word: string, out: IdBuffer): void {
     const known = this.#cache.get(word);
-    if (typeof known === 'number') return out.push(known);
-    if (known !== undefined) return out.pushAll(known);
+    if (known !== undefined) {
+      if (typeof known === 'number') out.push(known);
+      else out.pushAll(known);
+      return;
+    }
     const ids = this.#words.encode(word);
     out.pushAll(ids);
     if (word.length > cachedWordLenMax) return;

@@ -69,7 +69,11 @@ function hashPair(a: number, b: number): number {
 
 /** SentencePiece's rule, for vocabularies that come with scores instead of merges: two tokens may be joined where their text is a token, the
  *  highest score first. */
-export function createScoreTable(tokens: readonly (string | undefined)[], scores: ArrayLike<number>, vocab: ReadonlyMap<string, number>): MergeTable {
+export function createScoreTable(
+  tokens: readonly (string | undefined)[],
+  scores: ArrayLike<number>,
+  vocab: ReadonlyMap<string, number>,
+): MergeTable {
   const distinct = [...new Set(Array.from(scores))].sort((a, b) => b - a);
   const rank = new Map(distinct.map((score, i) => [score, i]));
   return {
@@ -136,9 +140,10 @@ export class BpeMerger {
     for (;;) {
       const key = heap.pop();
       if (key < 0) break;
-      const at = key % positionLimit;
+      const order = Math.floor(key / positionLimit);
+      const at = key - order * positionLimit; // `%` on doubles is a call
       // A key is out of date when its symbol was swallowed or has another neighbour by now.
-      if (merge[at]! < 0 || this.#table.order[merge[at]!] !== Math.floor(key / positionLimit)) continue;
+      if (merge[at]! < 0 || this.#table.order[merge[at]!] !== order) continue;
       const right = next[at]!;
       symbols[at] = result[merge[at]!]!;
       next[at] = next[right]!;

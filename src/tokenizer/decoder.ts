@@ -3,7 +3,7 @@
  * held back. `decode` runs the same stream to its end.
  */
 import { fromByteAlphabet } from './byte-alphabet.js';
-import { type Component, type PatternDefinition, UnsupportedComponent, components } from './definition.js';
+import { type Component, components, type PatternDefinition, UnsupportedComponent } from './definition.js';
 import { createReplacer } from './normalizer.js';
 
 export interface TokenDecoder {

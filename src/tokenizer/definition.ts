@@ -68,9 +68,13 @@ export function tokenId({ vocab, addedTokens }: TokenizerDefinition, token: stri
 }
 
 /** A component that is not built here. For encoding the library may still know it; for decoding it is the end. */
-export class UnsupportedComponent extends Error {}
+export class UnsupportedComponent extends Error {
+  constructor(what: string) {
+    super(`its ${what} is not supported`);
+  }
+}
 
 export function components(value: unknown): readonly Component[] {
-  if (!Array.isArray(value)) throw new UnsupportedComponent('a Sequence without its list');
+  if (!Array.isArray(value)) throw new UnsupportedComponent('Sequence without a list');
   return value as readonly Component[];
 }

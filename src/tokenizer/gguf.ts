@@ -84,7 +84,8 @@ type Parts = Pick<BpeDefinition, 'normalizer' | 'preTokenizer' | 'postProcessor'
 function byteLevel(metadata: Metadata, tokens: readonly string[]): Parts {
   const name = String(metadata.get('tokenizer.ggml.pre') ?? 'default');
   const pre = Object.hasOwn(preTokenizations, name) ? preTokenizations[name] : undefined;
-  if (pre === undefined) throw new Error(`its pre-tokenizer (tokenizer.ggml.pre) ${JSON.stringify(name)} is not known; use the model's tokenizer.json`);
+  if (pre === undefined)
+    throw new Error(`its pre-tokenizer (tokenizer.ggml.pre) ${JSON.stringify(name)} is not known; use the model's tokenizer.json`);
   const splits = pre.patterns.map((Regex) => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }));
   return {
     normalizer: pre.nfc === true ? { type: 'NFC' } : null,
@@ -122,7 +123,10 @@ function frame(metadata: Metadata, tokens: readonly string[], addBosDefault: boo
     const id = metadata.get(`tokenizer.ggml.${key}_token_id`);
     return wanted && typeof id === 'number' && id < tokens.length ? [id] : [];
   };
-  const bos = special('bos', metadata.get('tokenizer.ggml.add_bos_token') !== undefined ? metadata.get('tokenizer.ggml.add_bos_token') === true : addBosDefault);
+  const bos = special(
+    'bos',
+    metadata.get('tokenizer.ggml.add_bos_token') !== undefined ? metadata.get('tokenizer.ggml.add_bos_token') === true : addBosDefault,
+  );
   const eos = special('eos', metadata.get('tokenizer.ggml.add_eos_token') === true);
   const items = (ids: readonly number[]) => ids.map((id) => ({ SpecialToken: { id: String(id) } }));
   return {

@@ -30,7 +30,8 @@ function parseVocabulary(value: unknown): [Map<string, number>, string[]] {
   const vocab = new Map<string, number>();
   const tokens: string[] = [];
   const add = (token: string, id: unknown): void => {
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > tokenIdMax) throw new Error(`its token ${JSON.stringify(token)} has the id ${id}`);
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > tokenIdMax)
+      throw new Error(`its token ${JSON.stringify(token)} has the id ${id}`);
     vocab.set(token, id);
     tokens[id] = token;
   };
@@ -70,7 +71,8 @@ function addedTokens(list: unknown, decoder: unknown): readonly AddedToken[] {
 }
 
 function addedToken(entry: unknown, id: unknown): AddedToken {
-  if (!isObject(entry) || typeof entry.content !== 'string' || !Number.isInteger(id)) throw new Error('an added token lacks "content" or "id"');
+  if (!isObject(entry) || typeof entry.content !== 'string' || !Number.isInteger(id))
+    throw new Error('an added token lacks "content" or "id"');
   return {
     id: id as number,
     content: entry.content,

@@ -43,7 +43,9 @@ export class LibraryTokenizer implements Tokenizer {
   }
 
   async encode(text: string, options: EncodeOptions): Promise<Int32Array> {
-    const encoding = await this.#library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), null, { addSpecialTokens: options.addSpecialTokens });
+    const encoding = await this.#library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), null, {
+      addSpecialTokens: options.addSpecialTokens,
+    });
     return Int32Array.from(encoding.getIds());
   }
 

@@ -1,5 +1,5 @@
 /** The normalizers of tokenizer.json that BPE tokenizers use; text between added tokens goes through them. */
-import { type Component, type PatternDefinition, UnsupportedComponent, components } from './definition.js';
+import { type Component, components, type PatternDefinition, UnsupportedComponent } from './definition.js';
 import { translatePattern } from './pattern.js';
 
 export type Normalizer = (text: string) => string;

@@ -1,5 +1,5 @@
 /** The frame of special tokens around a text (bos, eos): only put there when `addSpecialTokens` asks for it. */
-import { type Component, UnsupportedComponent, components } from './definition.js';
+import { type Component, components, UnsupportedComponent } from './definition.js';
 
 export interface Frame {
   readonly before: readonly number[];
@@ -14,10 +14,15 @@ export function createFrame(definition: Component | null): Frame {
     case 'ByteLevel':
       return noFrame; // it only mends offsets
     case 'Sequence':
-      return components(definition.processors).map(createFrame).reduce((inner, outer) => ({
-        before: [...outer.before, ...inner.before],
-        after: [...inner.after, ...outer.after],
-      }), noFrame);
+      return components(definition.processors)
+        .map(createFrame)
+        .reduce(
+          (inner, outer) => ({
+            before: [...outer.before, ...inner.before],
+            after: [...inner.after, ...outer.after],
+          }),
+          noFrame,
+        );
     case 'TemplateProcessing':
       return templateFrame(definition);
     case 'BertProcessing':
@@ -43,5 +48,5 @@ function templateFrame(definition: Component): Frame {
 
 function tokenId(pair: unknown): number {
   if (Array.isArray(pair) && typeof pair[1] === 'number') return pair[1];
-  throw new UnsupportedComponent('a frame token without its id');
+  throw new UnsupportedComponent('frame token without an id');
 }

@@ -1,5 +1,5 @@
 /** Cuts a normalised text into the words inside which merges happen: the pre-tokenizers of tokenizer.json that BPE tokenizers use. */
-import { type Component, type PatternDefinition, UnsupportedComponent, components } from './definition.js';
+import { type Component, components, type PatternDefinition, UnsupportedComponent } from './definition.js';
 import { translatePattern } from './pattern.js';
 
 /** `atStart`: whether the first piece starts the whole text. */

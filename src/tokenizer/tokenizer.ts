@@ -7,7 +7,7 @@ import { LockstepError, startError } from '../errors.js';
 import { readGguf } from '../model/gguf.js';
 import type { TokenizerSource } from '../model/spec.js';
 import { BpeTokenizer } from './bpe-tokenizer.js';
-import { UnsupportedComponent, isBpe } from './definition.js';
+import { isBpe, UnsupportedComponent } from './definition.js';
 import { parseGgufTokenizer } from './gguf.js';
 import { parseTokenizerJson } from './huggingface.js';
 import { LibraryTokenizer } from './library-tokenizer.js';
@@ -54,10 +54,14 @@ export interface Tokenizer {
 /** Reads and builds the tokenizer of a model. Throws a `start` error that names the file and what is wrong with it. */
 export async function loadTokenizer(source: TokenizerSource): Promise<Tokenizer> {
   try {
-    return source.kind === 'gguf' ? new BpeTokenizer(parseGgufTokenizer(readGguf(source.path))) : await loadTokenizerJson(source.path, source.config);
+    return source.kind === 'gguf'
+      ? new BpeTokenizer(parseGgufTokenizer(readGguf(source.path)))
+      : await loadTokenizerJson(source.path, source.config);
   } catch (cause) {
     if (cause instanceof LockstepError) throw cause;
-    throw startError(`the tokenizer in ${source.path} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw startError(`the tokenizer in ${source.path} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -1,5 +1,5 @@
 /** id <-> token, with what is known of each id; the half of a tokenizer that decodes. Every kind of tokenizer has one. */
-import { ByteRun, type TokenDecoder, Utf8Stream, byteOfToken, decodeUtf8, tokenBytes } from './decoder.js';
+import { ByteRun, byteOfToken, decodeUtf8, type TokenDecoder, tokenBytes, Utf8Stream } from './decoder.js';
 import type { AddedToken } from './definition.js';
 import type { DecodeOptions, DecodeStream } from './tokenizer.js';
 

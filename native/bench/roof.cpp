@@ -1,0 +1,131 @@
+#include "bench/roof.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace lockstep::bench {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kReadBytes = size_t{256} << 20;
+constexpr int kTries = 5;
+constexpr int kRounds = 20 * 1000 * 1000 / 16;
+constexpr int kChains = 16;  // independent sums: enough for two instructions a cycle at six cycles of latency
+
+typedef uint64_t Words __attribute__((vector_size(64)));
+
+// The sum is only there so that the loads are not dropped.
+uint64_t read_all(const uint8_t* data, size_t bytes) {
+  Words sums[4] = {};
+  for (size_t i = 0; i < bytes; i += sizeof(sums)) {
+    Words values[4];
+    std::memcpy(values, data + i, sizeof(values));
+    for (int j = 0; j < 4; j++) sums[j] += values[j];
+  }
+  const Words sum = sums[0] + sums[1] + sums[2] + sums[3];
+  return sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
+volatile uint64_t sink;
+
+#if defined(__x86_64__)
+// The empty asm keeps the operands unknown to the compiler, so that the loop stays what it says.
+#define LOCKSTEP_OPAQUE(x) asm volatile("" : "+v"(x))
+
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) void dot_bf16_512() {
+  __m512 sums[kChains] = {};
+  __m512i ones = _mm512_set1_epi32(0x3f803f80);
+  __m512bh a;
+  std::memcpy(&a, &ones, sizeof(a));
+  for (int i = 0; i < kRounds; i++) {
+    for (auto& sum : sums) {
+      sum = _mm512_dpbf16_ps(sum, a, a);
+      LOCKSTEP_OPAQUE(sum);
+    }
+  }
+  for (auto& sum : sums) sink = static_cast<uint64_t>(_mm512_cvtss_f32(sum));
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) void dot_int8_512() {
+  __m512i sums[kChains] = {};
+  const __m512i ones = _mm512_set1_epi8(1);
+  for (int i = 0; i < kRounds; i++) {
+    for (auto& sum : sums) {
+      sum = _mm512_dpbusd_epi32(sum, ones, ones);
+      LOCKSTEP_OPAQUE(sum);
+    }
+  }
+  for (auto& sum : sums) sink = static_cast<uint64_t>(_mm512_cvtsi512_si32(sum));
+}
+
+__attribute__((target("avx2,fma"))) void fma_256() {
+  __m256 sums[12] = {};
+  const __m256 ones = _mm256_set1_ps(1);
+  for (int i = 0; i < kRounds; i++) {
+    for (auto& sum : sums) {
+      sum = _mm256_fmadd_ps(ones, ones, sum);
+      LOCKSTEP_OPAQUE(sum);
+    }
+  }
+  for (auto& sum : sums) sink = static_cast<uint64_t>(_mm256_cvtss_f32(sum));
+}
+#endif
+
+double best_rate(int threads, double amount, const std::function<void(int)>& work) {
+  double best = 0;
+  for (int i = 0; i < kTries; i++) best = std::max(best, amount * threads / time_threads(threads, work));
+  return best;
+}
+
+}  // namespace
+
+Pages::Pages(size_t bytes) : bytes_((bytes + kHugePage - 1) / kHugePage * kHugePage + kHugePage) {
+  void* mapped = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) std::abort();
+  madvise(mapped, bytes_, MADV_HUGEPAGE);
+  data_ = static_cast<uint8_t*>(mapped);
+  std::memset(data_, 1, bytes_);
+}
+
+Pages::~Pages() { munmap(data_, bytes_); }
+
+double time_threads(int threads, const std::function<void(int)>& work) {
+  const double start = seconds_now();
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; t++) others.emplace_back(work, t);
+  work(0);
+  for (std::thread& other : others) other.join();
+  return seconds_now() - start;
+}
+
+double read_bandwidth(int threads) {
+  const Pages pages(kReadBytes * threads);
+  return best_rate(threads, kReadBytes, [&](int t) { sink = read_all(pages.data() + kReadBytes * t, kReadBytes); });
+}
+
+double dot_peak_bf16(const char* isa, int threads) {
+#if defined(__x86_64__)
+  const double ops = static_cast<double>(kRounds) * 2;
+  if (std::strcmp(isa, "avx512") == 0) return best_rate(threads, ops * kChains * 32, [](int) { dot_bf16_512(); });
+  if (std::strcmp(isa, "avx2") == 0) return best_rate(threads, ops * 12 * 8, [](int) { fma_256(); });
+#endif
+  return 0;
+}
+
+double dot_peak_int8(const char* isa, int threads) {
+#if defined(__x86_64__)
+  const double ops = static_cast<double>(kRounds) * 2;
+  if (std::strcmp(isa, "avx512") == 0) return best_rate(threads, ops * kChains * 64, [](int) { dot_int8_512(); });
+#endif
+  return 0;
+}
+
+}  // namespace lockstep::bench

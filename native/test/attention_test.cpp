@@ -1,0 +1,212 @@
+// Attention: against float64 over odd head sizes, windows, soft caps and piece bounds; equal bits whichever rows and heads share a call.
+#include <limits>
+
+#include "check.h"
+
+namespace lockstep::test {
+namespace {
+
+using cpu::AttentionArgs;
+using cpu::kPiece;
+using cpu::KvType;
+
+struct Shape {
+  KvType type;
+  int head_dim;
+  int heads;
+  int block_size;
+  int window;
+  float softcap;
+};
+
+// One sequence of `len` tokens in a cache whose blocks lie in shuffled order; q of every position.
+struct Sequence {
+  Shape shape;
+  int len;
+  std::vector<float> q, k, v;  // [len, heads, head_dim], [len, head_dim] twice
+  std::vector<uint8_t> cache;
+  std::vector<int32_t> table;
+  cpu::KvView view;
+
+  Sequence(const cpu::Kernels& kernels, const Shape& s, int length) : shape(s), len(length) {
+    Random random(static_cast<uint64_t>(s.head_dim * 7 + s.heads + length));
+    const size_t d = static_cast<size_t>(s.head_dim);
+    q = random.values(d * s.heads * len, 2.0f), k = random.values(d * len, 2.0f), v = random.values(d * len);
+    const int blocks = (len + s.block_size - 1) / s.block_size;
+    const size_t stride = 2 * d * s.block_size * (s.type == KvType::kBf16 ? 2 : 4) + 64;
+    cache.resize(stride * blocks);
+    for (int b = 0; b < blocks; b++) table.push_back(b);
+    for (int b = blocks - 1; b > 0; b--) std::swap(table[b], table[random.below(b + 1)]);
+    view = {s.type, s.head_dim, s.block_size, cache.data(), stride, table.data()};
+  }
+
+  // K and V of the positions begin … end - 1 into the cache.
+  void append(const cpu::Kernels& kernels, int begin, int end) {
+    for (int pos = begin; pos < end; pos++) kernels.kv_append(view, pos, k.data() + at(pos), v.data() + at(pos));
+  }
+  size_t at(int pos) const { return static_cast<size_t>(pos) * shape.head_dim; }
+
+  float cached(float x) const { return shape.type == KvType::kBf16 ? bf16_round(x) : x; }
+
+  // out[rows, heads, head_dim] of the queries pos0 … pos0 + rows - 1, all pieces, merged. With `guard`, results are checked for writes behind.
+  std::vector<float> attend(const cpu::Kernels& kernels, int pos0, int rows) const {
+    const int queries = rows * shape.heads;
+    const int pieces = (pos0 + rows - 1) / kPiece + 1;
+    const size_t d = static_cast<size_t>(shape.head_dim);
+    std::vector<float> max(static_cast<size_t>(queries) * pieces), sum = max, acc(max.size() * d), out(queries * d);
+    std::vector<uint8_t> scratch(kernels.attention_scratch_bytes(queries, shape.head_dim));
+    AttentionArgs a{};
+    a.kv = view;
+    a.q = q.data() + static_cast<size_t>(pos0) * shape.heads * d;
+    a.q_row_stride = shape.heads * d;
+    a.q_head_stride = d;
+    a.rows = rows, a.heads = shape.heads, a.pos0 = pos0, a.window = shape.window;
+    a.scale = scale(), a.softcap = shape.softcap;
+    a.scratch = scratch.data();
+    for (int p = 0; p < pieces; p++) {
+      a.piece = p;
+      a.max = max.data() + p * queries, a.sum = sum.data() + p * queries, a.acc = acc.data() + p * queries * d;
+      kernels.attention(a);
+    }
+    for (int i = 0; i < queries; i++) {
+      kernels.attention_merge(max.data() + i, sum.data() + i, acc.data() + i * d, static_cast<size_t>(queries), queries * d, pieces,
+                              shape.head_dim, out.data() + i * d);
+    }
+    return out;
+  }
+
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(shape.head_dim)); }
+
+  void exact(int pos, int head, std::vector<double>* out) const {
+    const int first = shape.window > 0 ? std::max(0, pos - shape.window + 1) : 0;
+    std::vector<double> scores;
+    double largest = -1e300, total = 0;
+    for (int key = first; key <= pos; key++) {
+      double dot = 0;
+      for (int d = 0; d < shape.head_dim; d++) {
+        dot += static_cast<double>(cached(q[(static_cast<size_t>(pos) * shape.heads + head) * shape.head_dim + d])) * cached(k[at(key) + d]);
+      }
+      dot *= scale();
+      if (shape.softcap > 0) dot = shape.softcap * std::tanh(dot / shape.softcap);
+      scores.push_back(dot);
+      largest = std::fmax(largest, dot);
+    }
+    out->assign(static_cast<size_t>(shape.head_dim), 0.0);
+    for (int key = first; key <= pos; key++) {
+      const double p = std::exp(scores[static_cast<size_t>(key - first)] - largest);
+      total += p;
+      for (int d = 0; d < shape.head_dim; d++) (*out)[static_cast<size_t>(d)] += p * cached(v[at(key) + d]);
+    }
+    for (double& x : *out) x /= total;
+  }
+};
+
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kBf16};
+
+void check_accuracy(Check& check, const cpu::Kernels& kernels, const Shape& shape, int len, int pos0, int rows) {
+  Sequence s(kernels, shape, len);
+  s.append(kernels, 0, pos0 + rows);
+  const std::vector<float> out = s.attend(kernels, pos0, rows);
+  std::vector<double> want;
+  const double tolerance = shape.type == KvType::kBf16 ? 4e-3 : 2e-6;  // bf16: half a unit of the rounded weights
+  char what[96];
+  std::snprintf(what, sizeof(what), "%s head_dim %d heads %d block %d window %d cap %g at %d + %d", shape.type == KvType::kBf16 ? "bf16" : "f32",
+                shape.head_dim, shape.heads, shape.block_size, shape.window, static_cast<double>(shape.softcap), pos0, rows);
+  for (int r = 0; r < rows; r++) {
+    for (int h = 0; h < shape.heads; h++) {
+      s.exact(pos0 + r, h, &want);
+      for (int d = 0; d < shape.head_dim; d++) {
+        check.near(out[(static_cast<size_t>(r) * shape.heads + h) * shape.head_dim + d], want[static_cast<size_t>(d)], tolerance, what, d);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void test_attention_accuracy(Check& check, const cpu::Kernels& k) {
+  for (KvType type : kTypes) {
+    for (int head_dim : {2, 16, 18, 24, 32, 64, 80, 96, 128, 256}) {
+      check_accuracy(check, k, {type, head_dim, 3, 16, 0, 0}, 40, 0, 40);  // a prompt from its start
+      check_accuracy(check, k, {type, head_dim, 1, 32, 0, 0}, 300, 297, 3);
+    }
+    for (int heads : {1, 2, 5, 9}) check_accuracy(check, k, {type, 24, heads, 16, 0, 0}, 90, 70, 5);
+    for (int window : {1, 8, 100, 300}) check_accuracy(check, k, {type, 16, 2, 16, window, 0}, 600, 560, 40);
+    check_accuracy(check, k, {type, 32, 2, 64, 0, 5.0f}, 130, 100, 30);
+    check_accuracy(check, k, {type, 64, 3, 16, 8, 50.0f}, 530, 505, 20);  // the window leaves whole pieces unseen
+  }
+}
+
+void test_attention_sameness(Check& check, const cpu::Kernels& k) {
+  const Shape shapes[] = {{KvType::kF32, 24, 3, 16, 0, 0},   {KvType::kBf16, 64, 3, 16, 0, 0},  {KvType::kBf16, 80, 1, 32, 0, 0},
+                          {KvType::kBf16, 16, 2, 16, 8, 30}, {KvType::kF32, 32, 4, 16, 40, 0}, {KvType::kBf16, 128, 7, 16, 270, 0}};
+  constexpr int kLen = 540;
+  for (const Shape& shape : shapes) {
+    const size_t row = static_cast<size_t>(shape.heads) * shape.head_dim;
+    Sequence one(k, shape, kLen);
+    std::vector<float> alone;
+    for (int pos = 0; pos < kLen; pos++) {  // decode: only what exists is in the cache
+      one.append(k, pos, pos + 1);
+      const std::vector<float> out = one.attend(k, pos, 1);
+      alone.insert(alone.end(), out.begin(), out.end());
+    }
+    for (int chunk : {kLen, 64, 7}) {
+      Sequence s(k, shape, kLen);
+      for (int pos = 0; pos < kLen; pos += chunk) {
+        const int rows = std::min(chunk, kLen - pos);
+        s.append(k, pos, pos + rows);
+        const std::vector<float> out = s.attend(k, pos, rows);
+        check.expect(same_bits(out.data(), alone.data() + pos * row, out.size()), "head_dim %d: chunk of %d at %d differs", shape.head_dim, rows, pos);
+      }
+    }
+    // Heads one by one, as a rank that has only some of them.
+    Sequence single = one;
+    single.view.base = single.cache.data();
+    single.view.table = single.table.data();
+    single.shape.heads = 1;
+    for (int h = 0; h < shape.heads; h++) {
+      for (int pos : {0, 15, 16, 255, 256, 400, kLen - 1}) {
+        std::copy_n(one.q.begin() + static_cast<long>(pos * row + h * shape.head_dim), shape.head_dim, single.q.begin() + pos * shape.head_dim);
+        const std::vector<float> out = single.attend(k, pos, 1);
+        check.expect(same_bits(out.data(), alone.data() + pos * row + h * shape.head_dim, out.size()), "head %d at %d differs alone", h, pos);
+        std::copy_n(one.q.begin() + pos * shape.head_dim, shape.head_dim, single.q.begin() + pos * shape.head_dim);
+      }
+    }
+  }
+}
+
+void test_attention_edges(Check& check, const cpu::Kernels& k) {
+  for (KvType type : kTypes) {
+    // A piece that a row does not see: -inf, 0, 0.
+    Sequence s(k, {type, 16, 2, 16, 4, 0}, 300);
+    s.append(k, 0, 300);
+    std::vector<uint8_t> scratch(k.attention_scratch_bytes(2, 16));
+    float max[2] = {1, 1}, sum[2] = {1, 1};
+    std::vector<float> acc(32, 1.0f);
+    AttentionArgs a{};
+    a.kv = s.view, a.q = s.q.data(), a.q_row_stride = 32, a.q_head_stride = 16, a.rows = 1, a.heads = 2, a.pos0 = 299, a.window = 4;
+    a.scale = 1, a.max = max, a.sum = sum, a.acc = acc.data(), a.scratch = scratch.data(), a.piece = 0;
+    k.attention(a);
+    for (int h = 0; h < 2; h++) check.expect(std::isinf(max[h]) && max[h] < 0 && sum[h] == 0, "unseen piece: max %g, sum %g", max[h], sum[h]);
+    for (float x : acc) check.expect(x == 0, "unseen piece: acc %g", x);
+    // Scores far apart neither overflow nor vanish: the largest key wins.
+    Sequence far(k, {type, 16, 1, 16, 0, 0}, 20);
+    for (float& x : far.q) x = 100;
+    for (int pos = 0; pos < 20; pos++) std::fill_n(far.k.begin() + pos * 16, 16, pos == 7 ? 100.0f : -100.0f);
+    far.append(k, 0, 20);
+    const std::vector<float> out = far.attend(k, 19, 1);
+    for (int d = 0; d < 16; d++) check.expect(out[d] == far.cached(far.v[far.at(7) + d]), "largest score: %g", out[d]);
+    // NaN in q or K ends and stays with its row; a key behind the row may hold NaN.
+    Sequence odd(k, {type, 16, 1, 16, 0, 0}, 20);
+    odd.append(k, 0, 20);
+    const std::vector<float> before = odd.attend(k, 4, 8);
+    std::fill_n(odd.k.begin() + 12 * 16, 16, std::numeric_limits<float>::quiet_NaN());
+    odd.append(k, 12, 13);
+    check.expect(same_bits(before.data(), odd.attend(k, 4, 8).data(), before.size()), "a NaN key behind the rows leaves a trace");
+    std::fill_n(odd.q.begin() + 5 * 16, 16, std::numeric_limits<float>::quiet_NaN());
+    const std::vector<float> after = odd.attend(k, 4, 8);
+    check.expect(same_bits(before.data(), after.data(), 16) && same_bits(before.data() + 32, after.data() + 32, 96), "a NaN query changes others");
+  }
+}
+
+}  // namespace lockstep::test

@@ -1,0 +1,54 @@
+// The native test program: every kernel of every instruction set that this CPU can run, against float64. Run by sanitizers and qemu-user
+// as it is, without Node. Arguments: part of a group's name, to run those alone. Exits 1 when anything failed.
+#include "check.h"
+
+namespace lockstep::test {
+namespace {
+
+constexpr KernelTest kKernelTests[] = {
+    {"pack", test_pack},
+    {"activations", test_activations},
+    {"norms", test_norms},
+    {"rope", test_rope},
+    {"gemm accuracy", test_gemm_accuracy},
+    {"gemm sameness", test_gemm_sameness},
+    {"gemm epilogues", test_gemm_epilogues},
+    {"attention accuracy", test_attention_accuracy},
+    {"attention sameness", test_attention_sameness},
+    {"attention edges", test_attention_edges},
+    {"vocabulary", test_vocabulary},
+};
+
+bool report(const std::string& name, const Check& check) {
+  std::printf("%s %-28s %7ld expectations", check.failures == 0 ? "ok  " : "FAIL", name.c_str(), check.expectations);
+  if (check.worst > 0) std::printf(", at most %.0f %% of a tolerance", check.worst * 100);
+  if (check.failures > 0) std::printf(", %ld failed", check.failures);
+  std::printf("\n");
+  std::fflush(stdout);
+  return check.failures == 0;
+}
+
+int run(const char* filter) {
+  bool ok = true;
+  const auto wanted = [filter](const std::string& name) { return filter == nullptr || name.find(filter) != std::string::npos; };
+  if (wanted("dequantize")) {
+    Check check;
+    test_dequantize(check);
+    ok = report("dequantize", check) && ok;
+  }
+  for (const char* const* isa = cpu::available_isas(); *isa != nullptr; isa++) {
+    for (const KernelTest& test : kKernelTests) {
+      const std::string name = std::string(*isa) + " " + test.name;
+      if (!wanted(name)) continue;
+      Check check;
+      test.run(check, *cpu::kernels_for(*isa));
+      ok = report(name, check) && ok;
+    }
+  }
+  return ok ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace lockstep::test
+
+int main(int argc, char** argv) { return lockstep::test::run(argc > 1 ? argv[1] : nullptr); }

@@ -1,0 +1,199 @@
+/**
+ * The answer to a completion: the deltas of all its prompts joined into one reply, whole or streamed. Choice i of prompt p has index
+ * p * n + i. The JSON is `completion-chunks.ts`'s.
+ */
+import type { TextDelta, TextEvents } from '../engine/output.js';
+import type { PromptFacts } from '../engine/request.js';
+import type { LockstepError } from '../errors.js';
+import { type CompletionChoice, CompletionChunks, type CompletionEnvelope, wholeCompletion } from './completion-chunks.js';
+import type { Context, Serving } from './context.js';
+import { replyError } from './error-body.js';
+import type { Exchange } from './exchange.js';
+import type { Generation, StreamOptions } from './generation.js';
+import { CompletionLogprobsWriter, promptLogprobs } from './logprobs.js';
+import { choiceError, endedEarly } from './run.js';
+import { type EventStream, errorEvents } from './sse.js';
+import { runningUsage, UsageCounter } from './usage.js';
+
+/** One prompt: its text, where it came as text or is to be echoed, and its ids. */
+export interface Prompt {
+  readonly text: string;
+  readonly ids: Int32Array;
+}
+
+export interface CompletionRequest {
+  readonly generation: Generation;
+  readonly streaming: StreamOptions;
+  readonly echo: boolean;
+  /** max_tokens 0: the prompt alone is wanted. */
+  readonly onlyPrompt: boolean;
+}
+
+/** How an answer is written; whole and streamed are the two kinds. */
+interface AnswerWriter {
+  promptKnown(prompt: number, facts: PromptFacts): void;
+  delta(prompt: number, index: number, delta: TextDelta): void;
+  fail(error: LockstepError): void;
+  finish(usage: UsageCounter): void;
+}
+
+/** Counts over all prompts; the answer ends when every prompt is closed, or with the first failure. */
+export class JoinedAnswer {
+  /** Takes all prompts back from the engine. */
+  withdraw: () => void = () => undefined;
+  readonly #usage = new UsageCounter();
+  readonly #prompts: readonly Prompt[];
+  readonly #blockSize: number;
+  readonly #n: number;
+  readonly #writer: AnswerWriter;
+  #numOpen: number;
+  #numUnfinished: number;
+  #over = false;
+
+  constructor(prompts: readonly Prompt[], { generation }: CompletionRequest, { model }: Serving, writer: AnswerWriter) {
+    this.#prompts = prompts;
+    this.#blockSize = model.blockSize;
+    this.#n = generation.sampling.n;
+    this.#writer = writer;
+    this.#numOpen = prompts.length;
+    this.#numUnfinished = prompts.length * this.#n;
+    for (const { ids } of prompts) this.#usage.promptTokens += ids.length;
+  }
+
+  eventsOf(prompt: number): TextEvents {
+    return {
+      prompt: (facts) => {
+        if (this.#over) return;
+        if (prompt === 0) this.#usage.promptKnown(this.#prompts[0]!.ids.length, facts.cachedTokens, this.#blockSize);
+        this.#writer.promptKnown(prompt, facts);
+      },
+      delta: (delta) => {
+        if (this.#over) return;
+        if (delta.finishReason === 'error') {
+          this.#writer.fail(choiceError(delta));
+          return this.drop();
+        }
+        this.#usage.completionTokens += delta.ids.length;
+        if (delta.finishReason !== null) this.#numUnfinished--;
+        this.#writer.delta(prompt, prompt * this.#n + delta.choice, delta);
+      },
+      closed: () => {
+        if (--this.#numOpen > 0 || this.#over) return;
+        this.#over = true;
+        if (this.#numUnfinished > 0) this.#writer.fail(endedEarly);
+        else this.#writer.finish(this.#usage);
+      },
+    };
+  }
+
+  /** No answer comes of it: what still arrives is ignored. */
+  drop(): void {
+    this.#over = true;
+    this.withdraw();
+  }
+}
+
+interface AnswerParts {
+  readonly exchange: Exchange;
+  readonly context: Context;
+  readonly serving: Serving;
+  readonly completion: CompletionRequest;
+  readonly prompts: readonly Prompt[];
+  readonly envelope: CompletionEnvelope;
+}
+
+/** Log-probabilities of one choice, or null where none were asked for. */
+function logprobsWriters({ completion, prompts, serving }: AnswerParts): (CompletionLogprobsWriter | null)[] {
+  const { n, numLogprobs } = completion.generation.sampling;
+  const { tokenizer } = serving.model;
+  return Array.from({ length: prompts.length * n }, () => (numLogprobs === null ? null : new CompletionLogprobsWriter(tokenizer)));
+}
+
+/** Text and log-probabilities of an echoed prompt go before a choice's own. */
+function echoed(completion: CompletionRequest, { ids, text }: Prompt, facts: PromptFacts, writer: CompletionLogprobsWriter | null): string {
+  if (!completion.echo) return '';
+  writer?.pushFirst(ids[0]!);
+  writer?.push(facts.promptLogprobs ?? []);
+  return text;
+}
+
+export function wholeCompletionAnswer(parts: AnswerParts): AnswerWriter {
+  const { exchange, context, serving, completion, prompts, envelope } = parts;
+  const { returnTokenIds, sampling } = completion.generation;
+  const { n } = sampling;
+  const writers = logprobsWriters(parts);
+  const choices = writers.map((_, index): CompletionChoice => {
+    const promptTokenIds = returnTokenIds ? Array.from(prompts[Math.floor(index / n)]!.ids) : null;
+    const tokenIds = returnTokenIds ? [] : null;
+    return { text: '', logprobs: null, finishReason: null, stopReason: null, tokenIds, promptLogprobs: null, promptTokenIds };
+  });
+  return {
+    promptKnown(prompt, facts) {
+      const shown = facts.promptLogprobs === null ? null : promptLogprobs(serving.model.tokenizer, facts.promptLogprobs);
+      for (let index = prompt * n; index < (prompt + 1) * n; index++) {
+        choices[index]!.promptLogprobs = shown;
+        choices[index]!.text = echoed(completion, prompts[prompt]!, facts, writers[index]!);
+      }
+    },
+    delta(_prompt, index, delta) {
+      const choice = choices[index]!;
+      choice.finishReason = delta.finishReason;
+      choice.stopReason = delta.stopReason;
+      if (completion.onlyPrompt) return;
+      choice.text += delta.text;
+      choice.tokenIds?.push(...delta.ids);
+      if (delta.logprobs !== null) writers[index]?.push(delta.logprobs);
+    },
+    fail: (error) => replyError(exchange, error, context.options.errorCodeStyle),
+    finish(usage) {
+      choices.forEach((choice, index) => {
+        choice.logprobs = writers[index]?.take() ?? null;
+      });
+      exchange.reply(200, 'application/json', wholeCompletion(envelope, choices, usage.whole(context.options.promptTokensDetails)));
+    },
+  };
+}
+
+export function streamedCompletion(parts: AnswerParts): AnswerWriter {
+  const { exchange, context, completion, prompts, envelope } = parts;
+  const { errorCodeStyle, promptTokensDetails } = context.options;
+  const { streaming, generation, onlyPrompt } = completion;
+  const chunks = new CompletionChunks(envelope);
+  const writers = logprobsWriters(parts);
+  const numTokens = new Int32Array(writers.length).fill(-1); // of each choice; -1: nothing sent yet
+  const facts: PromptFacts[] = prompts.map(() => ({ cachedTokens: 0, promptLogprobs: null }));
+  let stream: EventStream | null = null;
+  const ids = (values: Iterable<number>) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
+  return {
+    promptKnown(prompt, known) {
+      facts[prompt] = known;
+    },
+    delta(prompt, index, delta) {
+      const isFirst = numTokens[index] === -1;
+      const writer = writers[index]!;
+      const before = isFirst ? echoed(completion, prompts[prompt]!, facts[prompt]!, writer) : '';
+      numTokens[index] = Math.max(0, numTokens[index]!) + delta.ids.length;
+      if (!onlyPrompt && delta.logprobs !== null) writer?.push(delta.logprobs);
+      const piece = {
+        index,
+        text: onlyPrompt ? before : before + delta.text,
+        logprobs: writer === null ? 'null' : JSON.stringify(writer.take()),
+        tokenIds: ids(onlyPrompt ? [] : delta.ids),
+        promptTokenIds: isFirst ? ids(prompts[prompt]!.ids) : 'null',
+        finishReason: delta.finishReason,
+        stopReason: delta.stopReason,
+      };
+      const usage = streaming.continuousUsage ? runningUsage(prompts[prompt]!.ids.length, numTokens[index]!) : '';
+      stream ??= exchange.openStream();
+      stream.send(chunks.piece(piece, usage, !streaming.includeUsage));
+    },
+    fail(error) {
+      if (stream === null) replyError(exchange, error, errorCodeStyle);
+      else stream.end(errorEvents(error, errorCodeStyle));
+    },
+    finish(usage) {
+      const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails)) : '';
+      stream?.end(`${last}data: [DONE]\n\n`);
+    },
+  };
+}

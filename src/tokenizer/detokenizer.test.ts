@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { byteAlphabet } from './byte-alphabet.js';
+import { createTokenDecoder } from './decoder.js';
+import { Detokenizer } from './detokenizer.js';
+import type { Tokenizer } from './tokenizer.js';
+import { Vocabulary } from './vocabulary.js';
+
+/** Ids are bytes; 256 is special. Only what a detokenizer needs. */
+const vocabulary = new Vocabulary(
+  byteAlphabet,
+  [{ id: 256, content: '<eos>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }],
+  createTokenDecoder({ type: 'ByteLevel' }),
+);
+const tokenizer = vocabulary as unknown as Tokenizer;
+const smile = [...Buffer.from('😀')];
+
+test('an incomplete character is held back, and is U+FFFD at the end', () => {
+  const detokenizer = new Detokenizer(tokenizer, { skipSpecialTokens: true });
+  assert.deepEqual(
+    smile.map((id) => detokenizer.push(id)),
+    ['', '', '', '😀'],
+  );
+  assert.equal(detokenizer.push(smile[0]!), '');
+  assert.equal(detokenizer.flush(), '\ufffd');
+});
+
+test('a character that the prompt began is completed; the prompt itself is not repeated', () => {
+  const detokenizer = new Detokenizer(tokenizer, { skipSpecialTokens: true, promptTail: Int32Array.of(0x61, ...smile.slice(0, 2)) });
+  assert.deepEqual(
+    smile.slice(2).map((id) => detokenizer.push(id)),
+    ['', '😀'],
+  );
+});
+
+test('special tokens are text or nothing', () => {
+  assert.equal(new Detokenizer(tokenizer, { skipSpecialTokens: true }).push(256), '');
+  assert.equal(new Detokenizer(tokenizer, { skipSpecialTokens: false }).push(256), '<eos>');
+  assert.equal(new Detokenizer(tokenizer, { skipSpecialTokens: false }).push(1_000_000), '');
+});

@@ -1,0 +1,64 @@
+/**
+ * 73 real chat templates against what transformers renders with Python's Jinja2 (`SOURCE.txt` of the shared folder's chat-templates). All 1,658 texts
+ * are equal and every refusal of a template carries its message; where Python stops with an error of its own (None is not iterable, …),
+ * rendering something is as good.
+ */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type ChatMessage, createChatTemplate } from '../../src/chat/template.js';
+import { LockstepError } from '../../src/errors.js';
+import { sharedData } from '../shared-data.js';
+
+interface Cases {
+  readonly bos_token: string;
+  readonly eos_token: string;
+  readonly now: string;
+  readonly cases: Readonly<
+    Record<
+      string,
+      { readonly messages: readonly ChatMessage[]; readonly tools?: readonly unknown[]; readonly kwargs?: Record<string, unknown> }
+    >
+  >;
+}
+interface Expected {
+  readonly renders: readonly {
+    readonly case: string;
+    readonly add_generation_prompt: boolean;
+    readonly text?: string;
+    readonly error?: string;
+  }[];
+}
+
+const folder = sharedData === null ? null : join(sharedData, 'chat-templates');
+const readJson = <T>(path: string) => JSON.parse(readFileSync(path, 'utf8')) as T;
+
+for (const file of folder === null ? [] : readdirSync(join(folder, 'templates'))) {
+  const name = file.replace(/\.jinja$/, '');
+  test(name, () => {
+    const { bos_token, eos_token, now, cases } = readJson<Cases>(join(folder!, 'cases.json'));
+    // The expected texts were made with content parts as they are.
+    const settings = { contentFormat: 'openai', now: () => new Date(now) } as const;
+    const template = createChatTemplate(
+      readFileSync(join(folder!, 'templates', file), 'utf8'),
+      { bosToken: bos_token, eosToken: eos_token },
+      settings,
+    );
+    for (const expected of readJson<Expected>(join(folder!, 'expected', `${name}.json`)).renders) {
+      const { messages, tools, kwargs } = cases[expected.case]!;
+      const options = { addGenerationPrompt: expected.add_generation_prompt, continueFinalMessage: false };
+      const render = () =>
+        template.render(messages, { ...options, ...(tools === undefined ? {} : { tools }), ...(kwargs === undefined ? {} : { kwargs }) });
+      const raised = /^TemplateError: (.*)/s.exec(expected.error ?? '')?.[1];
+      if (expected.text !== undefined) assert.equal(render(), expected.text, `${expected.case} ${expected.add_generation_prompt}`);
+      else if (raised !== undefined) {
+        assert.throws(render, (error) => error instanceof LockstepError && error.code === 'invalid_value' && error.message === raised);
+      }
+    }
+  });
+}
+
+test('chat templates', { skip: folder !== null ? false : '../shared/data is not here' }, () => {
+  assert.equal(readdirSync(join(folder!, 'templates')).length, 73);
+});

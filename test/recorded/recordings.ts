@@ -1,0 +1,48 @@
+/** The recorded answers of vLLM (shared data/vllm-recordings): reading them, and what of an answer can be compared. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sharedData } from '../shared-data.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: recorded JSON of any shape
+export type Json = any;
+
+export interface RecordedCase {
+  readonly name: string;
+  readonly method?: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Json;
+  /** Text sent as it is, in place of a body. */
+  readonly raw?: string;
+  readonly response: { readonly status: number; readonly content_type: string; readonly body?: Json; readonly events?: readonly Json[] };
+}
+
+export function readCases(file: string): RecordedCase[] {
+  return JSON.parse(readFileSync(join(sharedData ?? '', 'vllm-recordings', file), 'utf8')) as RecordedCase[];
+}
+
+const volatile: Readonly<Record<string, string>> = { created: '<time>', system_fingerprint: '<fingerprint>', owned_by: '<owner>' };
+
+/**
+ * An answer with what differs from run to run replaced: ids by their prefix, times, fingerprints, and of log-probabilities the values and
+ * the other likely tokens. Keys, nulls, texts and counts stay.
+ */
+export function comparable(value: Json, key = ''): Json {
+  if (value === null) return null;
+  if (key in volatile) return volatile[key];
+  if (typeof value === 'string') return key === 'id' ? value.replace(/-[0-9a-f]{16}$/, '-<random>') : value;
+  if (key === 'logprob' || key === 'rank' || key.endsWith('cache_tokens') || key === 'cached_tokens') return typeof value;
+  if (key === 'token_logprobs') return (value as Json[]).map((each) => (each === null ? null : typeof each));
+  if (key === 'top_logprobs') return (value as Json[]).map((each) => (each === null ? null : comparableTop(each)));
+  if (key === 'prompt_logprobs')
+    return (value as Json[]).map((each) => (each === null ? null : Object.keys(Object.values(each as object)[0] as object).sort()));
+  if (Array.isArray(value)) return value.map((each) => comparable(each));
+  if (typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value as object).map(([name, each]) => [name, comparable(each, name)]));
+}
+
+/** A token of chat's list, or a completion's map from text to log-probability. */
+function comparableTop(top: Json): Json {
+  if ('logprob' in top) return Object.keys(top).sort();
+  return Object.values(top).map((each) => typeof each)[0];
+}

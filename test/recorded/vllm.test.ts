@@ -1,0 +1,200 @@
+/**
+ * Every recorded request of vLLM is sent to a server over an engine that replays the recorded ids, with the real tokenizer and template:
+ * status, error texts, keys, nulls, counts and chunks must be those recorded. What differs on purpose is listed in `scope.ts`.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
+import { createServer, type HttpServer, type ServerOptions } from '../../src/api/server.js';
+import { createChatTemplate } from '../../src/chat/template.js';
+import type { GenerationRequest } from '../../src/engine/request.js';
+import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { sharedData } from '../shared-data.js';
+import { comparable, type Json, type RecordedCase, readCases } from './recordings.js';
+import { differences } from './scope.js';
+
+const eosId = 2; // <|im_end|>
+const key = 'token-abc123';
+
+/** The ids of each recorded choice: its text, encoded, and what ended it where it stopped by itself. */
+function recordedIds({ body, response }: RecordedCase, tokenizer: Tokenizer): number[][] {
+  const choices: { text: string; finish: string | null; stop: string | number | null }[] = [];
+  const add = (choice: Json, text: string) => {
+    const known = (choices[choice.index] ??= { text: '', finish: null, stop: null });
+    known.text += body?.prompt !== undefined && body.echo === true && known.text === '' ? text.slice(body.prompt.length) : text;
+    known.finish ??= choice.finish_reason;
+    known.stop ??= choice.stop_reason ?? null;
+  };
+  for (const choice of response.body?.choices ?? []) add(choice, choice.message?.content ?? choice.text ?? '');
+  const chunks: number[][] = [];
+  for (const event of response.events ?? []) {
+    for (const choice of event.choices ?? []) {
+      const text = choice.delta?.content ?? choice.text ?? '';
+      add(choice, text);
+      if (text !== '') (chunks[choice.index] ??= []).push(...(tokenizer.encode(text, { addSpecialTokens: false }) as Int32Array));
+    }
+  }
+  const maxTokens: number = body?.max_completion_tokens ?? body?.max_tokens ?? 16;
+  const encode = (text: string) => Array.from(tokenizer.encode(text, { addSpecialTokens: false }) as Int32Array);
+  return choices.map(({ text, finish, stop }, index) => {
+    if (chunks[index]?.length === maxTokens) return chunks[index];
+    if (typeof stop === 'string') return encode(text + stop);
+    return finish === 'stop' ? [...encode(text), eosId] : cutInto(text, maxTokens, tokenizer);
+  });
+}
+
+/** A sampled text may be cut into other tokens than its encoding: finds `count` tokens that make it. */
+function cutInto(text: string, count: number, tokenizer: Tokenizer): number[] {
+  const encode = (part: string) => tokenizer.encode(part, { addSpecialTokens: false }) as Int32Array;
+  const whole = Array.from(encode(text));
+  if (whole.length === count) return whole;
+  const longest = 16;
+  const deadEnds = new Set<string>();
+  const from = (start: number, left: number): number[] | null => {
+    if (start === text.length) return left === 0 ? [] : null;
+    if (left === 0 || deadEnds.has(`${start} ${left}`)) return null;
+    for (let end = Math.min(text.length, start + longest); end > start; end--) {
+      const ids = encode(text.slice(start, end));
+      const rest = ids.length === 1 ? from(end, left - 1) : null;
+      if (rest !== null) return [ids[0]!, ...rest];
+    }
+    deadEnds.add(`${start} ${left}`);
+    return null;
+  };
+  return from(0, count) ?? whole;
+}
+
+interface Recording {
+  readonly file: string;
+  readonly options: Partial<ServerOptions>;
+  readonly names: readonly string[];
+}
+
+const recordings: readonly Recording[] = [
+  { file: 'default-flags.json', options: {}, names: ['smol'] },
+  {
+    file: 'tools-and-auth.json',
+    options: {
+      apiKeys: [key],
+      forceIncludeUsage: true,
+      promptTokensDetails: true,
+      cors: { allowedOrigins: ['http://a.test'], allowedMethods: ['*'], allowedHeaders: ['*'], allowCredentials: false },
+    },
+    names: ['smol', 'alias2'],
+  },
+];
+
+for (const { file, options, names } of recordings) {
+  describe(file, { skip: sharedData === null ? 'the shared data is not here' : false }, () => {
+    let server: HttpServer;
+    let tokenizer: Tokenizer;
+    let replay: number[][] = [];
+    const cases = sharedData === null ? [] : readCases(file);
+
+    before(async () => {
+      const folder = join(sharedData!, 'tokenizers', 'smollm2');
+      const config = JSON.parse(readFileSync(join(folder, 'tokenizer_config.json'), 'utf8'));
+      tokenizer = await loadTokenizer({ kind: 'huggingface', path: join(folder, 'tokenizer.json'), config });
+      const engine = new FakeEngine({ nextId: (request, choice, position) => nextReplayed(request, choice, position) });
+      server = await createServer({ host: '127.0.0.1', port: 0, ...options });
+      server.setModel(
+        fakeModel(engine, {
+          names,
+          root: 'SmolLM2-135M-Instruct',
+          vocabSize: 49152,
+          tokenizer,
+          template: createChatTemplate(config.chat_template, tokenizer),
+          defaults: { eosTokenIds: [eosId] },
+        }),
+      );
+    });
+    after(() => server?.close());
+
+    /** Prompts of one request come in order; each takes its own choices of the recording. */
+    const seen = new Map<GenerationRequest, number>();
+    const nextReplayed = (request: GenerationRequest, choice: number, position: number): number => {
+      const prompt = seen.get(request) ?? seen.size;
+      seen.set(request, prompt);
+      return replay[prompt * request.sampling.n + choice]?.[position] ?? 28;
+    };
+
+    async function send({ method, path, headers, body, raw }: RecordedCase): Promise<Response> {
+      const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+      const isAuth = headers !== undefined && options.apiKeys !== undefined;
+      const authorization: Record<string, string> = options.apiKeys === undefined || isAuth ? {} : { authorization: `Bearer ${key}` };
+      return fetch(`http://127.0.0.1:${server.port}${path}`, {
+        method: method ?? (sent === undefined ? 'GET' : 'POST'),
+        headers: { ...(sent === undefined ? {} : { 'content-type': 'application/json' }), ...authorization, ...headers },
+        ...(sent === undefined ? {} : { body: sent }),
+      });
+    }
+
+    for (const recorded of cases) {
+      const difference = differences[recorded.name];
+      if (difference !== undefined && difference.expect === null) {
+        test(recorded.name, { skip: difference.reason }, () => undefined);
+        continue;
+      }
+      test(recorded.name, async () => {
+        replay = recordedIds(recorded, tokenizer);
+        seen.clear();
+        const answer = await send(recorded);
+        const text = await answer.text();
+        if (difference?.expect) {
+          assert.equal(answer.status, difference.expect.status, text);
+          if (difference.expect.status >= 400) {
+            const { error } = JSON.parse(text) as Json;
+            if (difference.expect.message) assert.match(error.message, difference.expect.message);
+            if (difference.expect.param !== undefined) assert.equal(error.param, difference.expect.param);
+          }
+          return;
+        }
+        compare(recorded, answer, text);
+      });
+    }
+  });
+}
+
+function compare({ response }: RecordedCase, answer: Response, text: string): void {
+  assert.equal(answer.status, response.status, text);
+  assert.equal(
+    (answer.headers.get('content-type') ?? '').replace('; charset=utf-8', ''),
+    (response.content_type ?? '').replace('; charset=utf-8', ''),
+  );
+  if (response.events !== undefined) {
+    const events = text
+      .split('\n\n')
+      .filter((event) => event !== '')
+      .map((event) => event.slice('data: '.length));
+    const parsed = events.map((event) => (event === '[DONE]' ? event : comparable(JSON.parse(event))));
+    assert.deepEqual(inOrderOfChoice(parsed), inOrderOfChoice(response.events.map((event) => comparable(event))));
+    return;
+  }
+  if (typeof response.body === 'string') {
+    assert.equal(text, response.body);
+    return;
+  }
+  const body = JSON.parse(text) as Json;
+  if (response.body.error !== undefined) compareError(body.error, response.body.error);
+  else assert.deepEqual(comparable(body), comparable(response.body));
+}
+
+/** Of pydantic's errors (Bad Request) the message is a Python representation: only status, type and parameter are compared. */
+function compareError(error: Json, recorded: Json): void {
+  assert.equal(error.type, recorded.type, error.message);
+  assert.equal(error.param, recorded.param, error.message);
+  assert.ok(error.code === null || typeof error.code === 'string');
+  if (recorded.type !== 'Bad Request') assert.equal(error.message, recorded.message);
+  else assert.ok(error.message.length > 0);
+}
+
+/** How the chunks of several choices interleave is the engine's affair. */
+function inOrderOfChoice(events: Json[]): Json[] {
+  const indexOf = (event: Json) => event.choices?.[0]?.index ?? Number.MAX_SAFE_INTEGER;
+  return events
+    .map((event, i) => ({ event, i }))
+    .sort((a, b) => indexOf(a.event) - indexOf(b.event) || a.i - b.i)
+    .map(({ event }) => event);
+}
