@@ -1,6 +1,7 @@
 /** The flags of `lockstep bench serve` and `lockstep bench throughput`: names, defaults and meanings of `vllm bench`. */
 import type { Flag, OptionsOf } from './flag.js';
 import type { CommandTable } from './load-options.js';
+import { engineFlags } from './options.js';
 
 const target = 'Server';
 const dataset = 'Requests';
@@ -23,7 +24,6 @@ const datasetFlags = [
     help: 'lengths of random vary by this share up and down' },
   { name: 'random-prefix-len', type: 'int', default: 0, min: 0, group: dataset, value: 'TOKENS', help: 'tokens that all random prompts begin with' },
   { name: 'custom-output-len', type: 'int', default: 256, min: 1, group: dataset, value: 'TOKENS', help: 'output length of custom lines that name none' },
-  { name: 'seed', type: 'int', default: 0, min: 0, group: dataset, help: 'seed of prompts and arrival times' },
 ] as const satisfies readonly Flag[];
 
 // biome-ignore format: a row a flag
@@ -41,6 +41,7 @@ export const benchServeFlags = [
   { name: 'request-timeout', type: 'number', default: 600, min: 1, max: 86400, group: target, value: 'SECONDS',
     help: 'a request without data for so long has failed' },
   ...datasetFlags,
+  { name: 'seed', type: 'int', default: 0, min: 0, group: dataset, help: 'seed of prompts and arrival times' },
   { name: 'request-rate', type: 'number', default: Infinity, min: 1e-6, group: load, value: 'RPS', help: 'requests a second; inf: all at once' },
   { name: 'burstiness', type: 'number', default: 1, min: 1e-3, group: load, help: 'shape of the gamma distributed gaps; 1: a Poisson process, less: burstier' },
   { name: 'max-concurrency', type: 'int', default: null, min: 1, group: load, value: 'N', help: 'most requests in flight. Unset: no bound' },
@@ -68,6 +69,25 @@ export const benchServeFlags = [
 ] as const satisfies readonly Flag[];
 
 export type BenchServeOptions = OptionsOf<typeof benchServeFlags>;
+
+// biome-ignore format: a row a flag
+export const benchThroughputFlags = [
+  ...engineFlags,
+  ...datasetFlags,
+  { name: 'n', type: 'int', default: 1, min: 1, max: 128, group: sampling, help: 'choices of each request' },
+  { name: 'temperature', type: 'number', default: 1, min: 0, max: 2, group: sampling, help: 'temperature' },
+  { name: 'output-json', type: 'string', default: null, group: report, value: 'FILE', help: 'write the figures as JSON' },
+] as const satisfies readonly Flag[];
+
+export type BenchThroughputOptions = OptionsOf<typeof benchThroughputFlags>;
+
+export const benchThroughputCommand = {
+  name: 'bench throughput',
+  summary: 'offline throughput of the engine, without HTTP',
+  flags: benchThroughputFlags,
+  positional: 'model',
+  isConfigurable: false,
+} as const satisfies CommandTable;
 
 export const benchServeCommand = {
   name: 'bench serve',

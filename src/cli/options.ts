@@ -13,12 +13,11 @@ const scheduler = 'Scheduler';
 const server = 'Server';
 const api = 'API';
 
+/** What the engine itself needs: model, ranks, memory, scheduler. */
 // biome-ignore format: a row a flag
-export const serveFlags = [
+export const engineFlags = [
   { name: 'model', type: 'string', default: null, group: model, value: 'MODEL',
     help: 'Hugging Face id, folder in Hugging Face layout, or .gguf file; may stand without the flag. Unset: the small bundled model' },
-  { name: 'served-model-name', type: 'list', default: [], group: model, value: 'NAME',
-    help: 'names under which clients may ask for the model; answers carry the first. Unset: MODEL as given' },
   { name: 'revision', type: 'string', default: null, group: model, value: 'REV',
     help: 'branch, tag or commit of a Hugging Face id. Unset: main' },
   { name: 'hf-token', type: 'string', default: null, group: model, value: 'TOKEN', variables: ['HF_TOKEN'],
@@ -28,14 +27,6 @@ export const serveFlags = [
   { name: 'max-model-len', type: 'size', default: null, min: 1, group: model, value: 'TOKENS',
     help: "longest sequence, prompt and output. Unset: the model's own limit" },
   { name: 'seed', type: 'int', default: 0, min: 0, group: model, help: 'seed of the random numbers of requests that bring none' },
-  { name: 'generation-config', type: 'string', default: 'auto', group: model, value: 'auto|vllm|FOLDER',
-    help: "where default sampling parameters come from: the model's generation_config.json, nowhere (vllm), or that of another folder" },
-  { name: 'override-generation-config', type: 'json', default: {}, group: model, value: 'JSON',
-    help: 'default sampling parameters that win over generation_config.json, for example {"temperature": 0.5}' },
-  { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
-    help: "Jinja template that replaces the model's own" },
-  { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',
-    help: 'role of the messages that are generated' },
   { name: 'max-logprobs', type: 'int', default: 20, min: 0, max: 1000, group: model,
     help: 'most log-probabilities that a request may ask for at each position' },
 
@@ -69,6 +60,23 @@ export const serveFlags = [
     help: 'order of waiting: first come first served, or by the priority of the request' },
   { name: 'max-num-queued-reqs', type: 'int', default: 4096, min: 1, group: scheduler, value: 'N',
     help: 'most requests that wait; one more is answered 429 with Retry-After' },
+] as const satisfies readonly Flag[];
+
+export type EngineOptions = OptionsOf<typeof engineFlags>;
+
+/** What HTTP and the API need besides. */
+// biome-ignore format: a row a flag
+const frontEndFlags = [
+  { name: 'served-model-name', type: 'list', default: [], group: model, value: 'NAME',
+    help: 'names under which clients may ask for the model; answers carry the first. Unset: MODEL as given' },
+  { name: 'generation-config', type: 'string', default: 'auto', group: model, value: 'auto|vllm|FOLDER',
+    help: "where default sampling parameters come from: the model's generation_config.json, nowhere (vllm), or that of another folder" },
+  { name: 'override-generation-config', type: 'json', default: {}, group: model, value: 'JSON',
+    help: 'default sampling parameters that win over generation_config.json, for example {"temperature": 0.5}' },
+  { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
+    help: "Jinja template that replaces the model's own" },
+  { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',
+    help: 'role of the messages that are generated' },
 
   { name: 'host', type: 'string', default: '0.0.0.0', group: server, help: 'address to listen on' },
   { name: 'port', type: 'int', default: 8000, min: 0, max: 65535, group: server, help: 'port to listen on; 0: any free one' },
@@ -97,6 +105,8 @@ export const serveFlags = [
   { name: 'error-code-style', type: 'string', default: 'openai', choices: ['openai', 'vllm'], group: api,
     help: "error.code as OpenAI's string or null, or as vLLM's integer" },
 ] as const satisfies readonly Flag[];
+
+export const serveFlags = [...engineFlags, ...frontEndFlags] as const;
 
 export type ServeOptions = OptionsOf<typeof serveFlags>;
 
@@ -142,15 +152,19 @@ export const doctorCommand = {
 /** What `serve` asks for, checked as far as that is possible without a model. `environment` is process.env. */
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);
+  checkEngineOptions(options);
+  return options;
+}
+
+/** Throws LockstepError `start` for values that no model makes right. */
+export function checkEngineOptions({ device, blockSize, maxNumBatchedTokens, maxNumSeqs }: EngineOptions): void {
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
-  if (options.device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
-  if (options.blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${options.blockSize}`);
-  const { maxNumBatchedTokens, maxNumSeqs } = options;
+  if (device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
+  if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
   if (maxNumBatchedTokens !== null && maxNumBatchedTokens < maxNumSeqs) {
     const message = `--max-num-batched-tokens ${maxNumBatchedTokens} is less than --max-num-seqs ${maxNumSeqs}: a step must have room for a token of each`;
     refuse('max-num-batched-tokens', message);
   }
-  return options;
 }
