@@ -66,11 +66,11 @@ export function createChatTemplate(source: string, tokens: TemplateTokens, setti
       const given = contentFormat === 'string' ? messages.map(flattenContent) : messages;
       const variables = {
         ...special,
+        add_generation_prompt: options.addGenerationPrompt,
+        documents: options.documents ?? null,
+        ...options.kwargs,
         messages: given,
         tools: options.tools ?? null,
-        documents: options.documents ?? null,
-        add_generation_prompt: options.addGenerationPrompt,
-        ...options.kwargs,
       };
       const rendered = run(program, variables, now);
       return options.continueFinalMessage ? cutAfterFinalMessage(rendered, given.at(-1)) : rendered;
@@ -84,15 +84,18 @@ function parseTemplate(source: string): Program {
   try {
     return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
   } catch (cause) {
-    throw startError(`the chat template cannot be parsed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw startError(
+      `the chat template cannot be parsed (${cause instanceof Error ? cause.message : String(cause)}); give another with --chat-template`,
+      { cause },
+    );
   }
 }
 
 function run(program: Program, variables: Readonly<Record<string, unknown>>, now: () => Date): string {
-  const scope = new Scope();
-  for (const [name, value] of globals(now)) scope.setVariable(name, value);
-  for (const [name, value] of Object.entries(variables)) scope.setVariable(name, toValue(value));
   try {
+    const scope = new Scope();
+    for (const [name, value] of globals(now)) scope.setVariable(name, value);
+    for (const [name, value] of Object.entries(variables)) scope.setVariable(name, toValue(value));
     return str(new TemplateInterpreter(scope).run(program));
   } catch (cause) {
     throw templateError(cause);

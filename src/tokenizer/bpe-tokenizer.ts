@@ -94,7 +94,7 @@ export class BpeTokenizer implements Tokenizer {
     out.pushAll(ids);
     if (word.length > cachedWordLenMax) return;
     if (this.#cache.size >= cachedWordsMax) this.#cache.clear();
-    this.#cache.set(word, ids.length === 1 ? ids[0]! : ids.slice());
+    this.#cache.set(detached(word), ids.length === 1 ? ids[0]! : ids.slice());
   }
 
   decode(ids: ArrayLike<number>, options: DecodeOptions): string {
@@ -116,6 +116,11 @@ export class BpeTokenizer implements Tokenizer {
   isSpecial(id: number): boolean {
     return this.#vocabulary.isSpecial(id);
   }
+}
+
+/** A word that is cut out of a text keeps the whole text in memory, in V8 from 13 characters on. The cache may not. */
+function detached(word: string): string {
+  return word.length < 13 ? word : Buffer.from(word, 'utf16le').toString('utf16le');
 }
 
 /** Whether the model's symbols are bytes, written in GPT-2's alphabet: that is what a ByteLevel pre-tokenizer makes of the text. */

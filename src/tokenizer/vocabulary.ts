@@ -11,8 +11,8 @@ export class Vocabulary {
   readonly #special = new Set<number>();
   readonly #decoder: TokenDecoder;
   /** Filled as ids are seen: an answer uses a few thousand of 150,000 ids. */
-  readonly #bytes: (Uint8Array | undefined)[] = [];
-  readonly #texts: (string | undefined)[] = [];
+  readonly #bytes: (Uint8Array | undefined)[];
+  readonly #texts: (string | undefined)[];
 
   constructor(tokens: readonly (string | undefined)[], added: readonly AddedToken[], decoder: TokenDecoder) {
     this.#tokens = tokens.slice();
@@ -21,6 +21,8 @@ export class Vocabulary {
       if (token.special) this.#special.add(token.id);
     }
     this.#decoder = decoder;
+    this.#bytes = new Array(this.#tokens.length); // of full length: a list that is filled from its end would be a hash table
+    this.#texts = new Array(this.#tokens.length);
   }
 
   get size(): number {
@@ -39,6 +41,7 @@ export class Vocabulary {
   }
 
   tokenText(id: number): string {
+    if (this.#tokens[id] === undefined) return '';
     this.#texts[id] ??= decodeUtf8(this.tokenBytes(id));
     return this.#texts[id];
   }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type ChatMessage, createChatTemplate } from '../../src/chat/template.js';
 import { LockstepError } from '../../src/errors.js';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
 
 interface Cases {
@@ -28,6 +29,14 @@ interface Expected {
     readonly add_generation_prompt: boolean;
     readonly text?: string;
     readonly error?: string;
+  }[];
+}
+
+interface Golden {
+  readonly prompts: readonly {
+    readonly messages: readonly ChatMessage[];
+    readonly rendered: string;
+    readonly prompt_ids: readonly number[];
   }[];
 }
 
@@ -61,4 +70,18 @@ for (const file of folder === null ? [] : readdirSync(join(folder, 'templates'))
 
 test('chat templates', { skip: folder !== null ? false : '../shared/data is not here' }, () => {
   assert.equal(readdirSync(join(folder!, 'templates')).length, 73);
+});
+
+test('SmolLM2: from messages to ids, as its goldens have them', { skip: folder === null && '../shared/data is not here' }, async () => {
+  const path = join(sharedData!, 'tokenizers/smollm2/tokenizer.json');
+  const config = readJson<Record<string, string>>(join(sharedData!, 'tokenizers/smollm2/tokenizer_config.json'));
+  const tokenizer = await loadTokenizer({ kind: 'huggingface', path, config });
+  const template = createChatTemplate(readFileSync(join(folder!, 'templates/smollm2.jinja'), 'utf8'), tokenizer);
+  const { prompts } = readJson<Golden>(join(sharedData!, 'smollm2/golden-f32.json'));
+  for (const { messages, rendered, prompt_ids } of prompts) {
+    if (messages === undefined) continue; // a prompt that is plain text
+    const text = template.render(messages, { addGenerationPrompt: true, continueFinalMessage: false });
+    assert.equal(text, rendered);
+    assert.deepEqual([...(await tokenizer.encode(text, { addSpecialTokens: false }))], prompt_ids);
+  }
 });
