@@ -46,3 +46,20 @@ function comparableTop(top: Json): Json {
   if ('logprob' in top) return Object.keys(top).sort();
   return Object.values(top).map((each) => typeof each)[0];
 }
+
+/** Numbers that do not depend on what the model says. */
+const exact = new Set(['index', 'max_model_len', 'count', 'prompt_tokens']);
+
+/**
+ * An answer by its keys, nulls and types. Lists become the kinds of their items, maps whose keys are tokens become the kinds of their
+ * values; why a choice ended is not compared.
+ */
+export function shapeOf(value: Json, key = ''): Json {
+  if (key === 'finish_reason' || key === 'stop_reason') return value === null && key === 'finish_reason' ? null : '<reason>';
+  if (value === null || exact.has(key)) return value;
+  if (Array.isArray(value)) return [...new Set(value.map((each) => JSON.stringify(shapeOf(each, `${key}[]`))))].sort();
+  if (typeof value !== 'object') return value === '[DONE]' ? value : typeof value;
+  if (key === 'top_logprobs[]' && !('logprob' in value)) return ['number'];
+  if (key === 'prompt_logprobs[]') return shapeOf(Object.values(value as object)[0]);
+  return Object.fromEntries(Object.entries(value as object).map(([name, each]) => [name, shapeOf(each, name)]));
+}

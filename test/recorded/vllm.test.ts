@@ -2,7 +2,6 @@
  * Every recorded request of vLLM is sent to a server over an engine that replays the recorded ids, with the real tokenizer and template:
  * status, error texts, keys, nulls, counts and chunks must be those recorded. What differs on purpose is listed in `scope.ts`.
  */
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -12,7 +11,8 @@ import { createChatTemplate } from '../../src/chat/template.js';
 import type { GenerationRequest } from '../../src/engine/request.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
-import { comparable, type Json, type RecordedCase, readCases } from './recordings.js';
+import { compareDifference, compareWhole, sendRecorded } from './compare.js';
+import { type Json, type RecordedCase, readCases } from './recordings.js';
 import { differences } from './scope.js';
 
 const eosId = 2; // <|im_end|>
@@ -120,17 +120,6 @@ for (const { file, options, names } of recordings) {
       return replay[prompt * request.sampling.n + choice]?.[position] ?? 28;
     };
 
-    async function send({ method, path, headers, body, raw }: RecordedCase): Promise<Response> {
-      const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
-      const isAuth = headers !== undefined && options.apiKeys !== undefined;
-      const authorization: Record<string, string> = options.apiKeys === undefined || isAuth ? {} : { authorization: `Bearer ${key}` };
-      return fetch(`http://127.0.0.1:${server.port}${path}`, {
-        method: method ?? (sent === undefined ? 'GET' : 'POST'),
-        headers: { ...(sent === undefined ? {} : { 'content-type': 'application/json' }), ...authorization, ...headers },
-        ...(sent === undefined ? {} : { body: sent }),
-      });
-    }
-
     for (const recorded of cases) {
       const difference = differences[recorded.name];
       if (difference !== undefined && difference.expect === null) {
@@ -140,61 +129,12 @@ for (const { file, options, names } of recordings) {
       test(recorded.name, async () => {
         replay = recordedIds(recorded, tokenizer);
         seen.clear();
-        const answer = await send(recorded);
+        const base = `http://127.0.0.1:${server.port}`;
+        const answer = await sendRecorded(base, recorded, options.apiKeys === undefined ? null : key);
         const text = await answer.text();
-        if (difference?.expect) {
-          assert.equal(answer.status, difference.expect.status, text);
-          if (difference.expect.status >= 400) {
-            const { error } = JSON.parse(text) as Json;
-            if (difference.expect.message) assert.match(error.message, difference.expect.message);
-            if (difference.expect.param !== undefined) assert.equal(error.param, difference.expect.param);
-          }
-          return;
-        }
-        compare(recorded, answer, text);
+        if (difference?.expect) compareDifference(difference.expect, answer, text);
+        else compareWhole(recorded, answer, text);
       });
     }
   });
-}
-
-function compare({ response }: RecordedCase, answer: Response, text: string): void {
-  assert.equal(answer.status, response.status, text);
-  assert.equal(
-    (answer.headers.get('content-type') ?? '').replace('; charset=utf-8', ''),
-    (response.content_type ?? '').replace('; charset=utf-8', ''),
-  );
-  if (response.events !== undefined) {
-    const events = text
-      .split('\n\n')
-      .filter((event) => event !== '')
-      .map((event) => event.slice('data: '.length));
-    const parsed = events.map((event) => (event === '[DONE]' ? event : comparable(JSON.parse(event))));
-    assert.deepEqual(inOrderOfChoice(parsed), inOrderOfChoice(response.events.map((event) => comparable(event))));
-    return;
-  }
-  if (typeof response.body === 'string') {
-    assert.equal(text, response.body);
-    return;
-  }
-  const body = JSON.parse(text) as Json;
-  if (response.body.error !== undefined) compareError(body.error, response.body.error);
-  else assert.deepEqual(comparable(body), comparable(response.body));
-}
-
-/** Of pydantic's errors (Bad Request) the message is a Python representation: only status, type and parameter are compared. */
-function compareError(error: Json, recorded: Json): void {
-  assert.equal(error.type, recorded.type, error.message);
-  assert.equal(error.param, recorded.param, error.message);
-  assert.ok(error.code === null || typeof error.code === 'string');
-  if (recorded.type !== 'Bad Request') assert.equal(error.message, recorded.message);
-  else assert.ok(error.message.length > 0);
-}
-
-/** How the chunks of several choices interleave is the engine's affair. */
-function inOrderOfChoice(events: Json[]): Json[] {
-  const indexOf = (event: Json) => event.choices?.[0]?.index ?? Number.MAX_SAFE_INTEGER;
-  return events
-    .map((event, i) => ({ event, i }))
-    .sort((a, b) => indexOf(a.event) - indexOf(b.event) || a.i - b.i)
-    .map(({ event }) => event);
 }
