@@ -117,7 +117,7 @@ describe('what is refused, by name', () => {
     [[], { LOCKSTEP_PORT: 'tcp://10.0.0.1:8000' }, /^LOCKSTEP_PORT must be a whole number/],
     [['--max-model-len', 'auto'], {}, /^--max-model-len must be a whole number \(1k = 1000, 1K = 1024\) of at least 1/],
     [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
-    [['--dtype', 'half'], {}, /^--dtype must be one of auto, bfloat16, float32, not 'half'$/],
+    [['--log-level', 'loud'], {}, /^--log-level must be one of debug, info, warning, error, critical, not 'loud'$/],
     [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
     [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
     [['--max-num-batched-tokens', '8', '--max-num-seqs', '16'], {}, /less than --max-num-seqs 16/],
