@@ -8,14 +8,14 @@
  * A step is planned while the one before it runs. So a sequence's `numScheduled` runs ahead of `numProcessed`, its newest id may
  * be pending, and row and blocks are given back only at the fence: when the last step that reads them has come back.
  */
-import { LockstepError, startError } from '../errors.js';
 import type { StepBuffers, StepPlan, StepResult } from '../step/buffers.js';
-import { entryFlag, maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
+import { entryFlag, type StepDims } from '../step/layout.js';
 import { TokenBudget } from './budget.js';
 import { KvCache } from './kv-cache.js';
 import { finishCode, type MutableOutput, makeOutput, type SchedulerOutput } from './output.js';
 import { PlanWriter } from './plan-writer.js';
 import { SequenceQueue } from './queue.js';
+import { checkInput, checkOptions } from './refusals.js';
 import { writeRow } from './row-columns.js';
 import { Sequence, type SequenceInput } from './sequence.js';
 
@@ -106,7 +106,8 @@ export class Scheduler {
 
   /** Puts a sequence in the queue. Throws `LockstepError` for one that could never run; nothing is changed then. */
   add(input: SequenceInput): void {
-    this.refuse(input);
+    if (this.sequences.has(input.key)) throw new Error(`sequence key ${input.key} is in use`);
+    checkInput(input, this.dims);
     const priority = this.options.policy === 'priority' ? input.priority : 0;
     const seq = new Sequence(input, this.numArrivals++, priority, this.dims.maxSeqLen);
     this.sequences.set(seq.key, seq);
@@ -393,44 +394,5 @@ export class Scheduler {
     seq.row = -1;
     seq.numScheduled = 0;
     seq.numProcessed = 0;
-  }
-
-  private refuse(input: SequenceInput): void {
-    const { maxSeqLen, numBlocks } = this.dims;
-    const { promptTokens, stop, sampling } = input;
-    const promptLen = promptTokens.length;
-    const fail = (param: string, message: string) => {
-      throw new LockstepError('invalid_value', message, { param });
-    };
-    if (this.sequences.has(input.key)) throw new Error(`sequence key ${input.key} is in use`);
-    if (promptLen === 0) fail('prompt', 'The prompt has no tokens.');
-    // One place is for the first id that is sampled; a request that samples none may fill all.
-    if (promptLen + Math.min(stop.maxTokens, 1) > maxSeqLen) {
-      fail('prompt', `The prompt has ${promptLen} tokens; this server's sequences have at most ${maxSeqLen}.`);
-    }
-    // The last token's K and V are never needed.
-    const needed = this.kv.blocksFor(Math.max(promptLen, Math.min(promptLen + stop.maxTokens, maxSeqLen) - 1));
-    if (needed > numBlocks) {
-      fail('max_tokens', `Prompt and max_tokens may need ${needed} KV cache blocks; this server has ${numBlocks}.`);
-    }
-    if (sampling.logitBias.length > maxBiasLen) fail('logit_bias', `logit_bias has more than ${maxBiasLen} entries.`);
-    if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
-      fail('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);
-    }
-  }
-}
-
-function checkOptions(options: SchedulerOptions, dims: StepDims): void {
-  if (options.maxNumSeqs < 1 || options.maxNumSeqs > dims.maxRows) {
-    throw startError(`max_num_seqs must be 1 to ${dims.maxRows}, is ${options.maxNumSeqs}`, { param: '--max-num-seqs' });
-  }
-  if (options.maxInFlight < 1 || options.maxInFlight > numSlots) throw new Error(`maxInFlight must be 1 to ${numSlots}`);
-  if (!(options.watermark >= 0 && options.watermark < 1)) throw new Error(`watermark must be from 0 to below 1, is ${options.watermark}`);
-  if (!options.chunkedPrefill && dims.maxTokens < dims.maxSeqLen) {
-    throw startError(
-      `without chunked prefill a step must hold the longest sequence: --max-num-batched-tokens is ${dims.maxTokens}, ` +
-        `--max-model-len is ${dims.maxSeqLen}; raise the first, lower the second, or allow chunked prefill`,
-      { param: '--max-num-batched-tokens' },
-    );
   }
 }
