@@ -166,6 +166,17 @@ for (const [what, path, body, param, message] of refused) {
   });
 }
 
+test('a reply does not repeat a long request', async () => {
+  for (const body of [
+    { messages, ['z'.repeat(1 << 20)]: 1 },
+    { messages, model: 'm'.repeat(1 << 20) },
+  ]) {
+    const response = await post(chatPath, JSON.stringify(body));
+    assert.ok(response.status >= 400);
+    assert.ok((await response.text()).length < 8192);
+  }
+});
+
 test('the context error has the code that OpenAI clients look for', async () => {
   assert.equal((await refusal(completionPath, { prompt: 'x'.repeat(5000) })).code, 'context_length_exceeded');
 });

@@ -1,19 +1,17 @@
 /** POST /v1/chat/completions: parse the body, prepare the prompt, call the engine, format the answer. */
 import type { ChatMessage, RenderOptions } from '../chat/template.js';
-import type { TextDelta, TextEvents } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
-import { replyError } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import { checkFields } from './fields.js';
 import { flagOf, type Generation, parseGeneration, parseStreamOptions, type StreamOptions } from './generation.js';
 import { type JsonObject, readJson } from './json-body.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
-import { choiceError, endedEarly, responseId, run, toRequest } from './run.js';
+import { type AnswerEvents, responseId, run, toRequest } from './run.js';
 import type { ServedModel } from './served-model.js';
-import { type EventStream, errorEvents } from './sse.js';
+import type { EventStream } from './sse.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 export interface ConversationRequest {
@@ -82,123 +80,87 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const request = toRequest(id, promptTokens, chat.generation, model.maxModelLen);
   const role = chat.options.addGenerationPrompt ? context.options.responseRole : chat.messages.at(-1)!.role;
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint, role };
-  const answer = chat.streaming.stream ? streamed : whole;
+  const answer = (chat.streaming.stream ? streamed : whole)({ exchange, context, serving, chat, promptTokens, envelope });
   const { skipSpecialTokens } = chat.generation;
-  run(
-    context,
-    serving,
-    exchange,
-    request,
-    { skipSpecialTokens, arrivalMs },
-    answer(exchange, context, serving, chat, promptTokens, envelope),
-  );
+  run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, answer);
 }
 
-function whole(
-  exchange: Exchange,
-  context: Context,
-  { model }: Serving,
-  { generation }: ChatRequest,
-  promptTokens: Int32Array,
-  envelope: ChatEnvelope,
-): TextEvents {
-  const { errorCodeStyle, promptTokensDetails } = context.options;
+interface AnswerParts {
+  readonly exchange: Exchange;
+  readonly context: Context;
+  readonly serving: Serving;
+  readonly chat: ChatRequest;
+  readonly promptTokens: Int32Array;
+  readonly envelope: ChatEnvelope;
+}
+
+function whole({ exchange, context, serving, chat: { generation }, promptTokens, envelope }: AnswerParts): AnswerEvents {
+  const { tokenizer, blockSize } = serving.model;
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
   const choices = Array.from({ length: generation.sampling.n }, (): ChatChoice => {
     const tokenIds = generation.returnTokenIds ? [] : null;
-    return {
-      text: '',
-      logprobs: generation.sampling.numLogprobs === null ? null : { content: [] },
-      finishReason: null,
-      stopReason: null,
-      tokenIds,
-    };
+    const logprobs = generation.sampling.numLogprobs === null ? null : { content: [] };
+    return { text: '', logprobs, finishReason: null, stopReason: null, tokenIds };
   });
   let facts: PromptFacts = { cachedTokens: 0, promptLogprobs: null };
-  let failure: LockstepError | null = null;
   return {
     prompt(known) {
       facts = known;
-      usage.promptKnown(promptTokens.length, known.cachedTokens, model.blockSize);
+      usage.promptKnown(promptTokens.length, known.cachedTokens, blockSize);
     },
     delta(delta) {
       const choice = choices[delta.choice]!;
       choice.text += delta.text;
       usage.completionTokens += delta.ids.length;
       choice.tokenIds?.push(...delta.ids);
-      if (delta.logprobs !== null) choice.logprobs?.content.push(...chatLogprobs(model.tokenizer, delta.logprobs).content);
+      if (delta.logprobs !== null) choice.logprobs?.content.push(...chatLogprobs(tokenizer, delta.logprobs).content);
       choice.finishReason = delta.finishReason;
       choice.stopReason = delta.stopReason;
-      if (delta.finishReason === 'error') failure ??= choiceError(delta);
     },
-    closed() {
-      if (failure === null && choices.some(({ finishReason }) => finishReason === null)) failure = endedEarly;
-      if (failure !== null) return replyError(exchange, failure, errorCodeStyle);
+    finish() {
       const prompt = {
-        logprobs: facts.promptLogprobs === null ? null : promptLogprobs(model.tokenizer, facts.promptLogprobs),
+        logprobs: facts.promptLogprobs === null ? null : promptLogprobs(tokenizer, facts.promptLogprobs),
         tokenIds: generation.returnTokenIds ? Array.from(promptTokens) : null,
       };
-      exchange.reply(200, 'application/json', wholeChat(envelope, choices, usage.whole(promptTokensDetails), prompt));
+      const body = wholeChat(envelope, choices, usage.whole(context.options.promptTokensDetails), prompt);
+      exchange.reply(200, 'application/json', body);
     },
   };
 }
 
-function streamed(
-  exchange: Exchange,
-  context: Context,
-  { model }: Serving,
-  { generation, streaming }: ChatRequest,
-  promptTokens: Int32Array,
-  envelope: ChatEnvelope,
-): TextEvents {
-  const { errorCodeStyle, promptTokensDetails } = context.options;
+function streamed({ exchange, context, serving, chat, promptTokens, envelope }: AnswerParts): AnswerEvents {
+  const { generation, streaming } = chat;
+  const { tokenizer, blockSize } = serving.model;
   const chunks = new ChatChunks(envelope);
   const numChoices = generation.sampling.n;
   const choiceTokens = new Int32Array(numChoices);
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
-  let unfinished = numChoices;
-  let stream: EventStream | null = null;
-  let failed = false;
+  const ids = (values: Int32Array) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
+  const usageAfter = (numTokens: number) => (streaming.continuousUsage ? runningUsage(promptTokens.length, numTokens) : '');
 
-  const fail = (error: LockstepError) => {
-    failed = true;
-    if (stream === null) replyError(exchange, error, errorCodeStyle);
-    else stream.end(errorEvents(error, errorCodeStyle));
-  };
   /** With the first token, not before: the role chunk is what clients take for the first token. */
-  const open = () => {
-    const promptTokenIds = generation.returnTokenIds ? JSON.stringify(Array.from(promptTokens)) : 'null';
-    const noneYet = streaming.continuousUsage ? runningUsage(promptTokens.length, 0) : '';
+  const open = (): EventStream => {
     const opened = exchange.openStream();
-    for (let choice = 0; choice < numChoices; choice++) opened.send(chunks.role(choice, promptTokenIds, noneYet));
+    for (let choice = 0; choice < numChoices; choice++) opened.send(chunks.role(choice, ids(promptTokens), usageAfter(0)));
     return opened;
-  };
-  const format = (delta: TextDelta): string => {
-    const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(model.tokenizer, delta.logprobs));
-    const tokenIds = generation.returnTokenIds ? JSON.stringify(Array.from(delta.ids)) : 'null';
-    choiceTokens[delta.choice]! += delta.ids.length;
-    const sofar = streaming.continuousUsage ? runningUsage(promptTokens.length, choiceTokens[delta.choice]!) : '';
-    return chunks.delta(delta, logprobs, tokenIds, sofar, !streaming.includeUsage);
   };
   return {
     prompt(facts) {
-      usage.promptKnown(promptTokens.length, facts.cachedTokens, model.blockSize);
+      usage.promptKnown(promptTokens.length, facts.cachedTokens, blockSize);
     },
     delta(delta) {
-      if (failed) return;
-      if (delta.finishReason === 'error') return fail(choiceError(delta));
-      stream ??= open();
+      const stream = exchange.stream ?? open();
       usage.completionTokens += delta.ids.length;
-      stream.send(format(delta));
-      if (delta.finishReason !== null) unfinished--;
+      choiceTokens[delta.choice]! += delta.ids.length;
+      const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, delta.logprobs));
+      const sofar = usageAfter(choiceTokens[delta.choice]!);
+      stream.send(chunks.delta(delta, logprobs, ids(delta.ids), sofar, !streaming.includeUsage));
     },
-    closed() {
-      if (failed) return;
-      if (unfinished > 0 || stream === null) return fail(endedEarly);
-      const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails)) : '';
-      stream.end(`${last}data: [DONE]\n\n`);
+    finish() {
+      const last = streaming.includeUsage ? chunks.usage(usage.last(context.options.promptTokensDetails)) : '';
+      exchange.stream?.end(`${last}data: [DONE]\n\n`);
     },
   };
 }

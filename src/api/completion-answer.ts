@@ -2,17 +2,14 @@
  * The answer to a completion: the deltas of all its prompts joined into one reply, whole or streamed. Choice i of prompt p has index
  * p * n + i. The JSON is `completion-chunks.ts`'s.
  */
-import type { TextDelta, TextEvents } from '../engine/output.js';
+import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
-import type { LockstepError } from '../errors.js';
 import { type CompletionChoice, CompletionChunks, type CompletionEnvelope, wholeCompletion } from './completion-chunks.js';
 import type { Context, Serving } from './context.js';
-import { replyError } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { Generation, StreamOptions } from './generation.js';
 import { CompletionLogprobsWriter, promptLogprobs } from './logprobs.js';
-import { choiceError, endedEarly } from './run.js';
-import { type EventStream, errorEvents } from './sse.js';
+import type { AnswerEvents } from './run.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 /** One prompt: its text, where it came as text or is to be echoed, and its ids. */
@@ -33,64 +30,33 @@ export interface CompletionRequest {
 interface AnswerWriter {
   promptKnown(prompt: number, facts: PromptFacts): void;
   delta(prompt: number, index: number, delta: TextDelta): void;
-  fail(error: LockstepError): void;
   finish(usage: UsageCounter): void;
 }
 
-/** Counts over all prompts; the answer ends when every prompt is closed, or with the first failure. */
-export class JoinedAnswer {
-  /** Takes all prompts back from the engine. */
-  withdraw: () => void = () => undefined;
-  readonly #usage = new UsageCounter();
-  readonly #prompts: readonly Prompt[];
-  readonly #blockSize: number;
-  readonly #n: number;
-  readonly #writer: AnswerWriter;
-  #numOpen: number;
-  #numUnfinished: number;
-  #over = false;
-
-  constructor(prompts: readonly Prompt[], { generation }: CompletionRequest, { model }: Serving, writer: AnswerWriter) {
-    this.#prompts = prompts;
-    this.#blockSize = model.blockSize;
-    this.#n = generation.sampling.n;
-    this.#writer = writer;
-    this.#numOpen = prompts.length;
-    this.#numUnfinished = prompts.length * this.#n;
-    for (const { ids } of prompts) this.#usage.promptTokens += ids.length;
-  }
-
-  eventsOf(prompt: number): TextEvents {
-    return {
-      prompt: (facts) => {
-        if (this.#over) return;
-        if (prompt === 0) this.#usage.promptKnown(this.#prompts[0]!.ids.length, facts.cachedTokens, this.#blockSize);
-        this.#writer.promptKnown(prompt, facts);
-      },
-      delta: (delta) => {
-        if (this.#over) return;
-        if (delta.finishReason === 'error') {
-          this.#writer.fail(choiceError(delta));
-          return this.drop();
-        }
-        this.#usage.completionTokens += delta.ids.length;
-        if (delta.finishReason !== null) this.#numUnfinished--;
-        this.#writer.delta(prompt, prompt * this.#n + delta.choice, delta);
-      },
-      closed: () => {
-        if (--this.#numOpen > 0 || this.#over) return;
-        this.#over = true;
-        if (this.#numUnfinished > 0) this.#writer.fail(endedEarly);
-        else this.#writer.finish(this.#usage);
-      },
-    };
-  }
-
-  /** No answer comes of it: what still arrives is ignored. */
-  drop(): void {
-    this.#over = true;
-    this.withdraw();
-  }
+/** The events of each prompt, joined: counted over all of them, and finished with the last. */
+export function joinPrompts(
+  prompts: readonly Prompt[],
+  { generation }: CompletionRequest,
+  { model }: Serving,
+  writer: AnswerWriter,
+): AnswerEvents[] {
+  const { n } = generation.sampling;
+  const usage = new UsageCounter();
+  for (const { ids } of prompts) usage.promptTokens += ids.length;
+  let numOpen = prompts.length;
+  return prompts.map(({ ids }, prompt) => ({
+    prompt(facts) {
+      if (prompt === 0) usage.promptKnown(ids.length, facts.cachedTokens, model.blockSize);
+      writer.promptKnown(prompt, facts);
+    },
+    delta(delta) {
+      usage.completionTokens += delta.ids.length;
+      writer.delta(prompt, prompt * n + delta.choice, delta);
+    },
+    finish() {
+      if (--numOpen === 0) writer.finish(usage);
+    },
+  }));
 }
 
 interface AnswerParts {
@@ -144,7 +110,6 @@ export function wholeCompletionAnswer(parts: AnswerParts): AnswerWriter {
       choice.tokenIds?.push(...delta.ids);
       if (delta.logprobs !== null) writers[index]?.push(delta.logprobs);
     },
-    fail: (error) => replyError(exchange, error, context.options.errorCodeStyle),
     finish(usage) {
       choices.forEach((choice, index) => {
         choice.logprobs = writers[index]?.take() ?? null;
@@ -156,13 +121,12 @@ export function wholeCompletionAnswer(parts: AnswerParts): AnswerWriter {
 
 export function streamedCompletion(parts: AnswerParts): AnswerWriter {
   const { exchange, context, completion, prompts, envelope } = parts;
-  const { errorCodeStyle, promptTokensDetails } = context.options;
+  const { promptTokensDetails } = context.options;
   const { streaming, generation, onlyPrompt } = completion;
   const chunks = new CompletionChunks(envelope);
   const writers = logprobsWriters(parts);
   const numTokens = new Int32Array(writers.length).fill(-1); // of each choice; -1: nothing sent yet
   const facts: PromptFacts[] = prompts.map(() => ({ cachedTokens: 0, promptLogprobs: null }));
-  let stream: EventStream | null = null;
   const ids = (values: Iterable<number>) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
   return {
     promptKnown(prompt, known) {
@@ -184,16 +148,12 @@ export function streamedCompletion(parts: AnswerParts): AnswerWriter {
         stopReason: delta.stopReason,
       };
       const usage = streaming.continuousUsage ? runningUsage(prompts[prompt]!.ids.length, numTokens[index]!) : '';
-      stream ??= exchange.openStream();
+      const stream = exchange.stream ?? exchange.openStream();
       stream.send(chunks.piece(piece, usage, !streaming.includeUsage));
-    },
-    fail(error) {
-      if (stream === null) replyError(exchange, error, errorCodeStyle);
-      else stream.end(errorEvents(error, errorCodeStyle));
     },
     finish(usage) {
       const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails)) : '';
-      stream?.end(`${last}data: [DONE]\n\n`);
+      exchange.stream?.end(`${last}data: [DONE]\n\n`);
     },
   };
 }

@@ -1,7 +1,6 @@
 /** POST /v1/completions: parse the body, read the prompts, submit one request to the engine for each. The answer is made in `completion-answer.ts`. */
-import type { GenerationRequest } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
-import { type CompletionRequest, JoinedAnswer, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
+import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
 import type { Exchange } from './exchange.js';
 import { checkFields } from './fields.js';
@@ -28,31 +27,11 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   const requests = prompts.map(({ ids }) => toRequest(id, ids, completion.generation, model.maxModelLen));
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint };
   const format = completion.streaming.stream ? streamedCompletion : wholeCompletionAnswer;
-  const answer = new JoinedAnswer(prompts, completion, serving, format({ exchange, context, serving, completion, prompts, envelope }));
-  submitAll(requests, answer, { exchange, context, serving, arrivalMs, skipSpecialTokens: completion.generation.skipSpecialTokens });
-}
-
-interface Submission {
-  readonly exchange: Exchange;
-  readonly context: Context;
-  readonly serving: Serving;
-  readonly arrivalMs: number;
-  readonly skipSpecialTokens: boolean;
-}
-
-/** All or none: where the queue takes only some of the prompts, or one of them fails, the others are withdrawn. */
-function submitAll(requests: readonly GenerationRequest[], answer: JoinedAnswer, submission: Submission): void {
-  const { exchange, context, serving, arrivalMs, skipSpecialTokens } = submission;
-  answer.withdraw = () => {
-    for (const { id } of requests) serving.model.engine.abort(id);
-  };
-  try {
-    for (const [prompt, request] of requests.entries()) {
-      run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, answer.eventsOf(prompt));
-    }
-  } catch (error) {
-    answer.drop();
-    throw error;
+  const answers = joinPrompts(prompts, completion, serving, format({ exchange, context, serving, completion, prompts, envelope }));
+  const { skipSpecialTokens } = completion.generation;
+  // Where the queue takes only some of the prompts, the error ends the exchange, and that takes back those submitted.
+  for (const [prompt, request] of requests.entries()) {
+    run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, answers[prompt]!);
   }
 }
 

@@ -5,6 +5,11 @@ import type { Exchange } from './exchange.js';
 /** `error.code`: OpenAI's string where one exists, else null; or vLLM's integer, the status. */
 export type ErrorCodeStyle = 'openai' | 'vllm';
 
+/** Messages repeat what a request holds: a reply must not become as long as its request. */
+const messageLenMax = 4096;
+const paramLenMax = 256;
+const bounded = (text: string, lenMax: number) => (text.length <= lenMax ? text : `${text.slice(0, lenMax)}…`);
+
 /** What becomes of an error that nobody expected: no path or stack leaves the process. */
 const unexpected = new LockstepError('internal', 'Internal server error');
 
@@ -13,12 +18,20 @@ export function asLockstepError(error: unknown): LockstepError {
 }
 
 /** `{"error": {message, type, param, code}}`, as JSON. */
-export function errorBody(error: LockstepError, style: ErrorCodeStyle): string {
+function errorBody(error: LockstepError, style: ErrorCodeStyle): string {
   const { status, type, code } = errorKinds[error.code];
-  return JSON.stringify({ error: { message: error.message, type, param: error.param, code: style === 'vllm' ? status : code } });
+  const message = bounded(error.message, messageLenMax);
+  const param = error.param === null ? null : bounded(error.param, paramLenMax);
+  return JSON.stringify({ error: { message, type, param, code: style === 'vllm' ? status : code } });
 }
 
-export function replyError(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
+/** The error as the answer: with its status where nothing was sent, as the last event of a stream that has begun. */
+export function failExchange(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
+  if (exchange.stream === null) replyError(exchange, error, style);
+  else exchange.stream.end(`data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`);
+}
+
+function replyError(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
   if (error.retryAfterSeconds !== null) exchange.setHeader('retry-after', String(error.retryAfterSeconds));
   exchange.reply(errorKinds[error.code].status, 'application/json', errorBody(error, style));
 }

@@ -27,7 +27,7 @@ class NodeExchange implements Exchange {
   readonly #replyHeaders: Record<string, string> = {};
   readonly #streamBufferMax: number;
   #rejectBody: ((error: Error) => void) | null = null;
-  #stream: EventStream | null = null;
+  stream: EventStream | null = null;
 
   constructor(req: IncomingMessage, res: ServerResponse, streamBufferMax: number) {
     this.#req = req;
@@ -49,8 +49,8 @@ class NodeExchange implements Exchange {
     return this.#life.aborted;
   }
 
-  onAbort(callback: () => void): void {
-    this.#life.onAbort(callback);
+  get over(): boolean {
+    return this.#life.over;
   }
 
   onEnd(callback: () => void): void {
@@ -59,7 +59,7 @@ class NodeExchange implements Exchange {
 
   #noticeAbort(): void {
     if (!this.#life.abort()) return;
-    this.#stream?.abandon();
+    this.stream?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -148,7 +148,7 @@ class NodeExchange implements Exchange {
       this.#streamBufferMax,
     );
     if (this.aborted) stream.abandon();
-    this.#stream = stream;
+    this.stream = stream;
     return stream;
   }
 }

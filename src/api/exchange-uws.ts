@@ -30,7 +30,7 @@ class UwsExchange implements Exchange {
   readonly #streamBufferMax: number;
   #bodyRead: boolean;
   #rejectBody: ((error: Error) => void) | null = null;
-  #stream: EventStream | null = null;
+  stream: EventStream | null = null;
 
   constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number) {
     this.#res = res;
@@ -52,8 +52,8 @@ class UwsExchange implements Exchange {
     return this.#life.aborted;
   }
 
-  onAbort(callback: () => void): void {
-    this.#life.onAbort(callback);
+  get over(): boolean {
+    return this.#life.over;
   }
 
   onEnd(callback: () => void): void {
@@ -62,7 +62,7 @@ class UwsExchange implements Exchange {
 
   #noticeAbort(): void {
     if (!this.#life.abort()) return;
-    this.#stream?.abandon();
+    this.stream?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -139,7 +139,7 @@ class UwsExchange implements Exchange {
       this.#streamBufferMax,
     );
     if (this.aborted) stream.abandon();
-    this.#stream = stream;
+    this.stream = stream;
     res.onWritable(() => {
       stream.drained();
       return true;

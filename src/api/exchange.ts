@@ -13,9 +13,9 @@ export interface Exchange {
   header(name: string): string | undefined;
   /** The client went away before the reply was complete. */
   readonly aborted: boolean;
-  /** Called once when the client goes away; at once if it has already. Not called after a complete reply. */
-  onAbort(callback: () => void): void;
-  /** Called once when the reply is complete or the client has gone. */
+  /** The reply is complete, or the client has gone. */
+  readonly over: boolean;
+  /** Called once when the exchange is over; at once if it is already. */
   onEnd(callback: () => void): void;
   /** Must be called before the handler first awaits. Rejects with `body_too_large`, or with `ClientGone`. */
   readBody(maxBytes: number): Promise<Uint8Array>;
@@ -25,6 +25,8 @@ export interface Exchange {
   reply(status: number, contentType: string | null, body: string | Uint8Array): void;
   /** Starts a 200 reply of server-sent events; its head leaves with the first event, in the same write. */
   openStream(): EventStream;
+  /** What `openStream` gave; null before. */
+  readonly stream: EventStream | null;
 }
 
 /** Thrown inside a handler whose client has gone: nobody is left to answer. */
@@ -70,40 +72,27 @@ export const streamContentType = 'text/event-stream; charset=utf-8';
 /** How an exchange ends: once, by its reply or by the client's going. Both implementations hold one. */
 export class ExchangeLife {
   aborted = false;
-  finished = false;
-  #onAbort: (() => void)[] = [];
+  over = false;
   #onEnd: (() => void)[] = [];
 
-  onAbort(callback: () => void): void {
-    if (this.aborted) callback();
-    else if (!this.finished) this.#onAbort.push(callback);
-  }
-
   onEnd(callback: () => void): void {
-    if (this.aborted || this.finished) callback();
+    if (this.over) callback();
     else this.#onEnd.push(callback);
   }
 
   /** The client went away. False: the exchange was over already. */
   abort(): boolean {
-    if (this.aborted || this.finished) return false;
+    if (this.over) return false;
     this.aborted = true;
-    for (const callback of this.#onAbort) callback();
-    this.#end();
-    return true;
+    return this.finish();
   }
 
   /** The reply is complete. False: the exchange was over already. */
   finish(): boolean {
-    if (this.aborted || this.finished) return false;
-    this.finished = true;
-    this.#end();
-    return true;
-  }
-
-  #end(): void {
+    if (this.over) return false;
+    this.over = true;
     for (const callback of this.#onEnd) callback();
-    this.#onAbort = [];
     this.#onEnd = [];
+    return true;
   }
 }

@@ -4,9 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
-import type { GenerationRequest } from '../engine/request.js';
+import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { Context, Serving } from './context.js';
+import { asLockstepError, failExchange } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { Generation } from './generation.js';
 import { withContextLimit } from './generation.js';
@@ -35,43 +36,74 @@ export function toRequest(id: string, promptTokens: Int32Array, generation: Gene
   };
 }
 
-/** Throws `queue_full` or `not_ready`; otherwise events follow. Nothing is called after the client went away. */
+/** What a route makes of a prompt's answer. Errors never get here: they are the exchange's end. */
+export interface AnswerEvents {
+  prompt(facts: PromptFacts): void;
+  delta(delta: TextDelta): void;
+  /** Every choice has ended. */
+  finish(): void;
+}
+
+/**
+ * Submits; throws `queue_full` or `not_ready`, otherwise events follow. When the exchange is over, by its reply, by an error or because the
+ * client went away, the engine is told to let go of the request.
+ */
 export function run(
   context: Context,
   { model }: Serving,
   exchange: Exchange,
   request: GenerationRequest,
   { skipSpecialTokens, arrivalMs }: { readonly skipSpecialTokens: boolean; readonly arrivalMs: number },
-  events: TextEvents,
+  answer: AnswerEvents,
 ): void {
   const timer = context.metrics.track(request, arrivalMs);
-  generate(
-    model.engine,
-    model.tokenizer,
-    request,
-    { skipSpecialTokens },
-    {
-      prompt(facts) {
-        timer.prompt(facts.cachedTokens, facts.queueMs);
-        if (!exchange.aborted) events.prompt(facts);
-      },
-      delta(delta) {
-        timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
-        if (!exchange.aborted) events.delta(delta);
-        // The answer is an error now: other choices of the prompt are of no use.
-        if (delta.finishReason === 'error') model.engine.abort(request.id);
-      },
-      closed() {
-        timer.closed();
-        if (!exchange.aborted) events.closed();
-      },
+  let numUnfinished = request.sampling.n;
+  let isOpen = true; // the engine has more to say
+  let failed = false;
+  const fail = (error: unknown) => {
+    failed = true;
+    if (!(error instanceof LockstepError)) context.options.logger.error({ err: error, request: request.id }, 'an answer could not be made');
+    failExchange(exchange, asLockstepError(error), context.options.errorCodeStyle);
+    if (isOpen) model.engine.abort(request.id);
+  };
+  const events: TextEvents = {
+    prompt(facts) {
+      timer.prompt(facts.cachedTokens, facts.queueMs);
+      if (failed || exchange.over) return;
+      try {
+        answer.prompt(facts);
+      } catch (error) {
+        fail(error);
+      }
     },
-  );
-  exchange.onAbort(() => model.engine.abort(request.id));
+    delta(delta) {
+      timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
+      if (failed || exchange.over) return;
+      if (delta.finishReason !== null) numUnfinished--;
+      try {
+        if (delta.finishReason === 'error') fail(new LockstepError('internal', delta.message ?? 'Internal server error'));
+        else answer.delta(delta);
+      } catch (error) {
+        fail(error);
+      }
+    },
+    closed() {
+      isOpen = false;
+      timer.closed();
+      if (failed || exchange.over) return;
+      try {
+        if (numUnfinished > 0) fail(endedEarly);
+        else answer.finish();
+      } catch (error) {
+        fail(error);
+      }
+    },
+  };
+  generate(model.engine, model.tokenizer, request, { skipSpecialTokens }, events);
+  exchange.onEnd(() => {
+    if (isOpen) model.engine.abort(request.id);
+  });
 }
 
 /** The engine closed a request before all its choices had ended: it failed, or was stopped. */
-export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
-
-/** What a choice that ended in an error becomes. */
-export const choiceError = (delta: TextDelta) => new LockstepError('internal', delta.message ?? 'Internal server error');
+const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');

@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadUws } from './exchange-uws.js';
-import { FakeEngine, type FakeEngineOptions, fakeModel } from './fake-engine.js';
+import { FakeEngine, type FakeEngineOptions, FakeTokenizer, fakeModel } from './fake-engine.js';
 import type { ServedModel } from './served-model.js';
 import { createServer, type HttpServer, type ServerOptions } from './server.js';
 
@@ -189,6 +189,32 @@ for (const backend of backends) {
       const refused = await failing.chat({ max_tokens: 9, stream: true });
       assert.equal(refused.status, 500);
       assert.match((await errorOf(refused)).message, /failed as asked/);
+      await failing.server.close();
+    });
+
+    test('what breaks while an answer is made is that answer alone', async () => {
+      const tokenizer = new FakeTokenizer();
+      let calls = 0;
+      tokenizer.tokenText = () => {
+        if (++calls === 3) throw new Error('broken');
+        return 'x';
+      };
+      const broken = await start({ backend }, { stepMs: 5 }, { tokenizer });
+      const events = await eventsOf(await broken.chat({ max_tokens: 100, stream: true, logprobs: true }));
+      assert.equal(events.at(-2).error.message, 'Internal server error');
+      assert.equal(broken.engine.numAborts, 1);
+      calls = 0;
+      const whole = await broken.chat({ max_tokens: 9, logprobs: true });
+      assert.equal(whole.status, 500);
+      assert.equal((await errorOf(whole)).message, 'Internal server error');
+      assert.equal((await broken.chat({ max_tokens: 9 })).status, 200);
+      await broken.server.close();
+    });
+
+    test('one prompt of several that fails takes the others back', async () => {
+      const failing = await start({ backend }, { failAt: 1, stepMs: 5 });
+      assert.equal((await failing.post('/v1/completions', { prompt: ['a', 'b', 'c'], n: 2, max_tokens: 500 })).status, 500);
+      await until(() => failing.engine.numRunning === 0, 'nothing runs');
       await failing.server.close();
     });
 

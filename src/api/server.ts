@@ -8,7 +8,7 @@ import { silentLogger } from '../log.js';
 import { Metrics } from '../metrics/metrics.js';
 import { answerCors, corsDefault, createKeyCheck } from './auth.js';
 import type { Context, ServerOptions } from './context.js';
-import { asLockstepError, replyError } from './error-body.js';
+import { asLockstepError, failExchange } from './error-body.js';
 import { ClientGone, type Exchange, type ExchangeHandler, type Listener } from './exchange.js';
 import { listenNode } from './exchange-node.js';
 import { listenUws, loadUws } from './exchange-uws.js';
@@ -125,7 +125,7 @@ function createHandler(context: Context, onEnd: () => void): ExchangeHandler {
       if (error instanceof ClientGone) return;
       const known = asLockstepError(error);
       if (known !== error) options.logger.error({ err: error, path: exchange.path }, 'a request failed unexpectedly');
-      replyError(exchange, known, options.errorCodeStyle);
+      failExchange(exchange, known, options.errorCodeStyle);
     };
     try {
       const handled = route.handle(exchange, context, rest);
@@ -145,10 +145,14 @@ function guard(exchange: Exchange, { options }: Context, hasKey: (authorization:
     if (match.route.access === 'open' || hasKey(exchange.header('authorization'))) return match;
     exchange.setHeader('www-authenticate', 'Bearer');
     const message = exchange.header('authorization') === undefined ? 'No API key was given.' : 'The API key is not valid.';
-    replyError(exchange, new LockstepError('invalid_api_key', `${message} Send it as: Authorization: Bearer KEY.`), options.errorCodeStyle);
+    failExchange(
+      exchange,
+      new LockstepError('invalid_api_key', `${message} Send it as: Authorization: Bearer KEY.`),
+      options.errorCodeStyle,
+    );
     return null;
   }
-  replyError(exchange, refusal!, options.errorCodeStyle);
+  failExchange(exchange, refusal!, options.errorCodeStyle);
   return null;
 }
 

@@ -6,12 +6,6 @@
  * in a microtask, after the engine's batch was handed out.
  */
 
-import type { LockstepError } from '../errors.js';
-import { type ErrorCodeStyle, errorBody } from './error-body.js';
-
-/** What ends a stream that fails in the middle. */
-export const errorEvents = (error: LockstepError, style: ErrorCodeStyle) => `data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`;
-
 /** A socket's side of a stream. */
 export interface StreamSink {
   /** False: the text was taken, but nothing more should be written until `EventStream.drained`. */
