@@ -6,13 +6,14 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 template <int rows>
-void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   const uint16_t* x[rows];
   for (int r = 0; r < rows; r++) x[r] = in.bf16 + static_cast<size_t>(index[r]) * in.k_padded;
   for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
     const uint8_t* w = block + lane * 4;
     Float acc[rows][kTileVectors] = {};
     for (int k = 0; k < in.k_padded; k += 2, w += kBlockRows * 4) {
+      ahead.fetch();
       Pairs weight[kTileVectors];
       for (int v = 0; v < kTileVectors; v++) weight[v] = load_pairs(w + v * kLanes * 4);
       for (int r = 0; r < rows; r++) {
@@ -28,7 +29,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y
 
 void gemm_bf16(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kTileRows] = LOCKSTEP_TILES(tile);
-  gemm_blocks(kTiles, w, first, count, in, m, out);
+  gemm_blocks(kTiles, 3, w, first, count, in, m, out);
 }
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -5,13 +5,14 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 template <int rows>
-void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   const float* x[rows];
   for (int r = 0; r < rows; r++) x[r] = in.f32 + static_cast<size_t>(index[r]) * in.k_padded;
   for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
     const float* w = reinterpret_cast<const float*>(block) + lane;
     Float acc[rows][kTileVectors] = {};
     for (int k = 0; k < in.k_padded; k++, w += kBlockRows) {
+      ahead.fetch();
       Float weight[kTileVectors];
       for (int v = 0; v < kTileVectors; v++) weight[v] = load(w + v * kLanes);
       for (int r = 0; r < rows; r++) {
@@ -27,7 +28,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y
 
 void gemm_f32(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kTileRows] = LOCKSTEP_TILES(tile);
-  gemm_blocks(kTiles, w, first, count, in, m, out);
+  gemm_blocks(kTiles, 3, w, first, count, in, m, out);
 }
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -7,7 +7,7 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 template <int rows, bool has_min>
-LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   const int groups = in.k_padded / kGroup;
   const int8_t* q[rows];
   size_t at[rows];
@@ -24,6 +24,7 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
         for (int v = 0; v < kTileVectors; v++) sums[r][v] = set1_int(has_min ? 0 : -8 * in.sum[at[r] + g]);
       }
       for (int c = 0; c < kGroup / 8; c++) {
+        ahead.fetch();
         Bytes low[kTileVectors];
         Bytes high[kTileVectors];
         for (int v = 0; v < kTileVectors; v++) {
@@ -60,24 +61,24 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
 }
 
 template <int rows>
-void tile_q4_0(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
-  tile<rows, false>(block, in, index, y);
+void tile_q4_0(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
+  tile<rows, false>(block, in, index, ahead, y);
 }
 template <int rows>
-void tile_q4_1(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
-  tile<rows, true>(block, in, index, y);
+void tile_q4_1(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
+  tile<rows, true>(block, in, index, ahead, y);
 }
 
 }  // namespace
 
 void gemm_q4_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_0);
-  gemm_blocks(kTiles, w, first, count, in, m, out);
+  gemm_blocks(kTiles, kIntTileRows + 1, w, first, count, in, m, out);
 }
 
 void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_1);
-  gemm_blocks(kTiles, w, first, count, in, m, out);
+  gemm_blocks(kTiles, kIntTileRows + 1, w, first, count, in, m, out);
 }
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

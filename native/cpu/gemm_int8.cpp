@@ -7,7 +7,7 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 template <int rows>
-void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y) {
+void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   const int groups = in.k_padded / kGroup;
   const int8_t* q[rows];
   size_t at[rows];
@@ -24,6 +24,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y
         for (int v = 0; v < kTileVectors; v++) sums[r][v] = set1_int(-128 * in.sum[at[r] + g]);
       }
       for (int c = 0; c < kGroup / 4; c++) {
+        ahead.fetch();
         Bytes weight[kTileVectors];
         for (int v = 0; v < kTileVectors; v++) weight[v] = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
         for (int r = 0; r < rows; r++) {
@@ -46,7 +47,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, float* y
 
 void gemm_q8_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile);
-  gemm_blocks(kTiles, w, first, count, in, m, out);
+  gemm_blocks(kTiles, kIntTileRows + 1, w, first, count, in, m, out);
 }
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

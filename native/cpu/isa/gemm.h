@@ -20,24 +20,50 @@ struct TileRows {
   int operator[](int r) const { return gather == nullptr ? first + r : gather[first + r]; }
 };
 
-// One tile: y[rows of the tile, 32] of one packed block.
-using TileFn = void (*)(const uint8_t* block, const Input& in, const TileRows& rows, float* y);
+// Fetches the next block towards the core while this one is multiplied, one or two lines each 128 bytes of weights. The hardware's own
+// prefetch keeps up only as long as waiting is all there is to do: at 16 rows bf16 went from 290 to 500 GFLOP/s with this, int8
+// from 430 to 690 (Zen 5, one thread). Past the last block it asks for what no one needs, which does no harm.
+struct Ahead {
+  const uint8_t* at;
+  size_t step;  // 0: nothing
+  inline __attribute__((always_inline)) void fetch() {
+    if (step == 0) return;
+    __builtin_prefetch(at, 0, 2);
+    if (step > 64) __builtin_prefetch(at + 64, 0, 2);
+    at += step;
+  }
+};
+
+// One tile: y[rows of the tile, 32] of one packed block. Calls ahead.fetch() once for each 128 bytes of the block and pass.
+using TileFn = void (*)(const uint8_t* block, const Input& in, const TileRows& rows, Ahead ahead, float* y);
+
+// The first tiles of a block share the next block's lines evenly. `alone`: whether the only tile of a block fetches ahead at all.
+constexpr int kPasses = kBlockRows / kTileLanes;
+constexpr int kMostAhead = 8;
+static inline Ahead ahead_of(const uint8_t* next, size_t bytes, int tile, int tiles, bool alone) {
+  if (tiles == 1 && !alone) return {next, 0};
+  const int sharing = tiles < kMostAhead ? tiles : kMostAhead;
+  if (tile >= sharing) return {next, 0};
+  return {next + bytes / sharing * tile, static_cast<size_t>(128 / kPasses / sharing)};
+}
 
 static inline int tile_rows(int left, int most) {
   if (left <= most) return left;
   return left < 2 * most ? (left + 1) / 2 : most;  // 9 rows as 5 + 4 rather than 8 + 1
 }
 
-// tiles[r - 1] computes r rows, for r = 1 … most.
+// tiles[r - 1] computes r rows, for r = 1 … most. ahead_from: rows from which a single tile fetches ahead.
 template <int most>
-void gemm_blocks(const TileFn (&tiles)[most], const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
+void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, int first, int count, const Input& in, int m,
+                 const GemmOut& out) {
   const size_t bytes = block_bytes(w.format, w.cols);
+  const int num_tiles = (m + most - 1) / most;
   float y[most * kBlockRows];
   for (int block = first; block < first + count; block++) {
     const uint8_t* data = w.data + static_cast<size_t>(block) * bytes;
-    for (int row = 0; row < m;) {
+    for (int row = 0, tile = 0; row < m; tile++) {
       const int rows = tile_rows(m - row, most);
-      tiles[rows - 1](data, in, TileRows{out.in_rows, row}, y);
+      tiles[rows - 1](data, in, TileRows{out.in_rows, row}, ahead_of(data + bytes, bytes, tile, num_tiles, m >= ahead_from), y);
       store_tile(y, rows, row, block, w.rows, out);
       row += rows;
     }
