@@ -81,6 +81,9 @@ struct KernelTest {
 };
 
 void test_dequantize(Check& check);
+void test_threads(Check& check);
+void test_communicator(Check& check);
+void test_sampler(Check& check, const cpu::Kernels& k);
 void test_pack(Check& check, const cpu::Kernels& k);
 void test_activations(Check& check, const cpu::Kernels& k);
 void test_norms(Check& check, const cpu::Kernels& k);

@@ -1,4 +1,5 @@
-// The native test program: every kernel of every instruction set that this CPU can run, against float64. Run by sanitizers and qemu-user
+// The native test program: every kernel of every instruction set that this CPU can run, against float64, and the sampler on each; the
+// compute threads and the communicator. Run by sanitizers and qemu-user
 // as it is, without Node. Arguments: part of a group's name, to run those alone. Exits 1 when anything failed.
 #include "check.h"
 
@@ -17,6 +18,17 @@ constexpr KernelTest kKernelTests[] = {
     {"attention sameness", test_attention_sameness},
     {"attention edges", test_attention_edges},
     {"vocabulary", test_vocabulary},
+    {"sampler", test_sampler},
+};
+
+struct PlainTest {
+  const char* name;
+  void (*run)(Check&);
+};
+constexpr PlainTest kPlainTests[] = {
+    {"dequantize", test_dequantize},
+    {"threads", test_threads},
+    {"communicator", test_communicator},
 };
 
 bool report(const std::string& name, const Check& check) {
@@ -31,10 +43,11 @@ bool report(const std::string& name, const Check& check) {
 int run(const char* filter) {
   bool ok = true;
   const auto wanted = [filter](const std::string& name) { return filter == nullptr || name.find(filter) != std::string::npos; };
-  if (wanted("dequantize")) {
+  for (const PlainTest& test : kPlainTests) {
+    if (!wanted(test.name)) continue;
     Check check;
-    test_dequantize(check);
-    ok = report("dequantize", check) && ok;
+    test.run(check);
+    ok = report(test.name, check) && ok;
   }
   for (const char* const* isa = cpu::available_isas(); *isa != nullptr; isa++) {
     for (const KernelTest& test : kKernelTests) {

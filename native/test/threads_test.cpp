@@ -1,0 +1,53 @@
+// The compute threads: every chunk is done once, by whoever comes first; more threads than cores; many short jobs.
+#include "cpu/threads.h"
+
+#include <chrono>
+#include <thread>
+
+#include "check.h"
+
+namespace lockstep::test {
+namespace {
+
+constexpr std::chrono::milliseconds kTimeout(20000);
+
+void count_chunks(Check& check, cpu::Threads& threads, int chunks, int grain) {
+  std::vector<int> done(static_cast<size_t>(chunks), 0);  // not atomic: a chunk has one owner, and the thread sanitizer sees if not
+  threads.run(chunks, grain, [&](int thread, int first, int n) {
+    for (int i = first; i < first + n; i++) done[static_cast<size_t>(i)] += 1 + 0 * thread;
+  });
+  int wrong = 0;
+  for (const int times : done) wrong += times != 1;
+  check.expect(wrong == 0, "%d of %d chunks in parts of %d were not done once by %d threads", wrong, chunks, grain, threads.count());
+}
+
+}  // namespace
+
+void test_threads(Check& check) {
+  for (const int count : {1, 2, 3, 8}) {
+    for (const bool spin : {true, false}) {
+      cpu::WaitPolicy policy;
+      policy.spin = spin;
+      cpu::Threads threads(count, policy, kTimeout);
+      for (const int chunks : {0, 1, 2, 7, 64, 1000}) {
+        for (const int grain : {1, 3, 64}) count_chunks(check, threads, chunks, grain);
+      }
+      for (int i = 0; i < 300; i++) count_chunks(check, threads, 1 + i % 20, 1);
+      // Helpers that have gone to sleep are woken.
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      count_chunks(check, threads, 50, 1);
+      check.expect(threads.status().ok(), "%s", threads.status().text().c_str());
+    }
+  }
+  cpu::Threads threads(4, cpu::WaitPolicy(), kTimeout);
+  std::vector<std::thread::id> who(4);
+  threads.run_in_place(4, [&](int thread, int first, int n) {
+    for (int part = first; part < first + n; part++) {
+      check.expect(part == thread, "part %d was done by thread %d", part, thread);
+      who[static_cast<size_t>(part)] = std::this_thread::get_id();
+    }
+  });
+  for (size_t i = 1; i < who.size(); i++) check.expect(who[i] != who[i - 1], "two parts on one thread");
+}
+
+}  // namespace lockstep::test
