@@ -1,5 +1,6 @@
 /** Jinja's filters and tests, where the library's differ from Python's or are missing. What is not here is the library's own. */
-import { strip } from './template-methods.js';
+import { replaced, strip } from './template-methods.js';
+import { checkTextLen } from './template-operators.js';
 import {
   ArrayValue,
   bool,
@@ -129,6 +130,8 @@ export const filters: Readonly<Record<string, Filter>> = {
   safe: (value) => (value instanceof MarkupValue ? value : new MarkupValue(str(value))),
   escape: (value) => new MarkupValue(escapeHtml(value)),
   trim: (value, [chars]) => text(strip(str(value), chars === undefined ? null : str(chars), true, true)),
+  replace: (value, args, named) =>
+    text(replaced(str(value), str(args[0] ?? undefinedValue), str(args[1] ?? undefinedValue), option(args, named, 2, 'count'))),
   upper: (value) => text(str(value).toUpperCase()),
   lower: (value) => text(str(value).toLowerCase()),
   capitalize: (value) => text(str(value).charAt(0).toUpperCase() + str(value).slice(1).toLowerCase()),
@@ -179,7 +182,9 @@ export const filters: Readonly<Record<string, Filter>> = {
     const path = option(args, named, 1, 'attribute');
     const separator = option(args, named, 0, 'd');
     const parts = iterate(value).map((item) => str(path === undefined ? item : attribute(item, path)));
-    return text(parts.join(separator === undefined ? '' : str(separator)));
+    const between = separator === undefined ? '' : str(separator);
+    checkTextLen(parts.reduce((length, part) => length + part.length + between.length, 0));
+    return text(parts.join(between));
   },
   map: (value, args, named, apply) => {
     const path = named.get('attribute');

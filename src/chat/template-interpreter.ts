@@ -29,8 +29,8 @@ import {
   type Value,
 } from './template-values.js';
 
-/** Nodes evaluated and items walked in one render. An ordinary chat takes hundreds; 2 million take about half a second. */
-export const stepsMax = 2_000_000;
+/** Nodes evaluated and items walked in one render. A chat takes 20 to 200 for each message; a million take less than a second. */
+export const stepsMax = 1_000_000;
 /** Work on a text of so many characters is one step. */
 const charactersPerStep = 32;
 

@@ -1,4 +1,5 @@
 /** Methods of Python's str, list and dict that templates call and the library lacks or reads differently (its `strip` takes no characters). */
+import { checkTextLen } from './template-operators.js';
 import {
   ArrayValue,
   bool,
@@ -72,6 +73,16 @@ const format: Method<string> = (self, args, named) => {
 const partition = (self: string, separator: string, at: number): Value =>
   new TupleValue((at < 0 ? [self, '', ''] : [self.slice(0, at), separator, self.slice(at + separator.length)]).map(text));
 
+/** `str.replace`; without a count, or with a negative one, everywhere. */
+export function replaced(self: string, old: string, replacement: string, count: Value | undefined): string {
+  const most = count === undefined ? -1 : (numberOf(count) ?? -1);
+  const parts = self.split(old);
+  const times = most < 0 ? parts.length - 1 : Math.min(most, parts.length - 1);
+  checkTextLen(self.length + times * (replacement.length - old.length));
+  const rest = parts.slice(times);
+  return [...parts.slice(0, times), rest.join(old)].join(replacement);
+}
+
 const stringMethods: Readonly<Record<string, Method<string>>> = {
   strip: stripper(true, true),
   lstrip: stripper(true, false),
@@ -85,6 +96,7 @@ const stringMethods: Readonly<Record<string, Method<string>>> = {
   isdigit: (self) => bool(/^\p{Nd}+$/u.test(self)),
   isalpha: (self) => bool(/^\p{L}+$/u.test(self)),
   isspace: (self) => bool(self !== '' && strip(self, null, true, true) === ''),
+  replace: (self, [old, replacement, count], named) => text(replaced(self, asText(old), asText(replacement), count ?? named.get('count'))),
   removeprefix: (self, [part]) => text(self.startsWith(asText(part)) ? self.slice(asText(part).length) : self),
   removesuffix: (self, [part]) => text(self.endsWith(asText(part)) ? self.slice(0, self.length - asText(part).length) : self),
   partition: (self, [separator]) => partition(self, asText(separator), self.indexOf(asText(separator))),

@@ -26,9 +26,13 @@ export const textLenMax = 32 * 1024 * 1024;
 /** The template went past a bound. */
 export class TemplateBoundError extends Error {}
 
+/** Before the text is made. */
+export function checkTextLen(length: number): void {
+  if (length > textLenMax) throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
+}
+
 export function joined(left: string, right: string): string {
-  if (left.length + right.length > textLenMax)
-    throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
+  checkTextLen(left.length + right.length);
   return left + right;
 }
 
@@ -54,8 +58,7 @@ function concatenated(left: Value & { readonly value: string }, right: Value & {
 }
 
 function repeated(value: string, times: number): Value {
-  if (value.length * times > textLenMax)
-    throw new TemplateBoundError(`the chat template makes a text of more than ${textLenMax} characters`);
+  checkTextLen(value.length * times);
   return text(value.repeat(Math.max(0, times)));
 }
 

@@ -107,6 +107,7 @@ test('str, list and dict methods as in Python', () => {
     printTuple("'a-b'.partition('-'), ', '.join(['a', 'b']), 'ab'.startswith('a'), 'aXb'.capitalize()"),
     "(('a', '-', 'b'), 'a, b', True, 'Axb')",
   );
+  assert.equal(print("'aXbXc'.replace('X', '-', 1) ~ ('aXb' | replace('X', ''))"), 'a-bXcab');
   assert.equal(printTuple("d.items() | list, d['items'], d.get('no', 2)", { d: { items: 1 } }), "([('items', 1)], 1, 2)");
   assert.equal(print('{512: 1, 0: 2} | dictsort'), '[(0, 2), (512, 1)]');
 });
@@ -172,6 +173,9 @@ test('a template that never ends is cut off', () => {
     ["{% set ns = namespace(s='ab') %}{% for i in range(100) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}", /characters/],
     ['{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l + ns.l %}{% endfor %}', /list of more than/],
     ["{{ 'a' * 10**12 }}", /characters/],
+    ["{% set s = 'a' * 10**6 %}{{ s.replace('a', s) }}", /characters/],
+    ["{% set s = 'a' * 10**6 %}{{ range(90000) | join(s) }}", /characters/],
+    ["{% set s = 'a' * 10**6 %}{% for i in range(90000) %}{% set x = s.replace('a', 'bb') %}{% endfor %}", /steps/],
     ['{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}', /cannot be run|beyond/],
     ["{% set a = range(90000) %}{% for i in a %}{{ 'x' in a }}{% endfor %}", /steps/],
   ];
