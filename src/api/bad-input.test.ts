@@ -85,6 +85,7 @@ const refused: readonly (readonly [string, string, unknown, string | null, RegEx
     'messages.0.content',
     /Unknown part type: smell/,
   ],
+  ['tool calls of a wrong type', chatPath, { messages: [{ role: 'assistant', tool_calls: 5 }] }, 'body.messages.0.tool_calls', /a list/],
   ['temperature as text', chatPath, { messages, temperature: 'hot' }, 'body.temperature', /must be a number/],
   ['max_tokens as a fraction', chatPath, { messages, max_tokens: 1.5 }, 'body.max_tokens', /must be an integer/],
   ['stream as a number', chatPath, { messages, stream: 1 }, 'body.stream', /true or false/],

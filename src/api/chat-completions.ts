@@ -20,18 +20,22 @@ export interface ConversationRequest {
   readonly addSpecialTokens: boolean;
 }
 
-interface ChatRequest extends ConversationRequest {
-  readonly generation: Generation;
-  readonly streaming: StreamOptions;
-}
-
 const bothEnds =
   'continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you want the model to continue the ' +
   'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
 const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
 
-/** A template that does not know OpenAI's newer name for the system's role would print it as one more speaker. */
-const developerAsSystem = (message: ChatMessage): ChatMessage => (message.role === 'developer' ? { ...message, role: 'system' } : message);
+/**
+ * A message as templates expect it: text, if empty, where there are no tool calls to speak for it; and the system's older name, where the
+ * template does not know OpenAI's newer one and would print it as one more speaker.
+ */
+function asTemplatesExpect(message: ChatMessage, knowsDeveloper: boolean): ChatMessage {
+  const { role, content, tool_calls: toolCalls } = message;
+  const isEmpty = (content === null || content === undefined) && (toolCalls ?? []).length === 0;
+  const isDeveloper = role === 'developer' && !knowsDeveloper;
+  if (!isEmpty && !isDeveloper) return message;
+  return { ...message, role: isDeveloper ? 'system' : role, ...(isEmpty ? { content: '' } : {}) };
+}
 
 /** The fields of chat and of /tokenize that say what the prompt is. */
 export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
@@ -52,9 +56,10 @@ export function parseConversation(body: JsonObject, { names, preparation }: Serv
   const continueFinalMessage = flagOf(body, 'continue_final_message', false);
   const addGenerationPrompt = flagOf(body, 'add_generation_prompt', true);
   if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
+  const knowsDeveloper = preparation?.chatTemplate?.includes('developer') ?? false;
   const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
   return {
-    messages: preparation?.chatTemplate?.includes('developer') ? messages : messages.map(developerAsSystem),
+    messages: messages.map((message) => asTemplatesExpect(message, knowsDeveloper)),
     options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
     addSpecialTokens: flagOf(body, 'add_special_tokens', false),
   };
@@ -68,20 +73,18 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, 'chat', context.options.unknownFields));
   checkModelName(body, model);
-  const chat: ChatRequest = {
-    streaming: parseStreamOptions(body, context.options.forceIncludeUsage),
-    generation: parseGeneration(body, text, model, 'chat'),
-    ...parseConversation(body, model),
-  };
-  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...chat });
+  const streaming = parseStreamOptions(body, context.options.forceIncludeUsage);
+  const generation = parseGeneration(body, text, model, 'chat');
+  const conversation = parseConversation(body, model);
+  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
   if (exchange.aborted) return;
 
   const id = responseId('chatcmpl', exchange, body);
-  const request = toRequest(id, promptTokens, chat.generation, model.maxModelLen);
-  const role = chat.options.addGenerationPrompt ? context.options.responseRole : chat.messages.at(-1)!.role;
+  const request = toRequest(id, promptTokens, generation, model.maxModelLen);
+  const role = conversation.options.addGenerationPrompt ? context.options.responseRole : conversation.messages.at(-1)!.role;
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint, role };
-  const answer = (chat.streaming.stream ? streamed : whole)({ exchange, context, serving, chat, promptTokens, envelope });
-  const { skipSpecialTokens } = chat.generation;
+  const answer = (streaming.stream ? streamed : whole)({ exchange, context, serving, generation, streaming, promptTokens, envelope });
+  const { skipSpecialTokens } = generation;
   run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, answer);
 }
 
@@ -89,12 +92,13 @@ interface AnswerParts {
   readonly exchange: Exchange;
   readonly context: Context;
   readonly serving: Serving;
-  readonly chat: ChatRequest;
+  readonly generation: Generation;
+  readonly streaming: StreamOptions;
   readonly promptTokens: Int32Array;
   readonly envelope: ChatEnvelope;
 }
 
-function whole({ exchange, context, serving, chat: { generation }, promptTokens, envelope }: AnswerParts): AnswerEvents {
+function whole({ exchange, context, serving, generation, promptTokens, envelope }: AnswerParts): AnswerEvents {
   const { tokenizer, blockSize } = serving.model;
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
@@ -129,8 +133,7 @@ function whole({ exchange, context, serving, chat: { generation }, promptTokens,
   };
 }
 
-function streamed({ exchange, context, serving, chat, promptTokens, envelope }: AnswerParts): AnswerEvents {
-  const { generation, streaming } = chat;
+function streamed({ exchange, context, serving, generation, streaming, promptTokens, envelope }: AnswerParts): AnswerEvents {
   const { tokenizer, blockSize } = serving.model;
   const chunks = new ChatChunks(envelope);
   const numChoices = generation.sampling.n;

@@ -231,7 +231,8 @@ function checkMessages(value: unknown): { at: string; expected: string } | null 
   for (const [i, message] of (value as JsonObject[]).entries()) {
     // The place is the one that vLLM names: the first kind of message that it tried.
     if (typeof message['role'] !== 'string') return { at: `.${i}.ChatCompletionDeveloperMessageParam.role`, expected: 'a string' };
-    const { content } = message;
+    const { content, tool_calls: toolCalls } = message;
+    if (toolCalls !== undefined && toolCalls !== null && !Array.isArray(toolCalls)) return { at: `.${i}.tool_calls`, expected: 'a list' };
     if (content === undefined || content === null || typeof content === 'string') continue;
     const parts = everyItem(
       content,
