@@ -40,14 +40,17 @@ void test_threads(Check& check) {
     }
   }
   cpu::Threads threads(4, cpu::WaitPolicy(), kTimeout);
-  std::vector<std::thread::id> who(4);
+  std::vector<int> who(4, -1);
+  std::vector<std::thread::id> ids(4);
   threads.run_in_place(4, [&](int thread, int first, int n) {
     for (int part = first; part < first + n; part++) {
-      check.expect(part == thread, "part %d was done by thread %d", part, thread);
-      who[static_cast<size_t>(part)] = std::this_thread::get_id();
+      who[static_cast<size_t>(part)] = thread;
+      ids[static_cast<size_t>(part)] = std::this_thread::get_id();
     }
   });
-  for (size_t i = 1; i < who.size(); i++) check.expect(who[i] != who[i - 1], "two parts on one thread");
+  for (int part = 0; part < 4; part++)
+    check.expect(who[static_cast<size_t>(part)] == part, "part %d was done by thread %d", part, who[static_cast<size_t>(part)]);
+  for (size_t i = 1; i < ids.size(); i++) check.expect(ids[i] != ids[i - 1], "two parts on one thread");
 }
 
 }  // namespace lockstep::test
