@@ -76,8 +76,6 @@ export class Scheduler {
   /** Epochs of the newest step that was scheduled and of the newest that came back. The first step is 1. */
   private scheduled = 0;
   private processed = 0;
-  /** Memory ran short in this step: a sequence waits for a fence or was preempted. */
-  private pressed = false;
   /** Coming blocks that sequences of this step wait for. */
   private reserved = 0;
   /** Blocks that an admission in this step leaves free. */
@@ -144,11 +142,10 @@ export class Scheduler {
     if (this.scheduled - this.processed >= this.options.maxInFlight) return null;
     this.plans.begin(this.scheduled + 1);
     this.budget.begin();
-    this.pressed = false;
     this.reserved = 0;
     this.scheduleRunning();
-    // Whoever came now would take what the running wait for.
-    if (!this.pressed) this.admitWaiting();
+    // Whoever came in while one of the running waits for a fence would take what it waits for.
+    if (this.reserved === 0) this.admitWaiting();
     if (this.plans.numEntries === 0) return null;
     this.scheduled++;
     return this.plans.finish();
@@ -198,12 +195,10 @@ export class Scheduler {
     }
     if (pool.numFree >= count) return true;
     this.reserved += count;
-    this.pressed = true;
     return false;
   }
 
   private preempt(seq: Sequence): void {
-    this.pressed = true;
     this.numPreemptions++;
     this.running.remove(seq);
     this.kv.retire(seq);
@@ -247,6 +242,7 @@ export class Scheduler {
 
   /** Admits a sequence if all its tokens fit now. */
   private admit(seq: Sequence): boolean {
+    // Preempted, and its last step is not back: it may bring an id, and the row is still read.
     if (seq.numInFlight > 0) return false;
     const alone = this.running.length === 0;
     if (!alone && seq.refusedAt === this.kv.version) return false;
