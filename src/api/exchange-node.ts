@@ -35,7 +35,10 @@ class NodeExchange implements Exchange {
     this.#streamBufferMax = streamBufferMax;
     this.method = req.method ?? 'GET';
     this.path = (req.url ?? '/').split('?', 1)[0]!;
-    res.on('close', () => this.#noticeAbort());
+    // The socket's own event: a reply that waits behind another on its connection has none.
+    const gone = () => this.#noticeAbort();
+    req.socket.once('close', gone);
+    this.#life.onEnd(() => req.socket.off('close', gone));
     res.on('error', () => this.#noticeAbort());
     req.on('error', () => this.#noticeAbort());
   }
@@ -155,6 +158,7 @@ class NodeExchange implements Exchange {
 
 export async function listenNode({ host, port, streamBufferBytesMax }: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
   const server = createServer({ keepAliveTimeout: 65_000 }, (req, res) => handler(new NodeExchange(req, res, streamBufferBytesMax)));
+  server.on('connection', (socket) => socket.setMaxListeners(0)); // one for each pipelined request
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const reason = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message;
