@@ -7,21 +7,23 @@ namespace {
 
 template <int rows>
 void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
+  constexpr int kVectors = tile_vectors(rows, kTileRows);
+  ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const uint16_t* x[rows];
   for (int r = 0; r < rows; r++) x[r] = in.bf16 + static_cast<size_t>(index[r]) * in.k_padded;
-  for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
+  for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block + lane * 4;
-    Float acc[rows][kTileVectors] = {};
+    Float acc[rows][kVectors] = {};
     for (int k = 0; k < in.k_padded; k += 2, w += kBlockRows * 4) {
       ahead.fetch();
-      Pairs weight[kTileVectors];
-      for (int v = 0; v < kTileVectors; v++) weight[v] = load_pairs(w + v * kLanes * 4);
+      Pairs weight[kVectors];
+      for (int v = 0; v < kVectors; v++) weight[v] = load_pairs(w + v * kLanes * 4);
       for (int r = 0; r < rows; r++) {
         const Pairs value = set1_pairs(x[r] + k);
-        for (int v = 0; v < kTileVectors; v++) acc[r][v] = dot_bf16(acc[r][v], weight[v], value);
+        for (int v = 0; v < kVectors; v++) acc[r][v] = dot_bf16(acc[r][v], weight[v], value);
       }
     }
-    store_sums<rows>(acc, lane, y);
+    store_sums(acc, lane, y);
   }
 }
 

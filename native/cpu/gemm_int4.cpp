@@ -8,6 +8,8 @@ namespace {
 
 template <int rows, bool has_min>
 LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
+  constexpr int kVectors = tile_vectors(rows, kIntTileRows);
+  ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const int groups = in.k_padded / kGroup;
   const int8_t* q[rows];
   size_t at[rows];
@@ -15,19 +17,19 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
     at[r] = static_cast<size_t>(index[r]) * groups;
     q[r] = in.q + at[r] * kGroup;
   }
-  for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
+  for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
-    Float acc[rows][kTileVectors] = {};
+    Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += has_min ? kQ41Group : kQ40Group) {
-      Int sums[rows][kTileVectors];
+      Int sums[rows][kVectors];
       for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < kTileVectors; v++) sums[r][v] = set1_int(has_min ? 0 : -8 * in.sum[at[r] + g]);
+        for (int v = 0; v < kVectors; v++) sums[r][v] = set1_int(has_min ? 0 : -8 * in.sum[at[r] + g]);
       }
       for (int c = 0; c < kGroup / 8; c++) {
         ahead.fetch();
-        Bytes low[kTileVectors];
-        Bytes high[kTileVectors];
-        for (int v = 0; v < kTileVectors; v++) {
+        Bytes low[kVectors];
+        Bytes high[kVectors];
+        for (int v = 0; v < kVectors; v++) {
           const Bytes both = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
           low[v] = low_nibbles(both);
           high[v] = high_nibbles(both);
@@ -35,28 +37,28 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
         for (int r = 0; r < rows; r++) {
           const Bytes first = set1_bytes(q[r] + g * kGroup + c * 8);
           const Bytes second = set1_bytes(q[r] + g * kGroup + c * 8 + 4);
-          for (int v = 0; v < kTileVectors; v++) {
+          for (int v = 0; v < kVectors; v++) {
             sums[r][v] = dot_u4s8(dot_u4s8(sums[r][v], low[v], first), high[v], second);
           }
         }
       }
-      Float scale[kTileVectors];
-      Float least[kTileVectors];
-      for (int v = 0; v < kTileVectors; v++) {
+      Float scale[kVectors];
+      Float least[kVectors];
+      for (int v = 0; v < kVectors; v++) {
         scale[v] = load_half(w + kQ4Bytes + (lane + v * kLanes) * 2);
         least[v] = has_min ? load_half(w + kQ4Bytes + kScaleBytes + (lane + v * kLanes) * 2) : zero();
       }
       for (int r = 0; r < rows; r++) {
         const Float row_scale = set1(in.scale[at[r] + g]);
         const Float row_sum = set1(static_cast<float>(in.sum[at[r] + g]));
-        for (int v = 0; v < kTileVectors; v++) {
+        for (int v = 0; v < kVectors; v++) {
           Float value = to_float(sums[r][v]) * scale[v];
           if (has_min) value = fma(least[v], row_sum, value);
           acc[r][v] = fma(value, row_scale, acc[r][v]);
         }
       }
     }
-    store_sums<rows>(acc, lane, y);
+    store_sums(acc, lane, y);
   }
 }
 

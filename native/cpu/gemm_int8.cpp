@@ -8,6 +8,8 @@ namespace {
 
 template <int rows>
 void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
+  constexpr int kVectors = tile_vectors(rows, kIntTileRows);
+  ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const int groups = in.k_padded / kGroup;
   const int8_t* q[rows];
   size_t at[rows];
@@ -15,31 +17,31 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ah
     at[r] = static_cast<size_t>(index[r]) * groups;
     q[r] = in.q + at[r] * kGroup;
   }
-  for (int lane = 0; lane < kBlockRows; lane += kTileLanes) {
+  for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
-    Float acc[rows][kTileVectors] = {};
+    Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += kQ8Group) {
-      Int sums[rows][kTileVectors];
+      Int sums[rows][kVectors];
       for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < kTileVectors; v++) sums[r][v] = set1_int(-128 * in.sum[at[r] + g]);
+        for (int v = 0; v < kVectors; v++) sums[r][v] = set1_int(-128 * in.sum[at[r] + g]);
       }
       for (int c = 0; c < kGroup / 4; c++) {
         ahead.fetch();
-        Bytes weight[kTileVectors];
-        for (int v = 0; v < kTileVectors; v++) weight[v] = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
+        Bytes weight[kVectors];
+        for (int v = 0; v < kVectors; v++) weight[v] = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
         for (int r = 0; r < rows; r++) {
           const Bytes value = set1_bytes(q[r] + g * kGroup + c * 4);
-          for (int v = 0; v < kTileVectors; v++) sums[r][v] = dot_u8s8(sums[r][v], weight[v], value);
+          for (int v = 0; v < kVectors; v++) sums[r][v] = dot_u8s8(sums[r][v], weight[v], value);
         }
       }
-      Float scale[kTileVectors];
-      for (int v = 0; v < kTileVectors; v++) scale[v] = load_half(w + kQ8Bytes + (lane + v * kLanes) * 2);
+      Float scale[kVectors];
+      for (int v = 0; v < kVectors; v++) scale[v] = load_half(w + kQ8Bytes + (lane + v * kLanes) * 2);
       for (int r = 0; r < rows; r++) {
         const Float row_scale = set1(in.scale[at[r] + g]);
-        for (int v = 0; v < kTileVectors; v++) acc[r][v] = fma(to_float(sums[r][v]) * scale[v], row_scale, acc[r][v]);
+        for (int v = 0; v < kVectors; v++) acc[r][v] = fma(to_float(sums[r][v]) * scale[v], row_scale, acc[r][v]);
       }
     }
-    store_sums<rows>(acc, lane, y);
+    store_sums(acc, lane, y);
   }
 }
 

@@ -10,8 +10,13 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
-constexpr int kTileLanes = kTileVectors * kLanes;  // weight rows of one pass over K
-static_assert(kBlockRows % kTileLanes == 0, "a block is a whole number of passes");
+// Vectors of weights in one pass over K of a tile of `rows` rows: all of a block's where the registers hold their sums, so that a
+// block is one stream of whole lines, else the tallest tile's.
+constexpr int tile_vectors(int rows, int most_rows) {
+  int vectors = kBlockRows / kLanes;
+  while (vectors > kTileVectors && rows * vectors > most_rows * kTileVectors) vectors /= 2;
+  return vectors;
+}
 
 // in_row(r) of the Input for the r-th row of a tile.
 struct TileRows {
@@ -25,7 +30,9 @@ struct TileRows {
 // from 430 to 690 (Zen 5, one thread). Past the last block it asks for what no one needs, which does no harm.
 struct Ahead {
   const uint8_t* at;
-  size_t step;  // 0: nothing
+  size_t step;  // bytes for each 128 bytes of the block; 0: nothing
+  // For a tile that goes over the block several times.
+  static inline __attribute__((always_inline)) Ahead in_passes(Ahead a, int passes) { return {a.at, a.step / passes}; }
   inline __attribute__((always_inline)) void fetch() {
     if (step == 0) return;
     __builtin_prefetch(at, 0, 2);
@@ -38,13 +45,12 @@ struct Ahead {
 using TileFn = void (*)(const uint8_t* block, const Input& in, const TileRows& rows, Ahead ahead, float* y);
 
 // The first tiles of a block share the next block's lines evenly. `alone`: whether the only tile of a block fetches ahead at all.
-constexpr int kPasses = kBlockRows / kTileLanes;
 constexpr int kMostAhead = 8;
 static inline Ahead ahead_of(const uint8_t* next, size_t bytes, int tile, int tiles, bool alone) {
   if (tiles == 1 && !alone) return {next, 0};
   const int sharing = tiles < kMostAhead ? tiles : kMostAhead;
   if (tile >= sharing) return {next, 0};
-  return {next + bytes / sharing * tile, static_cast<size_t>(128 / kPasses / sharing)};
+  return {next + bytes / sharing * tile, static_cast<size_t>(128 / sharing)};
 }
 
 static inline int tile_rows(int left, int most) {
@@ -70,10 +76,10 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
   }
 }
 
-template <int rows>
-LOCKSTEP_INLINE void store_sums(const Float (&acc)[rows][kTileVectors], int lane, float* y) {
+template <int rows, int vectors>
+LOCKSTEP_INLINE void store_sums(const Float (&acc)[rows][vectors], int lane, float* y) {
   for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < kTileVectors; v++) store(y + r * kBlockRows + lane + v * kLanes, acc[r][v]);
+    for (int v = 0; v < vectors; v++) store(y + r * kBlockRows + lane + v * kLanes, acc[r][v]);
   }
 }
 
