@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
 import { benchServeCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
-import { chatCommand, doctorCommand } from './options.js';
+import { chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
 interface Entry {
   readonly table: CommandTable;
@@ -13,6 +13,14 @@ interface Entry {
 
 // A command's code is loaded when it runs, so that `chat` needs no addon and `serve` starts quickly.
 const entries: readonly Entry[] = [
+  {
+    table: serveCommand,
+    run: async (argv) => {
+      const options = loadServeOptions(argv, process.env);
+      const { serve } = await import('./serve.js');
+      await serve(options, process.env, version());
+    },
+  },
   {
     table: benchServeCommand,
     run: async (argv) => {

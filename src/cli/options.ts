@@ -26,7 +26,8 @@ export const engineFlags = [
     help: 'type of activations and KV cache, and of weights that have no kernel of their own; auto: bfloat16' },
   { name: 'max-model-len', type: 'size', default: null, min: 1, group: model, value: 'TOKENS',
     help: "longest sequence, prompt and output. Unset: the model's own limit" },
-  { name: 'seed', type: 'int', default: 0, min: 0, group: model, help: 'seed of the random numbers of requests that bring none' },
+  { name: 'seed', type: 'int', default: null, min: 0, group: model, value: 'N',
+    help: 'seed of the random numbers of requests that bring none. Unset: a different one each time' },
   { name: 'max-logprobs', type: 'int', default: 20, min: 0, max: 1000, group: model,
     help: 'most log-probabilities that a request may ask for at each position' },
 
@@ -49,7 +50,7 @@ export const engineFlags = [
   { name: 'max-num-seqs', type: 'int', default: 256, min: 1, max: 4096, group: scheduler, value: 'N',
     help: 'most sequences that run at once' },
   { name: 'max-num-batched-tokens', type: 'size', default: null, min: 1, group: scheduler, value: 'TOKENS',
-    help: 'most tokens of one step. Unset: 2048, or max-num-seqs where that is more' },
+    help: 'most tokens of one step. Unset: 512, or max-num-seqs where that is more' },
   { name: 'enable-chunked-prefill', type: 'boolean', default: true, group: scheduler,
     help: 'cut long prompts into chunks that share steps with running requests' },
   { name: 'long-prefill-token-threshold', type: 'int', default: 0, min: 0, group: scheduler, value: 'TOKENS',

@@ -1,0 +1,116 @@
+/** `lockstep serve`: options -> server -> model -> ranks -> engine, and how it all ends. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ServedModel } from '../api/served-model.js';
+import { createServer, type HttpServer } from '../api/server.js';
+import { createChatTemplate } from '../chat/template.js';
+import { startError } from '../errors.js';
+import { createLogger, type Logger } from '../log.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { samplingDefaults } from './generation-config.js';
+import type { ServeOptions } from './options.js';
+import { type StartedEngine, startEngine } from './start-engine.js';
+
+/** Time for the last events to leave after a fault; a supervisor waits for the process to end. */
+const farewellMs = 300;
+
+/** Serves until a signal or a fault ends the process. Throws a start error for what cannot be served. */
+export async function serve(
+  options: ServeOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+  version: string,
+): Promise<void> {
+  const logger = createLogger(options.logLevel);
+  const server = await listen(options, logger, version);
+  let started: StartedEngine | null = null;
+  try {
+    started = await startEngine(options, {
+      logger,
+      environment,
+      onFault(reason) {
+        logger.error({ reason }, 'the engine has failed; the process ends');
+        setTimeout(() => process.exit(1), farewellMs);
+      },
+    });
+    const [served] = await Promise.all([describe(started, options), started.ready]);
+    server.setModel(served);
+    endOnSignals(server, started, options.shutdownTimeout * 1000, logger);
+    logger.info(`ready on port ${server.port}: http://127.0.0.1:${server.port}/v1`);
+  } catch (error) {
+    await server.close();
+    await started?.stop();
+    throw error;
+  }
+}
+
+/** The port is taken before the model is read: /health answers 503 until it is there. */
+async function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
+  const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
+  const server = await createServer({
+    ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
+    apiKeys: options.apiKey,
+    cors: options,
+    promptTokensDetails: options.enablePromptTokensDetails,
+    forceIncludeUsage: options.enableForceIncludeUsage,
+    logRequests: options.enableLogRequests,
+    backend: options.httpBackend,
+  });
+  logger.info(`listening on port ${server.port} (${server.backend === 'uws' ? 'uWebSockets.js' : 'node:http'}), loading the model`);
+  return server;
+}
+
+/** What the routes need to know. The tokenizer is built while the ranks read the weights. */
+async function describe({ name, model, dims, engine }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
+  const tokenizer = await loadTokenizer(model.tokenizer);
+  const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
+  const { bosToken, eosToken } = tokenizer;
+  const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
+  return {
+    names,
+    root: model.path,
+    maxModelLen: dims.maxSeqLen,
+    vocabSize: model.spec.dims.vocab,
+    tokenizer,
+    template: chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken }),
+    defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
+    engine,
+    maxLogprobs: dims.maxLogprobs,
+    queueLenMax: options.maxNumQueuedReqs,
+    priorityScheduling: options.schedulingPolicy === 'priority',
+    preparation: { tokenizer: model.tokenizer, chatTemplate },
+    blockSize: dims.blockSize,
+    cacheConfig: {
+      block_size: String(dims.blockSize),
+      cache_dtype: model.computeType,
+      enable_prefix_caching: options.enablePrefixCaching ? 'True' : 'False',
+      num_cpu_blocks: String(dims.numBlocks),
+      num_gpu_blocks: String(dims.numBlocks),
+    },
+  };
+}
+
+function readTemplate(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw startError(`--chat-template ${path} cannot be read: ${(cause as Error).message}`, { param: 'chat-template', cause });
+  }
+}
+
+/** The first signal drains and ends with 0, the second ends at once. */
+function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: number, logger: Logger): void {
+  let signals = 0;
+  const onSignal = async (signal: NodeJS.Signals) => {
+    if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
+    logger.info(`${signal}: running requests are finished, new ones refused; once more to end at once`);
+    const drained = await server.drain(timeoutMs);
+    if (!drained) logger.warn(`requests still ran after ${timeoutMs / 1000} s and were cut off`);
+    // The last events of the last stream are on their way.
+    await delay(drained ? 20 : 0);
+    await server.close();
+    await started.stop();
+    process.exit(0);
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}

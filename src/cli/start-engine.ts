@@ -1,0 +1,90 @@
+/** Options -> model -> ranks -> engine: the wiring that `serve` and `bench throughput` share. */
+import { fileURLToPath } from 'node:url';
+import type { EngineClient } from '../engine/client.js';
+import { EngineThread } from '../engine/engine-thread.js';
+import { sizeSteps } from '../engine/sizing.js';
+import type { Logger } from '../log.js';
+import { loadModel } from '../model/load.js';
+import { weightBytes } from '../model/quantization/formats.js';
+import { resolveModel } from '../model/resolve.js';
+import type { LoadedModel } from '../model/spec.js';
+import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
+import { RankGroup } from '../parallel/rank-group.js';
+import { checkWorldSize } from '../parallel/sharding.js';
+import type { StepDims } from '../step/layout.js';
+import type { EngineOptions } from './options.js';
+
+export interface StartedEngine {
+  /** MODEL as given, or the bundled model's name. */
+  readonly name: string;
+  readonly model: LoadedModel;
+  readonly dims: StepDims;
+  readonly engine: EngineClient;
+  /** Resolves when the ranks are loaded and requests are taken; rejects with what kept them from it. */
+  readonly ready: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface Surroundings {
+  readonly logger: Logger;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** A rank or the engine has failed for good: requests have ended with an error. Called at most once, after `ready`. */
+  readonly onFault: (reason: string) => void;
+}
+
+/** models/guide, from dist/src/cli. */
+const bundledModel = fileURLToPath(new URL('../../../models/guide', import.meta.url));
+const bundledName = 'guide';
+
+/** Part of the blocks that an admission leaves free, so that the running can grow. */
+const watermark = 0.01;
+/** A step of the largest batch on slow, crowded cores takes seconds; a rank that is gone is noticed sooner by its thread's end. */
+const stepTimeoutMs = 60_000;
+
+export async function startEngine(options: EngineOptions, { logger, environment, onFault }: Surroundings): Promise<StartedEngine> {
+  const worldSize = options.tensorParallelSize;
+  checkWorldSize(worldSize);
+  const env = options.hfToken === null ? environment : { ...environment, HF_TOKEN: options.hfToken };
+  const hub = { env, log: logger, progress: process.stderr, ...(options.revision === null ? {} : { revision: options.revision }) };
+  const path = options.model === null ? bundledModel : await resolveModel(options.model, hub);
+  const model = await loadModel(path, { dtype: options.dtype, maxModelLen: options.maxModelLen });
+  for (const note of model.notes) logger.info(note);
+  const chunkedPrefill = options.enableChunkedPrefill;
+  const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), { ...options, worldSize, chunkedPrefill });
+  const threads = threadsPerRank(options.cpuThreads, worldSize);
+  const ranks = new RankGroup(model, { dims, mode: options.tensorParallelMode, threadsPerRank: threads, stepTimeoutMs });
+  const scheduler = {
+    maxNumSeqs: options.maxNumSeqs,
+    enablePrefixCaching: options.enablePrefixCaching,
+    chunkedPrefill,
+    longPrefillThreshold: options.longPrefillTokenThreshold,
+    policy: options.schedulingPolicy,
+    watermark,
+    maxInFlight: options.asyncScheduling ? 2 : 1,
+  } as const;
+  let stopped = false;
+  let failed = false;
+  const fault = (reason: string) => {
+    if (stopped || failed) return;
+    failed = true;
+    engine.fail(reason);
+    onFault(reason);
+  };
+  const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed };
+  const engine = new EngineThread(ranks.buffers, engineOptions, fault);
+  const ready = ranks.ready.then((bytes) => {
+    ranks.onFault(fault);
+    engine.open();
+    const kvTokens = dims.numBlocks * dims.blockSize;
+    logger.info(
+      { model: path, ranks: worldSize, threads: worldSize * threads, mode: options.tensorParallelMode, weightBytes: bytes, kvTokens },
+      'model loaded',
+    );
+  });
+  const stop = async () => {
+    stopped = true;
+    await engine.stop();
+    await ranks.stop();
+  };
+  return { name: options.model ?? bundledName, model, dims, engine, ready, stop };
+}

@@ -1,0 +1,193 @@
+/**
+ * The engine as `api/` sees it, on the API's thread: starts the engine's thread, gives requests handles, and hands each batch of news to
+ * the requests it speaks of.
+ */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { LockstepError } from '../errors.js';
+import { ringDoorbell } from '../parallel/channel.js';
+import { finishCode } from '../scheduler/output.js';
+import type { SchedulerOptions } from '../scheduler/scheduler.js';
+import type { StepBuffers } from '../step/buffers.js';
+import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
+import type { EngineStart } from './engine-worker.js';
+import { type Batch, counterIndex, numCounters, recordLen, type ToEngine } from './messages.js';
+import type { GenerationRequest } from './request.js';
+
+export interface EngineThreadOptions {
+  readonly scheduler: SchedulerOptions;
+  /** Sequences that may wait; a request that would make it more is refused with `queue_full`. */
+  readonly queueLenMax: number;
+  /** Requests without a seed of their own draw from a sequence that this begins; null: from the system's random numbers. */
+  readonly seed: number | null;
+}
+
+interface Live {
+  readonly id: string;
+  readonly handle: number;
+  readonly events: RequestEvents;
+  readonly open: Set<number>;
+}
+
+const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
+const retryAfterSeconds = 1;
+
+export class EngineThread implements EngineClient {
+  readonly #options: EngineThreadOptions;
+  readonly #buffers: StepBuffers;
+  readonly #port: MessagePort;
+  readonly #worker: Worker;
+  readonly #counters = new Float64Array(new SharedArrayBuffer(8 * numCounters));
+  readonly #byId = new Map<string, Live>();
+  readonly #byHandle = new Map<number, Live>();
+  #nextHandle = 1;
+  #numOpen = 0; // sequences
+  #state: ReturnType<EngineClient['state']> = 'loading';
+  #failure = '';
+  readonly #exited: Promise<void>;
+
+  /** `onFault`: the engine's own thread has failed. */
+  constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void) {
+    this.#options = options;
+    this.#buffers = buffers;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.on('message', (batch: Batch) => this.#deliver(batch));
+    const start: EngineStart = {
+      dims: buffers.layout.dims,
+      shared: buffers.shared,
+      scheduler: options.scheduler,
+      seed: options.seed,
+      port: port2,
+      counters: this.#counters.buffer as SharedArrayBuffer,
+    };
+    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { workerData: start, transferList: [port2], name: 'engine' });
+    this.#worker.on('error', (error) => onFault(`engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
+  }
+
+  state(): ReturnType<EngineClient['state']> {
+    return this.#state;
+  }
+
+  /** The ranks are loaded: requests are taken from now on. */
+  open(): void {
+    if (this.#state === 'loading') this.#state = 'ready';
+  }
+
+  /** Every request ends with an error, and no more are taken. */
+  fail(reason: string): void {
+    if (this.#state === 'failed') return;
+    this.#state = 'failed';
+    this.#failure = reason;
+    for (const live of [...this.#byHandle.values()]) {
+      for (const choice of live.open)
+        live.events.end({ choice, finishReason: 'error', stopTokenId: null, message: 'The engine has failed.' });
+      this.#close(live);
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#send({ kind: 'stop' });
+    await this.#exited;
+    this.#port.close();
+  }
+
+  submit(request: GenerationRequest, events: RequestEvents): void {
+    if (this.#state !== 'ready') {
+      throw new LockstepError('not_ready', this.#failure === '' ? 'The engine takes no requests now.' : 'The engine has failed.', {
+        retryAfterSeconds,
+      });
+    }
+    const { n } = request.sampling;
+    // What runs is known as of the newest step; the rest of what is open waits.
+    const waiting = this.#numOpen - this.#counters[counterIndex.running]!;
+    if (this.#numOpen > 0 && waiting + n > this.#options.queueLenMax) {
+      throw new LockstepError('queue_full', `The queue is full: ${waiting} sequences wait. Try again later.`, { retryAfterSeconds });
+    }
+    if (this.#byId.has(request.id))
+      throw new LockstepError('invalid_value', `A request with the id ${request.id} is running.`, { param: 'request_id' });
+    const live: Live = { id: request.id, handle: this.#nextHandle++, events, open: new Set(Array.from({ length: n }, (_, i) => i)) };
+    this.#nextHandle &= 0x7fffffff;
+    this.#byId.set(live.id, live);
+    this.#byHandle.set(live.handle, live);
+    this.#numOpen += n;
+    this.#send({ kind: 'submit', handle: live.handle, request });
+  }
+
+  abort(id: string): void {
+    const live = this.#byId.get(id);
+    if (live === undefined) return;
+    this.#send({ kind: 'abort', handle: live.handle });
+    this.#forget(live);
+    // Never inside the call.
+    setImmediate(() => live.events.closed());
+  }
+
+  finishChoice(id: string, choice: number): void {
+    const live = this.#byId.get(id);
+    if (live === undefined || !live.open.has(choice)) return;
+    this.#send({ kind: 'finishChoice', handle: live.handle, choice });
+    this.#endChoice(live, choice);
+  }
+
+  counters(): EngineCounters {
+    const c = this.#counters;
+    const entries = Object.entries(counterIndex).map(([name, index]) => [name, c[index]!] as const);
+    return Object.fromEntries(entries) as unknown as EngineCounters;
+  }
+
+  #send(message: ToEngine): void {
+    this.#port.postMessage(message);
+    ringDoorbell(this.#buffers.control);
+  }
+
+  #deliver({ records, logprobs, prompts, errors }: Batch): void {
+    for (const { handle, cachedTokens, promptLogprobs } of prompts)
+      this.#byHandle.get(handle)?.events.prompt({ cachedTokens, promptLogprobs });
+    const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
+    for (let at = 0, record = 0; at < records.length; record++) {
+      const ids = records.subarray(at + recordLen, at + recordLen + records[at + 2]!);
+      const live = this.#byHandle.get(records[at]!);
+      const choice = records[at + 1]!;
+      if (live?.open.has(choice)) this.#tell(live, choice, ids, logprobsOf.get(record) ?? null, records[at + 3]!, records[at + 4]!);
+      at += recordLen + ids.length;
+    }
+    for (const { handle, choice, message } of errors) {
+      const live = this.#byHandle.get(handle);
+      if (!live?.open.has(choice)) continue;
+      live.events.end({ choice, finishReason: 'error', stopTokenId: null, message });
+      this.#endChoice(live, choice);
+    }
+  }
+
+  #tell(live: Live, choice: number, ids: Int32Array, logprobs: Batch['logprobs'][number][1] | null, finish: number, stopId: number): void {
+    if (ids.length > 0) live.events.tokens({ choice, ids, logprobs });
+    // A listener may have ended the choice by a stop string, or aborted the request.
+    if (finish === finishCode.none || !live.open.has(choice) || this.#byHandle.get(live.handle) !== live) return;
+    live.events.end({
+      choice,
+      finishReason: finish === finishCode.stop ? 'stop' : 'length',
+      stopTokenId: stopId < 0 ? null : stopId,
+      message: null,
+    });
+    this.#endChoice(live, choice);
+  }
+
+  #endChoice(live: Live, choice: number): void {
+    if (!live.open.delete(choice)) return;
+    this.#numOpen--;
+    if (live.open.size === 0) this.#close(live);
+  }
+
+  #close(live: Live): void {
+    this.#forget(live);
+    live.events.closed();
+  }
+
+  #forget(live: Live): void {
+    this.#numOpen -= live.open.size;
+    live.open.clear();
+    this.#byId.delete(live.id);
+    this.#byHandle.delete(live.handle);
+  }
+}

@@ -1,0 +1,50 @@
+/** The engine's thread: the scheduler over the shared buffers, and its loop. The entry file of the worker that `engine-thread.ts` starts. */
+import { randomBytes } from 'node:crypto';
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { RankFault, StepDriver } from '../parallel/rank-group.js';
+import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
+import { stepBuffers } from '../step/buffers.js';
+import type { StepDims } from '../step/layout.js';
+import { Engine } from './engine.js';
+import type { ToEngine } from './messages.js';
+
+export interface EngineStart {
+  readonly dims: StepDims;
+  readonly shared: SharedArrayBuffer;
+  readonly scheduler: SchedulerOptions;
+  readonly seed: number | null;
+  readonly port: MessagePort;
+  readonly counters: SharedArrayBuffer;
+}
+
+function run({ dims, shared, scheduler, seed, port, counters }: EngineStart): void {
+  const buffers = stepBuffers(dims, shared);
+  const engine = new Engine({
+    buffers,
+    scheduler: new Scheduler(buffers, scheduler),
+    ranks: new StepDriver(buffers),
+    receive: () => receiveMessageOnPort(port)?.message as ToEngine | undefined,
+    send: (batch) => port.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
+    counters: new Float64Array(counters),
+    drawSeed: seed === null ? () => randomBytes(8).readBigUInt64LE() : seedSequence(seed),
+  });
+  try {
+    engine.run();
+  } catch (error) {
+    // The owner of the ranks knows why and has told the client.
+    if (!(error instanceof RankFault)) throw error;
+  } finally {
+    port.close();
+  }
+}
+
+/** Splitmix64's increment: consecutive requests get seeds that have little in common (Steele, Lea, Flood 2014). */
+function seedSequence(first: number): () => bigint {
+  let next = BigInt(first);
+  return () => {
+    next = BigInt.asUintN(64, next + 0x9e3779b97f4a7c15n);
+    return next;
+  };
+}
+
+run(workerData as EngineStart);

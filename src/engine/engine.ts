@@ -1,0 +1,256 @@
+/**
+ * The engine's loop: admit, schedule, dispatch, collect, update, deliver. It owns a request from submit to its last event and nothing
+ * else: who runs is the scheduler's, arithmetic the ranks', text the API's. Step n+1 is planned while step n runs.
+ */
+import { performance } from 'node:perf_hooks';
+import { doorbellEpoch, waitForRing } from '../parallel/channel.js';
+import type { StepDriver } from '../parallel/rank-group.js';
+import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
+import type { Scheduler } from '../scheduler/scheduler.js';
+import type { StepBuffers, StepResult } from '../step/buffers.js';
+import { type Batch, counterIndex, type ErrorNews, type PromptNews, recordLen, type ToEngine } from './messages.js';
+import type { GenerationRequest, TokenLogprobs } from './request.js';
+
+export interface EngineParts {
+  readonly buffers: StepBuffers;
+  readonly scheduler: Scheduler;
+  readonly ranks: StepDriver;
+  /** Takes one message that has arrived, or undefined. */
+  readonly receive: () => ToEngine | undefined;
+  readonly send: (batch: Batch) => void;
+  readonly counters: Float64Array;
+  /** 64 random bits for a request that brings no seed. */
+  readonly drawSeed: () => bigint;
+}
+
+/** The engine looks for messages at least so often. */
+const idleMs = 1000;
+
+/** One choice that the scheduler has; its index in `Engine.#choices` is the scheduler's key. */
+interface Choice {
+  readonly tracked: Tracked;
+  readonly index: number;
+}
+
+/** One request from its arrival to its last event. */
+interface Tracked {
+  readonly handle: number;
+  readonly request: GenerationRequest;
+  readonly seed: bigint;
+  /** Key of each choice; -1: not begun, or ended. */
+  readonly keys: Int32Array; // [n]
+  numBegun: number;
+  numOpen: number;
+  hasNews: boolean;
+  readonly promptLogprobs: TokenLogprobs[] | null;
+}
+
+export class Engine {
+  readonly #parts: EngineParts;
+  readonly #tracked = new Map<number, Tracked>();
+  readonly #choices: (Choice | null)[] = [];
+  readonly #freeKeys: number[] = [];
+  // A batch under construction; grown when a step brings more than any before it.
+  #records = new Int32Array(1024);
+  #recordsLen = 0;
+  #numRecords = 0;
+  #logprobs: [number, TokenLogprobs[]][] = [];
+  #prompts: PromptNews[] = [];
+  #errors: ErrorNews[] = [];
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs until it is told to stop. Throws `RankFault` when the ranks cannot go on. */
+  run(): void {
+    const { buffers, scheduler, ranks, counters } = this.#parts;
+    for (;;) {
+      const rung = doorbellEpoch(buffers.control); // before looking, so that no ring is lost
+      const startMs = performance.now();
+      if (!this.#admit()) return;
+      const plan = scheduler.schedule();
+      if (plan !== null) ranks.dispatch(plan.planHeader[0]!);
+      const result = ranks.collect();
+      if (result !== null) {
+        counters[counterIndex.steps]!++;
+        this.#deliver(scheduler.update(result), result);
+      }
+      this.#flush();
+      this.#count();
+      if (plan !== null || result !== null) counters[counterIndex.hostTimeUs]! += (performance.now() - startMs) * 1000;
+      else waitForRing(buffers.control, rung, idleMs);
+    }
+  }
+
+  /** Takes what has arrived. false: stop. */
+  #admit(): boolean {
+    for (let message = this.#parts.receive(); message !== undefined; message = this.#parts.receive()) {
+      if (message.kind === 'stop') return false;
+      if (message.kind === 'submit') this.#begin(message.handle, message.request);
+      else if (message.kind === 'abort') this.#abort(message.handle);
+      else this.#drop(message.handle, message.choice);
+    }
+    return true;
+  }
+
+  #begin(handle: number, request: GenerationRequest): void {
+    const { n, seed, numPromptLogprobs } = request.sampling;
+    const tracked: Tracked = {
+      handle,
+      request,
+      seed: seed ?? this.#parts.drawSeed(),
+      keys: new Int32Array(n).fill(-1),
+      numBegun: 0,
+      numOpen: n,
+      hasNews: false,
+      promptLogprobs: numPromptLogprobs === null ? null : [],
+    };
+    this.#tracked.set(handle, tracked);
+    this.#parts.counters[counterIndex.promptTokens]! += request.promptTokens.length;
+    // The prompt is scored once, by the first choice; the others begin when that is done.
+    this.#beginChoices(tracked, tracked.promptLogprobs !== null && request.promptTokens.length > 1 ? 1 : n);
+  }
+
+  #beginChoices(tracked: Tracked, upTo: number): void {
+    const { request } = tracked;
+    for (; tracked.numBegun < upTo; tracked.numBegun++) {
+      const choice = tracked.numBegun;
+      const key = this.#freeKeys.pop() ?? this.#choices.length;
+      this.#choices[key] = { tracked, index: choice };
+      tracked.keys[choice] = key;
+      const sampling = choice === 0 ? request.sampling : { ...request.sampling, numPromptLogprobs: null };
+      const { promptTokens, stop, priority, cacheSalt } = request;
+      try {
+        this.#parts.scheduler.add({ key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt });
+      } catch (error) {
+        this.#release(tracked, choice);
+        this.#errors.push({ handle: tracked.handle, choice, message: error instanceof Error ? error.message : String(error) });
+        this.#close(tracked);
+      }
+    }
+  }
+
+  #abort(handle: number): void {
+    const tracked = this.#tracked.get(handle);
+    if (tracked === undefined) return;
+    for (const [choice, key] of tracked.keys.entries()) {
+      if (key < 0) continue;
+      this.#parts.scheduler.abort(key);
+      this.#release(tracked, choice);
+    }
+    this.#tracked.delete(handle);
+  }
+
+  /** One choice is wanted no more. */
+  #drop(handle: number, choice: number): void {
+    const tracked = this.#tracked.get(handle);
+    const key = tracked?.keys[choice] ?? -1;
+    if (tracked === undefined || key < 0) return;
+    this.#parts.scheduler.abort(key);
+    this.#release(tracked, choice);
+    this.#close(tracked);
+  }
+
+  #release(tracked: Tracked, choice: number): void {
+    const key = tracked.keys[choice]!;
+    this.#choices[key] = null;
+    this.#freeKeys.push(key);
+    tracked.keys[choice] = -1;
+  }
+
+  /** A choice has ended. */
+  #close(tracked: Tracked): void {
+    if (--tracked.numOpen === 0) this.#tracked.delete(tracked.handle);
+  }
+
+  #deliver(output: SchedulerOutput, result: StepResult): void {
+    for (let i = 0; i < output.numEntries; i++) {
+      const owner = this.#choices[output.keys[i]!];
+      if (owner === null || owner === undefined) continue;
+      const { tracked, index } = owner;
+      if (output.numPrompt[i]! > 0) this.#takePromptScores(tracked, output, i, result);
+      const numIds = output.numIds[i]!;
+      const finish = output.finish[i]!;
+      if (numIds === 0 && finish === finishCode.none) continue;
+      if (!tracked.hasNews) {
+        tracked.hasNews = true;
+        const { handle, promptLogprobs } = tracked;
+        this.#prompts.push({ handle, cachedTokens: output.cachedTokens[i]!, promptLogprobs });
+      }
+      this.#record(tracked, index, output, i, result);
+      this.#parts.counters[counterIndex.generationTokens]! += numIds;
+      if (tracked.numBegun < tracked.keys.length) this.#beginChoices(tracked, tracked.keys.length);
+      if (finish !== finishCode.none) {
+        this.#release(tracked, index);
+        this.#close(tracked);
+      }
+    }
+  }
+
+  #takePromptScores(tracked: Tracked, output: SchedulerOutput, i: number, result: StepResult): void {
+    const count = tracked.request.sampling.numPromptLogprobs ?? 0;
+    for (let j = 0; j < output.numPrompt[i]!; j++)
+      tracked.promptLogprobs?.push(this.#readLogprobs(result, output.promptOutputStart[i]! + j, count));
+  }
+
+  #record(tracked: Tracked, choice: number, output: SchedulerOutput, i: number, result: StepResult): void {
+    const numIds = output.numIds[i]!;
+    const end = this.#recordsLen + recordLen + numIds;
+    if (end > this.#records.length) {
+      const grown = new Int32Array(2 * end);
+      grown.set(this.#records);
+      this.#records = grown;
+    }
+    const records = this.#records;
+    let at = this.#recordsLen;
+    records[at++] = tracked.handle;
+    records[at++] = choice;
+    records[at++] = numIds;
+    records[at++] = output.finish[i]!;
+    records[at++] = output.stopId[i]!;
+    for (let j = 0; j < numIds; j++) records[at++] = output.ids[i * output.maxIds + j]!;
+    this.#recordsLen = at;
+    const { numLogprobs } = tracked.request.sampling;
+    if (numLogprobs !== null && numIds > 0) {
+      const logprobs = Array.from({ length: numIds }, (_, j) => this.#readLogprobs(result, output.outputStart[i]! + j, numLogprobs));
+      this.#logprobs.push([this.#numRecords, logprobs]);
+    }
+    this.#numRecords++;
+  }
+
+  #readLogprobs(result: StepResult, output: number, count: number): TokenLogprobs {
+    const { maxLogprobs } = this.#parts.buffers.layout.dims;
+    const at = output * maxLogprobs;
+    return {
+      id: result.outputIds[output]!,
+      logprob: result.outputLogprobs[output]!,
+      rank: result.outputRanks[output]!,
+      topIds: result.topIds.slice(at, at + count),
+      topLogprobs: result.topLogprobs.slice(at, at + count),
+    };
+  }
+
+  /** Sends the news of this turn, if there is any. */
+  #flush(): void {
+    if (this.#numRecords === 0 && this.#errors.length === 0) return;
+    const records = this.#records.slice(0, this.#recordsLen);
+    this.#parts.send({ records, logprobs: this.#logprobs, prompts: this.#prompts, errors: this.#errors });
+    this.#recordsLen = 0;
+    this.#numRecords = 0;
+    this.#logprobs = [];
+    this.#prompts = [];
+    this.#errors = [];
+  }
+
+  #count(): void {
+    const { counters, scheduler } = this.#parts;
+    const now = scheduler.counters();
+    counters[counterIndex.running] = now.running;
+    counters[counterIndex.waiting] = now.waiting;
+    counters[counterIndex.kvCacheUsage] = now.kvCacheUsage;
+    counters[counterIndex.preemptions] = now.preemptions;
+    counters[counterIndex.prefixCacheQueries] = now.prefixCacheQueries;
+    counters[counterIndex.prefixCacheHits] = now.prefixCacheHits;
+  }
+}

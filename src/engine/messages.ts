@@ -1,0 +1,52 @@
+/**
+ * What crosses between the API's thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
+ * Int32Array, since a small object for each token of 256 streams would cost more than the scheduler.
+ */
+import type { GenerationRequest, TokenLogprobs } from './request.js';
+
+export type ToEngine =
+  | { readonly kind: 'submit'; readonly handle: number; readonly request: GenerationRequest }
+  | { readonly kind: 'abort'; readonly handle: number }
+  | { readonly kind: 'finishChoice'; readonly handle: number; readonly choice: number }
+  | { readonly kind: 'stop' };
+
+/** A step's news of all requests. */
+export interface Batch {
+  /** Records of `recordLen` words and then their ids: handle, choice, number of ids, finish code, stop token id or -1. */
+  readonly records: Int32Array;
+  /** Log-probabilities of the ids, for records that have some: [record index, one entry for each id]. */
+  readonly logprobs: readonly (readonly [record: number, logprobs: readonly TokenLogprobs[]])[];
+  /** Requests whose first news this is, before their records. */
+  readonly prompts: readonly PromptNews[];
+  /** Choices that ended with an error. */
+  readonly errors: readonly ErrorNews[];
+}
+
+export interface PromptNews {
+  readonly handle: number;
+  readonly cachedTokens: number;
+  readonly promptLogprobs: readonly TokenLogprobs[] | null;
+}
+
+export interface ErrorNews {
+  readonly handle: number;
+  readonly choice: number;
+  readonly message: string;
+}
+
+export const recordLen = 5;
+
+/** Counters that the engine thread writes and any thread reads: Float64Array over shared memory. */
+export const counterIndex = {
+  running: 0,
+  waiting: 1,
+  kvCacheUsage: 2,
+  preemptions: 3,
+  promptTokens: 4,
+  generationTokens: 5,
+  prefixCacheQueries: 6,
+  prefixCacheHits: 7,
+  steps: 8,
+  hostTimeUs: 9,
+} as const;
+export const numCounters = 10;

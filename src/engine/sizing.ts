@@ -1,0 +1,63 @@
+/** How large everything is: the bounds of a server's steps and its KV cache, from the model, the flags and the memory that is free. */
+import { startError } from '../errors.js';
+import { kvBytesPerToken, type LoadedModel } from '../model/spec.js';
+import type { StepDims } from '../step/layout.js';
+
+export interface SizingOptions {
+  readonly maxModelLen: number | null;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number | null;
+  readonly blockSize: number;
+  readonly kvCacheMemoryBytes: number | null;
+  readonly maxLogprobs: number;
+  readonly worldSize: number;
+  readonly chunkedPrefill: boolean;
+}
+
+/** Tokens of a step where nothing else is said: a longer one would hold up running streams for longer, and gains no speed on a CPU. */
+const batchedTokensDefault = 512;
+/** Free memory beside weights and KV cache: activations, the process itself. */
+const reserveBytes = 150 * 2 ** 20;
+
+const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+
+/** Throws a start error when the memory does not hold the weights, or not one sequence of the longest length. */
+export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: number, options: SizingOptions): StepDims {
+  const { maxNumSeqs, blockSize, worldSize, maxLogprobs } = options;
+  const maxSeqLen = options.maxModelLen ?? model.spec.maxPositions;
+  const left = freeBytes - weightBytes - reserveBytes;
+  if (left <= 0) {
+    throw startError(
+      `the weights take ${mebibytes(weightBytes)} and ${mebibytes(freeBytes)} of memory are free; use a smaller or a quantised model`,
+    );
+  }
+  const blockBytes = kvBytesPerToken(model.spec, model.computeType) * blockSize;
+  const blocksPerSeq = Math.ceil(maxSeqLen / blockSize);
+  const kvBytes = options.kvCacheMemoryBytes ?? Math.min(blocksPerSeq * maxNumSeqs * blockBytes, left / 2);
+  if (kvBytes > left) {
+    throw startError(`--kv-cache-memory-bytes asks for ${mebibytes(kvBytes)}; beside the weights ${mebibytes(left)} are free`, {
+      param: 'kv-cache-memory-bytes',
+    });
+  }
+  const numBlocks = Math.floor(kvBytes / blockBytes);
+  if (numBlocks < blocksPerSeq) {
+    const fits = Math.max(0, numBlocks) * blockSize;
+    throw startError(
+      `the KV cache of ${mebibytes(kvBytes)} holds ${fits} tokens, and one sequence may have ${maxSeqLen} (${mebibytes(blocksPerSeq * blockBytes)}): ` +
+        `set --max-model-len ${fits} or less, or raise --kv-cache-memory-bytes`,
+      { param: 'max-model-len' },
+    );
+  }
+  const longest = options.chunkedPrefill ? batchedTokensDefault : maxSeqLen;
+  return {
+    // A row is free again one step after its sequence has ended, so some more than run at once.
+    maxRows: maxNumSeqs + Math.max(8, Math.ceil(maxNumSeqs / 4)),
+    maxTokens: options.maxNumBatchedTokens ?? Math.max(longest, maxNumSeqs),
+    maxSeqLen,
+    blockSize,
+    numBlocks,
+    maxDrafts: 0,
+    maxLogprobs,
+    worldSize,
+  };
+}

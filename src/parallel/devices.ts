@@ -1,0 +1,26 @@
+/** What this machine offers the CPU backend: free memory, and how the cores are dealt to ranks. */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, freemem } from 'node:os';
+
+const read = (path: string): string | null => {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return null;
+  }
+};
+
+/** Bytes that can be taken without swapping: what the kernel calls available, or less where a cgroup allows less. */
+export function availableMemoryBytes(): number {
+  const kilobytes = /MemAvailable:\s+(\d+) kB/.exec(read('/proc/meminfo') ?? '')?.[1];
+  const free = kilobytes === undefined ? freemem() : Number(kilobytes) * 1024;
+  const limit = Number(read('/sys/fs/cgroup/memory.max') ?? read('/sys/fs/cgroup/memory/memory.limit_in_bytes'));
+  const used = Number(read('/sys/fs/cgroup/memory.current') ?? read('/sys/fs/cgroup/memory/memory.usage_in_bytes'));
+  // "max" is no number, and version 1 writes "no limit" as a number beyond any memory.
+  return Number.isFinite(limit) && limit > 0 ? Math.min(free, Math.max(0, limit - used)) : free;
+}
+
+/** Compute threads of each rank: never more than one for each core in all, and at least one. */
+export function threadsPerRank(wanted: number | null, worldSize: number): number {
+  return wanted ?? Math.max(1, Math.floor(availableParallelism() / worldSize));
+}
