@@ -31,7 +31,8 @@ export async function runBenchThroughput(
   try {
     const prompts = await readPrompts(options, engine.tokenizer);
     checkLengths(prompts, engine.maxModelLen);
-    const { n, temperature, seed } = options;
+    const { n, temperature } = options;
+    const seed = options.seed ?? 0;
     const figures = await measureThroughput(engine.client, prompts, { n, temperature, seed, maxInFlight: requestsInFlightMax });
     output.write(formatThroughput(figures));
     if (options.outputJson !== null) writeFileSync(options.outputJson, `${JSON.stringify(resultRecord(figures), null, 1)}\n`);
@@ -46,7 +47,7 @@ async function readPrompts(options: BenchThroughputOptions, tokenizer: Tokenizer
     encode: async (text) => Array.from(await tokenizer.encode(text, { addSpecialTokens: false })),
     decode: async (ids) => tokenizer.decode(ids, { skipSpecialTokens: false }),
   };
-  const random = createRandom(options.seed);
+  const random = createRandom(options.seed ?? 0);
   if (name === 'random') {
     const { inputLen, randomInputLen, randomOutputLen, randomRangeRatio: rangeRatio, randomPrefixLen: prefixLen } = options;
     const shape = { inputLen: inputLen ?? randomInputLen, outputLen: outputLen ?? randomOutputLen, rangeRatio, prefixLen };

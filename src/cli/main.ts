@@ -2,7 +2,7 @@
 /** `lockstep <command>`: finds the command, runs it, and makes an exit status of what it throws. */
 import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
-import { benchServeCommand } from './bench-options.js';
+import { benchServeCommand, benchThroughputCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
 import { chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
@@ -27,6 +27,14 @@ const entries: readonly Entry[] = [
       const options = loadOptions(benchServeCommand, argv, process.env);
       const { runBenchServe } = await import('./bench-serve.js');
       await runBenchServe(options, process.stdout, process.stderr);
+    },
+  },
+  {
+    table: benchThroughputCommand,
+    run: async (argv) => {
+      const options = loadOptions(benchThroughputCommand, argv, process.env);
+      const [{ runBenchThroughput }, { startOffline }] = await Promise.all([import('./bench-throughput.js'), import('./start-engine.js')]);
+      await runBenchThroughput(options, (engine) => startOffline(engine, process.env), process.stdout);
     },
   },
   {

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { EngineClient } from '../engine/client.js';
 import { EngineThread } from '../engine/engine-thread.js';
 import { sizeSteps } from '../engine/sizing.js';
-import type { Logger } from '../log.js';
+import { createLogger, type Logger } from '../log.js';
 import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
@@ -12,6 +12,8 @@ import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize } from '../parallel/sharding.js';
 import type { StepDims } from '../step/layout.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import type { OfflineEngine } from './bench-throughput.js';
 import type { EngineOptions } from './options.js';
 
 export interface StartedEngine {
@@ -87,4 +89,20 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     await ranks.stop();
   };
   return { name: options.model ?? bundledName, model, dims, engine, ready, stop };
+}
+
+/** An engine without HTTP around it, ready for requests. A fault ends the process, as there is nobody to answer. */
+export async function startOffline(options: EngineOptions, environment: Surroundings['environment']): Promise<OfflineEngine> {
+  const onFault = (reason: string) => {
+    process.stderr.write(`lockstep: the engine has failed: ${reason}\n`);
+    process.exit(1);
+  };
+  const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault });
+  try {
+    const [tokenizer] = await Promise.all([loadTokenizer(started.model.tokenizer), started.ready]);
+    return { client: started.engine, tokenizer, maxModelLen: started.dims.maxSeqLen, stop: started.stop };
+  } catch (error) {
+    await started.stop();
+    throw error;
+  }
 }

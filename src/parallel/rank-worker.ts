@@ -23,7 +23,10 @@ const idleMs = 1000;
 function run({ group, shard, weights, dims, shared }: RankStart, send: (message: RankMessage) => void): void {
   const rank = loadAddon().createRank(group, shard.rank);
   const problem = rank.load(shard, weights);
-  if (problem !== null) return send({ kind: 'failed', message: problem });
+  if (problem !== null) {
+    send({ kind: 'failed', message: problem });
+    return;
+  }
   send({ kind: 'ready', weightBytes: rank.weightBytes() });
   const { control } = stepBuffers(dims, shared);
   // Two plans may be published before the first is run, so epochs are counted here.
