@@ -7,6 +7,11 @@
 #include "addon/rank.h"
 
 namespace lockstep::addon {
+
+AddonData::~AddonData() {
+  for (const auto& [handle, buffer] : buffers) end_group(handle);
+}
+
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

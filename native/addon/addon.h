@@ -8,6 +8,9 @@
 namespace lockstep::addon {
 
 struct AddonData {
+  // A thread that ends takes the memory of its step buffers with it, so its groups end too.
+  ~AddonData();
+
   Napi::FunctionReference rank_class;
   // Step buffers of the groups that this thread has made: kept so that their memory stays while the group lives.
   std::map<int, Napi::Reference<Napi::Uint8Array>> buffers;

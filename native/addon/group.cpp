@@ -71,14 +71,17 @@ Napi::Value create_group(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), handle);
 }
 
+void end_group(int handle) {
+  const std::shared_ptr<cpu::Group> group = find_group(handle);
+  if (!group) return;
+  group->meeting()->abort();
+  const std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().groups.erase(handle);
+}
+
 Napi::Value destroy_group(const Napi::CallbackInfo& info) {
   const int handle = handle_of(info);
-  std::shared_ptr<cpu::Group> group = find_group(handle);
-  if (group) {
-    group->meeting()->abort();
-    const std::lock_guard<std::mutex> lock(registry().mutex);
-    registry().groups.erase(handle);
-  }
+  end_group(handle);
   info.Env().GetInstanceData<AddonData>()->buffers.erase(handle);
   return info.Env().Undefined();
 }

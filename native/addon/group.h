@@ -12,6 +12,8 @@ namespace lockstep::addon {
 Napi::Value create_group(const Napi::CallbackInfo& info);
 Napi::Value destroy_group(const Napi::CallbackInfo& info);
 Napi::Value abort_group(const Napi::CallbackInfo& info);
+// Every wait of the group returns, and no rank can join it any more.
+void end_group(int handle);
 // null when there is none of that handle.
 std::shared_ptr<cpu::Group> find_group(int handle);
 

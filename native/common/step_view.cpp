@@ -22,7 +22,7 @@ void StepReader::init(const StepBuffers* buffers, int vocab) {
   view_.slot_position.reserve(dims.max_tokens);
   view_.slot_token.reserve(dims.max_tokens);
   length_.assign(dims.max_rows, -1);
-  entry_of_row_.assign(dims.max_rows, 0);
+  seen_in_.assign(dims.max_rows, 0);
 }
 
 Status StepReader::read(int epoch) {
@@ -53,7 +53,7 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   const int row = plan.rows[entry];
   const int flags = plan.entryFlags[entry];
   if (row < 0 || row >= dims.max_rows) return bad(number("row", row));
-  if (entry_of_row_[row] == view_.epoch + 1) return bad(number("two entries have row", row));
+  if (seen_in_[row] == view_.epoch + 1) return bad(number("two entries have row", row));
   const int first = plan.queryStart[entry];
   const int count = plan.queryStart[entry + 1] - first;
   if (first != static_cast<int>(view_.slot_token.size()) || count < 1 || first + count > view_.num_tokens) {
@@ -75,6 +75,11 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   LOCKSTEP_RETURN_IF_ERROR(check_blocks(row, (flags & kEntryReset) != 0 ? 0 : position, end));
 
   const int32_t* tokens = buffers_->rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
+  // Penalties look at all tokens; those before the first chunk of a tenancy (a prefix that the cache had) are seen only here.
+  for (int i = 0; (flags & kEntryReset) != 0 && i < position; i++) {
+    if (tokens[i] < 0 || tokens[i] >= vocab_)
+      return bad(number("token", tokens[i]) + " of row " + std::to_string(row) + " is not in the vocabulary");
+  }
   const bool sample = (flags & kEntrySample) != 0;
   const bool score = (flags & kEntryPromptLogprobs) != 0;
   const int first_output = static_cast<int>(view_.outputs.size());
@@ -94,7 +99,7 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   // A sampled id is written behind the last slot, a scored slot is compared with the token behind it.
   if ((score || sample) && end > dims.max_seq_len - (score && !sample ? 1 : 0)) return bad(number("nothing fits behind row", row));
   view_.entries.push_back({row, first, count, position, first_output, num_outputs, sample});
-  entry_of_row_[row] = view_.epoch + 1;
+  seen_in_[row] = view_.epoch + 1;
   return Status();
 }
 

@@ -43,7 +43,7 @@ class StepReader {
  public:
   // Reserves for the largest step, so that read() allocates nothing.
   void init(const StepBuffers* buffers, int vocab);
-  // Fills view() from the plan of `epoch`. On error nothing is changed.
+  // Fills view() from the plan of `epoch`. After an error the rank makes no further step.
   Status read(int epoch);
   const StepView& view() const { return view_; }
   // After the step has run: rows are as long as the step made them.
@@ -56,8 +56,8 @@ class StepReader {
   const StepBuffers* buffers_ = nullptr;
   int vocab_ = 0;
   StepView view_;
-  std::vector<int32_t> length_;        // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
-  std::vector<int32_t> entry_of_row_;  // [max_rows] epoch in which the row was last seen: a row twice in a plan is a fault
+  std::vector<int32_t> length_;   // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
+  std::vector<int32_t> seen_in_;  // [max_rows] epoch (+ 1) in which the row was last seen: twice in a plan is a fault
 };
 
 }  // namespace lockstep

@@ -13,11 +13,12 @@ let loaded: NativeAddon | undefined;
 
 /** The native addon. Throws a start error that names the file and the remedy. */
 export function loadAddon(): NativeAddon {
-  loaded ??= load(join(packageRoot(), builtAt));
+  loaded ??= openAddon(join(packageRoot(), builtAt));
   return loaded;
 }
 
-function load(path: string): NativeAddon {
+/** The same from a path of one's own. */
+export function openAddon(path: string): NativeAddon {
   if (!existsSync(path)) {
     throw startError(
       `the native addon is not built: there is no ${path}; run \`npm run build\` (it needs CMake >= 3.22 and a C++17 compiler)`,

@@ -1,0 +1,24 @@
+/** What is said when the addon is not there or cannot be loaded. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { LockstepError } from '../errors.js';
+import { openAddon } from './load.js';
+
+const refused = (text: RegExp) => (error: unknown) => error instanceof LockstepError && error.code === 'start' && text.test(error.message);
+
+test('an addon that is not built is a start error with the command that builds it', () => {
+  assert.throws(() => openAddon('/nowhere/lockstep_native.node'), refused(/not built: there is no \/nowhere\/.*npm run build/));
+});
+
+test('a file that is no addon is a start error with the reason', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lockstep-addon-'));
+  try {
+    writeFileSync(join(folder, 'lockstep_native.node'), 'no library');
+    assert.throws(() => openAddon(join(folder, 'lockstep_native.node')), refused(/does not load: .*npm run build/));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
