@@ -98,8 +98,14 @@ void run_step(const Options& o, const std::vector<Linear>& linears, const Activa
     const int blocks = blocks_of(l.w.rows);
     const int first = blocks * thread / o.threads;
     const int rows = l.head ? std::min(m, 32) : m;  // a long prompt needs logits of few rows
-    const cpu::GemmOut to = {l.gated ? cpu::Epilogue::kGated : cpu::Epilogue::kStore, cpu::Activation::kSilu, nullptr, out,
-                             static_cast<size_t>(l.gated ? l.w.rows / 2 : l.w.rows), nullptr, nullptr, nullptr};
+    const cpu::GemmOut to = {l.gated ? cpu::Epilogue::kGated : cpu::Epilogue::kStore,
+                             cpu::Activation::kSilu,
+                             nullptr,
+                             out,
+                             static_cast<size_t>(l.gated ? l.w.rows / 2 : l.w.rows),
+                             nullptr,
+                             nullptr,
+                             nullptr};
     o.kernels->gemm(l.w, first, blocks * (thread + 1) / o.threads - first, x.input(l.w.cols), rows, to);
     barrier->wait();
   }
@@ -140,15 +146,15 @@ void bench_linears(const Options& o, const Model& model, Format format, const ch
   std::vector<float> out(static_cast<size_t>(kMostRows) * std::max(model.intermediate, model.vocab / 16));
   for (int m : kRowCounts) {
     Barrier barrier(o.threads);
-    const Times times = measure([&] {
-      time_threads(o.threads, [&](int t) { run_step(o, linears, x, out.data(), m, t, &barrier); });
-    });
+    const Times times = measure([&] { time_threads(o.threads, [&](int t) { run_step(o, linears, x, out.data(), m, t, &barrier); }); });
     const double seconds = times.best;
     const double flops = flops_a_row * m + head_flops * std::min(m, 32);
-    const double peak = format == Format::kF32 || roof.int8 == 0 || format == Format::kBf16 ? roof.bf16 / (format == Format::kF32 ? 2 : 1) : roof.int8;
-    std::printf("%-6s %-5s %-5s %4d %9.2f %9.2f %10.0f %8.1f %5.0f%% %9.0f %5.0f%%\n", model.name, name, o.kernels->name, m, times.median * 1e3,
-                seconds * 1e3,                m / seconds, static_cast<double>(bytes) / seconds / 1e9, 100.0 * static_cast<double>(bytes) / seconds / roof.bytes,
-                flops / seconds / 1e9, peak > 0 ? 100.0 * flops / seconds / peak : 0.0);
+    const double peak =
+        format == Format::kF32 || roof.int8 == 0 || format == Format::kBf16 ? roof.bf16 / (format == Format::kF32 ? 2 : 1) : roof.int8;
+    std::printf("%-6s %-5s %-5s %4d %9.2f %9.2f %10.0f %8.1f %5.0f%% %9.0f %5.0f%%\n", model.name, name, o.kernels->name, m,
+                times.median * 1e3, seconds * 1e3, m / seconds, static_cast<double>(bytes) / seconds / 1e9,
+                100.0 * static_cast<double>(bytes) / seconds / roof.bytes, flops / seconds / 1e9,
+                peak > 0 ? 100.0 * flops / seconds / peak : 0.0);
     std::fflush(stdout);
   }
 }
@@ -166,7 +172,8 @@ void bench_attention(const Options& o, const Model& model, int rows, int context
   const Times times = measure([&] {
     for (int h = 0; h < model.kv_heads; h++) {
       cpu::AttentionArgs a{};
-      a.kv = {cpu::KvType::kBf16, model.head_dim, 16, cache.data() + head_bytes * h, static_cast<size_t>(64) * model.head_dim, table.data()};
+      a.kv = {cpu::KvType::kBf16, model.head_dim, 16, cache.data() + head_bytes * h, static_cast<size_t>(64) * model.head_dim,
+              table.data()};
       a.q = q.data(), a.q_row_stride = static_cast<size_t>(group) * model.head_dim, a.q_head_stride = static_cast<size_t>(model.head_dim);
       a.rows = rows, a.heads = group, a.pos0 = context - rows, a.scale = 0.125f, a.scratch = scratch.data();
       a.max = max.data(), a.sum = sum.data(), a.acc = acc.data();
@@ -176,9 +183,10 @@ void bench_attention(const Options& o, const Model& model, int rows, int context
   const double seconds = times.best;
   const double keys = static_cast<double>(rows) * (context - rows) + 0.5 * rows * (rows + 1);
   const double flops = 4.0 * keys * model.head_dim * model.heads;
-  std::printf("%-6s attention, 1 thread: %3d rows at %5d: %9.1f us, %7.1f GFLOP/s", model.name, rows, context, seconds * 1e6, flops / seconds / 1e9);
-  std::printf(" (%3.0f%% of one thread's dot peak), cache read at %.1f GB/s\n", roof.bf16 > 0 ? 100.0 * flops / seconds / roof.bf16 * o.threads : 0.0,
-              static_cast<double>(cache.size()) / seconds / 1e9);
+  std::printf("%-6s attention, 1 thread: %3d rows at %5d: %9.1f us, %7.1f GFLOP/s", model.name, rows, context, seconds * 1e6,
+              flops / seconds / 1e9);
+  std::printf(" (%3.0f%% of one thread's dot peak), cache read at %.1f GB/s\n",
+              roof.bf16 > 0 ? 100.0 * flops / seconds / roof.bf16 * o.threads : 0.0, static_cast<double>(cache.size()) / seconds / 1e9);
 }
 
 template <class Call>
@@ -188,7 +196,8 @@ void bench_row(const Options& o, const char* what, int n, Call call) {
     for (int i = 0; i < kRepeats; i++) call();
   });
   const double seconds = times.best;
-  std::printf("%-5s %-10s of %6d values: %9.0f ns, %6.2f values/ns\n", o.kernels->name, what, n, seconds / kRepeats * 1e9, n * kRepeats / seconds / 1e9);
+  std::printf("%-5s %-10s of %6d values: %9.0f ns, %6.2f values/ns\n", o.kernels->name, what, n, seconds / kRepeats * 1e9,
+              n * kRepeats / seconds / 1e9);
 }
 
 void bench_rows(const Options& o, const Model& model) {
@@ -231,12 +240,14 @@ int run(int argc, char** argv) {
     return 2;
   }
   const Roof roof = {read_bandwidth(o.threads), dot_peak_bf16(o.kernels->name, o.threads), dot_peak_int8(o.kernels->name, o.threads)};
-  std::printf("roof, %d threads: read %.1f GB/s, dot %.0f GFLOP/s, int8 dot %.0f Gop/s\n", o.threads, roof.bytes / 1e9, roof.bf16 / 1e9, roof.int8 / 1e9);
+  std::printf("roof, %d threads: read %.1f GB/s, dot %.0f GFLOP/s, int8 dot %.0f Gop/s\n", o.threads, roof.bytes / 1e9, roof.bf16 / 1e9,
+              roof.int8 / 1e9);
   const auto wanted = [&](const char* part) { return o.only.empty() || o.only == part; };
   for (const Model& model : kModels) {
     if (!o.model.empty() && o.model != model.name) continue;
     if (wanted("linears")) {
-      std::printf("%-6s %-5s %-5s %4s %9s %9s %10s %8s %6s %9s %6s\n", "model", "type", "isa", "rows", "median ms", "best ms", "tokens/s", "GB/s", "roof", "GFLOP/s", "peak");
+      std::printf("%-6s %-5s %-5s %4s %9s %9s %10s %8s %6s %9s %6s\n", "model", "type", "isa", "rows", "median ms", "best ms", "tokens/s",
+                  "GB/s", "roof", "GFLOP/s", "peak");
       bench_linears(o, model, Format::kBf16, "bf16", roof);
       bench_linears(o, model, Format::kQ8_0, "q8_0", roof);
       bench_linears(o, model, Format::kQ4_0, "q4_0", roof);

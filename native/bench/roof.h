@@ -8,9 +8,7 @@
 
 namespace lockstep::bench {
 
-inline double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+inline double seconds_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Memory on huge pages where the system gives them, all touched by the caller. Freed at the end.
 class Pages {

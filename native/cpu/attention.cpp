@@ -6,6 +6,8 @@
 //     must hold finite values, written or not: the arena starts as zeros.)
 // With a bf16 cache q and the weights of the values are rounded to bf16, and the sum is taken over the rounded weights.
 // Bound: 4 * head_dim flops a query and key; K and V of a piece stay in L1 or L2 while all its rows pass.
+#include <cstring>
+
 #include "families.h"
 #include "isa/isa.h"
 #include "isa/math.h"
@@ -203,20 +205,24 @@ using AttendFn = void (*)(const AttentionArgs&, const Tiles&, int query, Scratch
 }  // namespace
 
 void kv_append(const KvView& kv, int pos, const float* k, const float* v) {
-  const int key = pos % kKeyTile;
-  uint8_t* k_tile = key_tile(kv, pos);
-  uint8_t* v_tile = value_tile(kv, pos);
-  for (int d = 0; d < kv.head_dim; d++) {
-    if (kv.type == KvType::kBf16) {
-      const size_t k_at = (static_cast<size_t>(d / 2) * kKeyTile + key) * 2 + d % 2;
-      const size_t v_at = (static_cast<size_t>(key / 2) * kv.head_dim + d) * 2 + key % 2;
-      reinterpret_cast<uint16_t*>(k_tile)[k_at] = to_bf16(k[d]);
-      reinterpret_cast<uint16_t*>(v_tile)[v_at] = to_bf16(v[d]);
-    } else {
-      reinterpret_cast<float*>(k_tile)[static_cast<size_t>(d) * kKeyTile + key] = k[d];
-      reinterpret_cast<float*>(v_tile)[static_cast<size_t>(key) * kv.head_dim + d] = v[d];
-    }
+  const size_t key = static_cast<size_t>(pos % kKeyTile);
+  const size_t dims = static_cast<size_t>(kv.head_dim);
+  if (kv.type == KvType::kF32) {
+    float* k_tile = reinterpret_cast<float*>(key_tile(kv, pos)) + key;
+    memcpy(value_tile(kv, pos) + key * dims * sizeof(float), v, dims * sizeof(float));
+    for (size_t d = 0; d < dims; d++) k_tile[d * kKeyTile] = k[d];
+    return;
   }
+  uint16_t rounded[2][kMaxHeadDim];
+  for (int d = 0; d < kv.head_dim; d += kLanes) {
+    const int n = kv.head_dim - d < kLanes ? kv.head_dim - d : kLanes;
+    store_bf16(rounded[0] + d, load_n(k + d, n, 0.0f));
+    store_bf16(rounded[1] + d, load_n(v + d, n, 0.0f));
+  }
+  uint16_t* k_tile = reinterpret_cast<uint16_t*>(key_tile(kv, pos)) + key * 2;
+  uint16_t* v_tile = reinterpret_cast<uint16_t*>(value_tile(kv, pos)) + key / 2 * dims * 2 + key % 2;
+  for (size_t d = 0; d < dims; d += 2) memcpy(k_tile + d * kKeyTile, rounded[0] + d, 2 * sizeof(uint16_t));
+  for (size_t d = 0; d < dims; d++) v_tile[d * 2] = rounded[1][d];
 }
 
 size_t attention_scratch_bytes(int, int) { return sizeof(Scratch) + kAlign; }

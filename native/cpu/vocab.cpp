@@ -21,17 +21,27 @@ void softcap_row(float* logits, int n, float cap) {
   }
 }
 
-// A NaN never wins; where nothing does (all NaN or -inf), index 0 and -inf. First the largest value, then its first place:
-// the second pass stops early and costs less than carrying indices through the first.
+// A NaN never wins; where nothing does (all NaN or -inf), index 0 and -inf. The first chunk with the largest value is found by vectors,
+// the place in it by one more look at that chunk: cheaper than carrying indices along.
 void argmax_row(const float* logits, int n, float* value, int32_t* index) {
-  Float best = set1(kLowest);
-  int i = 0;
-  for (; i + kLanes <= n; i += kLanes) best = max(load(logits + i), best);
-  if (i < n) best = max(load_n(logits + i, n - i, kLowest), best);
-  const float largest = reduce_max(best);
+  constexpr int kChunk = 1024;
+  float largest = kLowest;
+  int first = 0;
+  for (int begin = 0; begin < n; begin += kChunk) {
+    const int end = n - begin < kChunk ? n : begin + kChunk;
+    Float best = set1(kLowest);
+    int i = begin;
+    for (; i + kLanes <= end; i += kLanes) best = max(load(logits + i), best);
+    if (i < end) best = max(load_n(logits + i, end - i, kLowest), best);
+    const float here = reduce_max(best);
+    if (here > largest) {
+      largest = here;
+      first = begin;
+    }
+  }
   *value = largest;
   *index = 0;
-  for (i = 0; i < n; i++) {
+  for (int i = first; i < n && i < first + kChunk; i++) {
     if (logits[i] == largest) {
       *index = i;
       return;

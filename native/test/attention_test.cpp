@@ -48,7 +48,8 @@ struct Sequence {
 
   float cached(float x) const { return shape.type == KvType::kBf16 ? bf16_round(x) : x; }
 
-  // out[rows, heads, head_dim] of the queries pos0 … pos0 + rows - 1, all pieces, merged. With `guard`, results are checked for writes behind.
+  // out[rows, heads, head_dim] of the queries pos0 … pos0 + rows - 1, all pieces, merged. With `guard`, results are checked for writes
+  // behind.
   std::vector<float> attend(const cpu::Kernels& kernels, int pos0, int rows) const {
     const int queries = rows * shape.heads;
     const int pieces = (pos0 + rows - 1) / kPiece + 1;
@@ -84,7 +85,8 @@ struct Sequence {
     for (int key = first; key <= pos; key++) {
       double dot = 0;
       for (int d = 0; d < shape.head_dim; d++) {
-        dot += static_cast<double>(cached(q[(static_cast<size_t>(pos) * shape.heads + head) * shape.head_dim + d])) * cached(k[at(key) + d]);
+        dot +=
+            static_cast<double>(cached(q[(static_cast<size_t>(pos) * shape.heads + head) * shape.head_dim + d])) * cached(k[at(key) + d]);
       }
       dot *= scale();
       if (shape.softcap > 0) dot = shape.softcap * std::tanh(dot / shape.softcap);
@@ -110,8 +112,9 @@ void check_accuracy(Check& check, const cpu::Kernels& kernels, const Shape& shap
   std::vector<double> want;
   const double tolerance = shape.type == KvType::kBf16 ? 4e-3 : 2e-6;  // bf16: half a unit of the rounded weights
   char what[96];
-  std::snprintf(what, sizeof(what), "%s head_dim %d heads %d block %d window %d cap %g at %d + %d", shape.type == KvType::kBf16 ? "bf16" : "f32",
-                shape.head_dim, shape.heads, shape.block_size, shape.window, static_cast<double>(shape.softcap), pos0, rows);
+  std::snprintf(what, sizeof(what), "%s head_dim %d heads %d block %d window %d cap %g at %d + %d",
+                shape.type == KvType::kBf16 ? "bf16" : "f32", shape.head_dim, shape.heads, shape.block_size, shape.window,
+                static_cast<double>(shape.softcap), pos0, rows);
   for (int r = 0; r < rows; r++) {
     for (int h = 0; h < shape.heads; h++) {
       s.exact(pos0 + r, h, &want);
@@ -138,7 +141,7 @@ void test_attention_accuracy(Check& check, const cpu::Kernels& k) {
 }
 
 void test_attention_sameness(Check& check, const cpu::Kernels& k) {
-  const Shape shapes[] = {{KvType::kF32, 24, 3, 16, 0, 0},   {KvType::kBf16, 64, 3, 16, 0, 0},  {KvType::kBf16, 80, 1, 32, 0, 0},
+  const Shape shapes[] = {{KvType::kF32, 24, 3, 16, 0, 0},   {KvType::kBf16, 64, 3, 16, 0, 0}, {KvType::kBf16, 80, 1, 32, 0, 0},
                           {KvType::kBf16, 16, 2, 16, 8, 30}, {KvType::kF32, 32, 4, 16, 40, 0}, {KvType::kBf16, 128, 7, 16, 270, 0}};
   constexpr int kLen = 540;
   for (const Shape& shape : shapes) {
@@ -156,7 +159,8 @@ void test_attention_sameness(Check& check, const cpu::Kernels& k) {
         const int rows = std::min(chunk, kLen - pos);
         s.append(k, pos, pos + rows);
         const std::vector<float> out = s.attend(k, pos, rows);
-        check.expect(same_bits(out.data(), alone.data() + pos * row, out.size()), "head_dim %d: chunk of %d at %d differs", shape.head_dim, rows, pos);
+        check.expect(same_bits(out.data(), alone.data() + pos * row, out.size()), "head_dim %d: chunk of %d at %d differs", shape.head_dim,
+                     rows, pos);
       }
     }
     // Heads one by one, as a rank that has only some of them.
@@ -166,9 +170,11 @@ void test_attention_sameness(Check& check, const cpu::Kernels& k) {
     single.shape.heads = 1;
     for (int h = 0; h < shape.heads; h++) {
       for (int pos : {0, 15, 16, 255, 256, 400, kLen - 1}) {
-        std::copy_n(one.q.begin() + static_cast<long>(pos * row + h * shape.head_dim), shape.head_dim, single.q.begin() + pos * shape.head_dim);
+        std::copy_n(one.q.begin() + static_cast<long>(pos * row + h * shape.head_dim), shape.head_dim,
+                    single.q.begin() + pos * shape.head_dim);
         const std::vector<float> out = single.attend(k, pos, 1);
-        check.expect(same_bits(out.data(), alone.data() + pos * row + h * shape.head_dim, out.size()), "head %d at %d differs alone", h, pos);
+        check.expect(same_bits(out.data(), alone.data() + pos * row + h * shape.head_dim, out.size()), "head %d at %d differs alone", h,
+                     pos);
         std::copy_n(one.q.begin() + pos * shape.head_dim, shape.head_dim, single.q.begin() + pos * shape.head_dim);
       }
     }
@@ -187,7 +193,8 @@ void test_attention_edges(Check& check, const cpu::Kernels& k) {
     a.kv = s.view, a.q = s.q.data(), a.q_row_stride = 32, a.q_head_stride = 16, a.rows = 1, a.heads = 2, a.pos0 = 299, a.window = 4;
     a.scale = 1, a.max = max, a.sum = sum, a.acc = acc.data(), a.scratch = scratch.data(), a.piece = 0;
     k.attention(a);
-    for (int h = 0; h < 2; h++) check.expect(std::isinf(max[h]) && max[h] < 0 && sum[h] == 0, "unseen piece: max %g, sum %g", max[h], sum[h]);
+    for (int h = 0; h < 2; h++)
+      check.expect(std::isinf(max[h]) && max[h] < 0 && sum[h] == 0, "unseen piece: max %g, sum %g", max[h], sum[h]);
     for (float x : acc) check.expect(x == 0, "unseen piece: acc %g", x);
     // Scores far apart neither overflow nor vanish: the largest key wins.
     Sequence far(k, {type, 16, 1, 16, 0, 0}, 20);
@@ -205,7 +212,8 @@ void test_attention_edges(Check& check, const cpu::Kernels& k) {
     check.expect(same_bits(before.data(), odd.attend(k, 4, 8).data(), before.size()), "a NaN key behind the rows leaves a trace");
     std::fill_n(odd.q.begin() + 5 * 16, 16, std::numeric_limits<float>::quiet_NaN());
     const std::vector<float> after = odd.attend(k, 4, 8);
-    check.expect(same_bits(before.data(), after.data(), 16) && same_bits(before.data() + 32, after.data() + 32, 96), "a NaN query changes others");
+    check.expect(same_bits(before.data(), after.data(), 16) && same_bits(before.data() + 32, after.data() + 32, 96),
+                 "a NaN query changes others");
   }
 }
 

@@ -169,10 +169,12 @@ void test_gemm_sameness(Check& check, const cpu::Kernels& k) {
     for (int m = 1; m <= kMost; m++) {
       std::vector<float> together(static_cast<size_t>(m) * kRows);
       k.gemm(w.packed, 0, kBlocks, x.input, m, plain(together.data(), kRows));
-      check.expect(same_bits(together.data(), alone.data(), together.size()), "%s: %d rows differ from one", kNames[static_cast<int>(format)], m);
+      check.expect(same_bits(together.data(), alone.data(), together.size()), "%s: %d rows differ from one",
+                   kNames[static_cast<int>(format)], m);
       std::vector<float> blocks(together.size());
       for (int b = 0; b < kBlocks; b++) k.gemm(w.packed, b, 1, x.input, m, plain(blocks.data(), kRows));
-      check.expect(same_bits(blocks.data(), alone.data(), blocks.size()), "%s: %d rows by block differ", kNames[static_cast<int>(format)], m);
+      check.expect(same_bits(blocks.data(), alone.data(), blocks.size()), "%s: %d rows by block differ", kNames[static_cast<int>(format)],
+                   m);
     }
     // A NaN row is its own affair.
     const Activations poisoned(k, kMost, kCols, 4);
@@ -200,7 +202,8 @@ double activation_of(cpu::Activation kind, double x) {
   return 0;
 }
 
-constexpr cpu::Activation kActivations[] = {cpu::Activation::kSilu, cpu::Activation::kGeluTanh, cpu::Activation::kGelu, cpu::Activation::kRelu};
+constexpr cpu::Activation kActivations[] = {cpu::Activation::kSilu, cpu::Activation::kGeluTanh, cpu::Activation::kGelu,
+                                            cpu::Activation::kRelu};
 
 // The epilogues against a plain product: m rows go to rows 2, 5, 8 … of out.
 void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue epilogue, cpu::Activation activation, int rows) {
@@ -225,7 +228,8 @@ void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue
       const float* row = y.data() + m * rows;
       if (epilogue == Epilogue::kGated) {
         const int gate = i / 16 * 32 + i % 16;
-        *at = activation_of(activation, static_cast<double>(row[gate]) + bias[gate]) * (static_cast<double>(row[gate + 16]) + bias[gate + 16]);
+        *at = activation_of(activation, static_cast<double>(row[gate]) + bias[gate]) *
+              (static_cast<double>(row[gate + 16]) + bias[gate + 16]);
         continue;
       }
       const double v = static_cast<double>(row[i]) + bias[i];

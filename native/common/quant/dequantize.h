@@ -15,7 +15,7 @@ namespace lockstep::quant {
 // `decode` turns one block of block_bytes bytes into block_values floats.
 struct TypeInfo {
   const char* name;  // as ElementType of src/model/spec.ts
-  int ggml_type;  // its number in GGUF files
+  int ggml_type;     // its number in GGUF files
   int block_values;
   int block_bytes;
   void (*decode)(const uint8_t* block, float* out);
@@ -26,10 +26,10 @@ inline void decode_f16(const uint8_t* block, float* out) { *out = read_half(bloc
 inline void decode_bf16(const uint8_t* block, float* out) { *out = bf16_to_float(read_u16(block)); }
 
 inline constexpr TypeInfo kTypes[] = {
-    {"f32", 0, 1, 4, decode_f32},        {"f16", 1, 1, 2, decode_f16},        {"bf16", 30, 1, 2, decode_bf16},
-    {"q4_0", 2, 32, 18, decode_q4_0},    {"q4_1", 3, 32, 20, decode_q4_1},    {"q5_0", 6, 32, 22, decode_q5_0},
-    {"q5_1", 7, 32, 24, decode_q5_1},    {"q8_0", 8, 32, 34, decode_q8_0},    {"q2_k", 10, 256, 84, decode_q2_k},
-    {"q3_k", 11, 256, 110, decode_q3_k}, {"q4_k", 12, 256, 144, decode_q4_k}, {"q5_k", 13, 256, 176, decode_q5_k},
+    {"f32", 0, 1, 4, decode_f32},        {"f16", 1, 1, 2, decode_f16},          {"bf16", 30, 1, 2, decode_bf16},
+    {"q4_0", 2, 32, 18, decode_q4_0},    {"q4_1", 3, 32, 20, decode_q4_1},      {"q5_0", 6, 32, 22, decode_q5_0},
+    {"q5_1", 7, 32, 24, decode_q5_1},    {"q8_0", 8, 32, 34, decode_q8_0},      {"q2_k", 10, 256, 84, decode_q2_k},
+    {"q3_k", 11, 256, 110, decode_q3_k}, {"q4_k", 12, 256, 144, decode_q4_k},   {"q5_k", 13, 256, 176, decode_q5_k},
     {"q6_k", 14, 256, 210, decode_q6_k}, {"iq4_nl", 20, 32, 18, decode_iq4_nl},
 };
 

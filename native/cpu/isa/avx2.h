@@ -36,9 +36,7 @@ LOCKSTEP_INLINE To bit_cast(From from) {
 }
 
 // --- loads and stores ---
-LOCKSTEP_INLINE __m256i first_lanes(int n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
+LOCKSTEP_INLINE __m256i first_lanes(int n) { return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
 LOCKSTEP_INLINE Float set1(float x) { return _mm256_set1_ps(x); }
 LOCKSTEP_INLINE Float zero() { return _mm256_setzero_ps(); }
 LOCKSTEP_INLINE Float load(const float* p) { return _mm256_loadu_ps(p); }
@@ -56,7 +54,6 @@ LOCKSTEP_INLINE Float select(Mask m, Float a, Float b) { return _mm256_blendv_ps
 LOCKSTEP_INLINE Float max(Float a, Float b) { return _mm256_max_ps(a, b); }
 LOCKSTEP_INLINE Float min(Float a, Float b) { return _mm256_min_ps(a, b); }
 LOCKSTEP_INLINE Float abs(Float a) { return _mm256_andnot_ps(set1(-0.0f), a); }
-LOCKSTEP_INLINE bool any(Mask m) { return _mm256_movemask_ps(m) != 0; }
 LOCKSTEP_INLINE float reduce_add(Float v) {
   __m128 b = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   b = _mm_add_ps(b, _mm_movehl_ps(b, b));
@@ -71,9 +68,7 @@ LOCKSTEP_INLINE Float round_even(Float x) { return _mm256_round_ps(x, _MM_FROUND
 LOCKSTEP_INLINE Int to_int(Float x) { return _mm256_cvtps_epi32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return _mm256_cvtepi32_ps(x); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm256_set1_epi32(x); }
-LOCKSTEP_INLINE Float pow2(Int n) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
-}
+LOCKSTEP_INLINE Float pow2(Int n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
 
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }

@@ -50,7 +50,6 @@ LOCKSTEP_INLINE Float select(Mask m, Float a, Float b) { return _mm512_mask_blen
 LOCKSTEP_INLINE Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
 LOCKSTEP_INLINE Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
 LOCKSTEP_INLINE Float abs(Float a) { return _mm512_abs_ps(a); }
-LOCKSTEP_INLINE bool any(Mask m) { return m != 0; }
 LOCKSTEP_INLINE float reduce_add(Float v) {
   __m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
   __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -67,15 +66,11 @@ LOCKSTEP_INLINE Float round_even(Float x) { return _mm512_roundscale_ps(x, _MM_F
 LOCKSTEP_INLINE Int to_int(Float x) { return _mm512_cvtps_epi32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return _mm512_cvtepi32_ps(x); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm512_set1_epi32(x); }
-LOCKSTEP_INLINE Float pow2(Int n) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
-}
+LOCKSTEP_INLINE Float pow2(Int n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)); }
 
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
-LOCKSTEP_INLINE Float load_half(const uint8_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
+LOCKSTEP_INLINE Float load_half(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 
 // --- bf16 ---
 LOCKSTEP_INLINE uint16_t to_bf16(float x) {  // keeps subnormals, which the instruction below makes 0
@@ -99,9 +94,7 @@ LOCKSTEP_INLINE Pairs set1_pairs(const void* p) {
   memcpy(&x, p, 4);
   return _mm512_set1_epi32(x);
 }
-LOCKSTEP_INLINE Float dot_bf16(Float acc, Pairs a, Pairs b) {
-  return _mm512_dpbf16_ps(acc, bit_cast<__m512bh>(a), bit_cast<__m512bh>(b));
-}
+LOCKSTEP_INLINE Float dot_bf16(Float acc, Pairs a, Pairs b) { return _mm512_dpbf16_ps(acc, bit_cast<__m512bh>(a), bit_cast<__m512bh>(b)); }
 
 // --- int8 and int4 ---
 LOCKSTEP_INLINE Bytes load_bytes(const void* p) { return load_pairs(p); }

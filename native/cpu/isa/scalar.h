@@ -10,10 +10,10 @@ namespace {
 
 constexpr const char* kIsaName = "scalar";
 constexpr int kLanes = 4;
-constexpr int kTileVectors = 2;   // weight vectors of a gemm tile
-constexpr int kTileRows = 4;      // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
-constexpr int kIntTileRows = 4;   // the same of an int8 or int4 tile, which needs twice the accumulators
-constexpr int kWideVectors = 2;   // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
+constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
+constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
+constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
+constexpr int kWideVectors = 2;  // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
 
 typedef float Float __attribute__((vector_size(16)));
 typedef int32_t Int __attribute__((vector_size(16)));
@@ -59,7 +59,6 @@ LOCKSTEP_INLINE Float select(Mask m, Float a, Float b) { return m ? a : b; }
 LOCKSTEP_INLINE Float max(Float a, Float b) { return select(greater(a, b), a, b); }
 LOCKSTEP_INLINE Float min(Float a, Float b) { return select(greater(b, a), a, b); }
 LOCKSTEP_INLINE Float abs(Float a) { return bit_cast<Float>(bit_cast<Bits>(a) & 0x7fffffffu); }
-LOCKSTEP_INLINE bool any(Mask m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 LOCKSTEP_INLINE float reduce_add(Float v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 LOCKSTEP_INLINE float reduce_max(Float v) {
   const float a = v[0] > v[2] ? v[0] : v[2];
