@@ -34,8 +34,16 @@ export async function chat(options: ChatOptions, { input, output }: Terminal): P
   };
   lines.on('SIGINT', stop); // a terminal in raw mode
   process.on('SIGINT', stop);
+  let isOpen = true;
+  lines.on('close', () => {
+    isOpen = false;
+  });
+  // Lines that came before the end of the input are still read after it; Node 24 refuses a prompt then.
+  const ask = () => {
+    if (isTerminal && isOpen) lines.prompt();
+  };
   try {
-    lines.prompt();
+    ask();
     for await (const line of lines) {
       const [, command = '', text = ''] = /^(\/\w+)?\s*(.*)$/s.exec(line.trim()) ?? [];
       if (command === '/exit' || command === '/quit') break;
@@ -48,7 +56,7 @@ export async function chat(options: ChatOptions, { input, output }: Terminal): P
         messages = await exchange(server, messages, text, (delta) => output.write(delta), answering.signal);
         answering = null;
       }
-      lines.prompt();
+      ask();
     }
   } finally {
     process.off('SIGINT', stop);

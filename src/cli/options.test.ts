@@ -53,7 +53,7 @@ describe('where values come from', () => {
     assert.equal(options.maxNumSeqs, 4);
     assert.equal(options.blockSize, 32);
     assert.deepEqual(options.servedModelName, ['a', 'b']);
-    assert.equal(options.seed, 0);
+    assert.equal(options.seed, null);
   });
 
   test('the model with and without its flag', () => {

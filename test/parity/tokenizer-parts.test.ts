@@ -102,7 +102,7 @@ const parts = [
   "'s",
 ];
 /** Not the youngest characters: their normal forms depend on which Unicode version a library was built with. */
-const noise = fc.string({ unit: 'grapheme', maxLength: 4 }).map((text) => text.replace(/[\u{10000}-\u{10ffff}]/gu, ''));
+const noise = fc.string({ unit: 'grapheme', maxLength: 4 }).map((text) => text.replace(/[\ua7c0-\ua7ff\u{10000}-\u{10ffff}]/gu, ''));
 const texts = fc.array(fc.oneof(fc.constantFrom(...parts), noise), { maxLength: 14 }).map((list) => list.join(''));
 
 for (const [name, changes] of Object.entries(variants)) {
