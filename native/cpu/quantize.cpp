@@ -19,26 +19,25 @@ void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out) {
 // q = round(x * 127 / max|x|), scale = max|x| / 127. An infinity makes its group's products NaN; a NaN becomes -127 … 127.
 void row_to_int8(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum) {
   for (int g = 0; g < k_padded / kGroup; g++) {
-    float group[kGroup] = {};
+    const float* group = x + g * kGroup;
+    float tail[kGroup] = {};
     const int left = k - g * kGroup;
-    if (left > 0) memcpy(group, x + g * kGroup, sizeof(float) * static_cast<size_t>(left < kGroup ? left : kGroup));
+    if (left < kGroup) {
+      if (left > 0) memcpy(tail, group, sizeof(float) * static_cast<size_t>(left));
+      group = tail;
+    }
     Float most = zero();
     for (int i = 0; i < kGroup; i += kLanes) most = max(abs(load(group + i)), most);
     const float largest = reduce_max(most);
     scale[g] = largest * (1.0f / 127.0f);
     const Float inverse = set1(largest > 0.0f ? 127.0f / largest : 0.0f);
-    int32_t codes[kGroup];
-    int32_t total = 0;
+    Float total = zero();  // of whole numbers, exact
     for (int i = 0; i < kGroup; i += kLanes) {
-      const Float scaled = min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f)));
-      const Int code = to_int(round_even(scaled));
-      memcpy(codes + i, &code, sizeof(code));
+      const Float code = round_even(min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f))));
+      total = total + code;
+      store_bytes(q + g * kGroup + i, to_int(code));
     }
-    for (int i = 0; i < kGroup; i++) {
-      q[g * kGroup + i] = static_cast<int8_t>(codes[i]);
-      total += codes[i];
-    }
-    sum[g] = total;
+    sum[g] = static_cast<int32_t>(reduce_add(total));
   }
 }
 
