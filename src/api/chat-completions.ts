@@ -107,7 +107,7 @@ function whole({ exchange, context, serving, generation, promptTokens, envelope 
     const logprobs = generation.sampling.numLogprobs === null ? null : { content: [] };
     return { text: '', logprobs, finishReason: null, stopReason: null, tokenIds };
   });
-  let facts: PromptFacts = { cachedTokens: 0, promptLogprobs: null };
+  let facts: PromptFacts = { cachedTokens: 0, queueMs: 0, promptLogprobs: null };
   return {
     prompt(known) {
       facts = known;

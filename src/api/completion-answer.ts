@@ -126,7 +126,7 @@ export function streamedCompletion(parts: AnswerParts): AnswerWriter {
   const chunks = new CompletionChunks(envelope);
   const writers = logprobsWriters(parts);
   const numTokens = new Int32Array(writers.length).fill(-1); // of each choice; -1: nothing sent yet
-  const facts: PromptFacts[] = prompts.map(() => ({ cachedTokens: 0, promptLogprobs: null }));
+  const facts: PromptFacts[] = prompts.map(() => ({ cachedTokens: 0, queueMs: 0, promptLogprobs: null }));
   const ids = (values: Iterable<number>) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
   return {
     promptKnown(prompt, known) {

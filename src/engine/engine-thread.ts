@@ -142,8 +142,8 @@ export class EngineThread implements EngineClient {
   }
 
   #deliver({ records, logprobs, prompts, errors }: Batch): void {
-    for (const { handle, cachedTokens, promptLogprobs } of prompts)
-      this.#byHandle.get(handle)?.events.prompt({ cachedTokens, promptLogprobs });
+    for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts)
+      this.#byHandle.get(handle)?.events.prompt({ cachedTokens, queueMs, promptLogprobs });
     const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
     for (let at = 0, record = 0; at < records.length; record++) {
       const ids = records.subarray(at + recordLen, at + recordLen + records[at + 2]!);

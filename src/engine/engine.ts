@@ -26,6 +26,9 @@ export interface EngineParts {
 /** The engine looks for messages at least so often. */
 const idleMs = 1000;
 
+/** Steps whose start is remembered; a prompt that takes more of them is said to have waited longer than it did. */
+const stepTimesLen = 4096;
+
 /** One choice that the scheduler has; its index in `Engine.#choices` is the scheduler's key. */
 interface Choice {
   readonly tracked: Tracked;
@@ -37,6 +40,7 @@ interface Tracked {
   readonly handle: number;
   readonly request: GenerationRequest;
   readonly seed: bigint;
+  readonly arrivalMs: number;
   /** Key of each choice; -1: not begun, or ended. */
   readonly keys: Int32Array; // [n]
   numBegun: number;
@@ -57,6 +61,8 @@ export class Engine {
   #logprobs: [number, TokenLogprobs[]][] = [];
   #prompts: PromptNews[] = [];
   #errors: ErrorNews[] = [];
+  /** When a step was planned, by the last bits of its number. */
+  readonly #stepStartMs = new Float64Array(stepTimesLen);
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -70,7 +76,10 @@ export class Engine {
       const startMs = performance.now();
       if (!this.#admit()) return;
       const plan = scheduler.schedule();
-      if (plan !== null) ranks.dispatch(plan.planHeader[0]!);
+      if (plan !== null) {
+        this.#stepStartMs[plan.planHeader[0]! & (stepTimesLen - 1)] = startMs;
+        ranks.dispatch(plan.planHeader[0]!);
+      }
       const result = ranks.collect();
       if (result !== null) {
         counters[counterIndex.steps]!++;
@@ -100,6 +109,7 @@ export class Engine {
       handle,
       request,
       seed: seed ?? this.#parts.drawSeed(),
+      arrivalMs: performance.now(),
       keys: new Int32Array(n).fill(-1),
       numBegun: 0,
       numOpen: n,
@@ -175,8 +185,10 @@ export class Engine {
       if (numIds === 0 && finish === finishCode.none) continue;
       if (!tracked.hasNews) {
         tracked.hasNews = true;
-        const { handle, promptLogprobs } = tracked;
-        this.#prompts.push({ handle, cachedTokens: output.cachedTokens[i]!, promptLogprobs });
+        const { handle, arrivalMs, promptLogprobs } = tracked;
+        // A request that came during the turn of its first step was not waiting before.
+        const queueMs = Math.max(0, this.#stepStartMs[output.firstStep[i]! & (stepTimesLen - 1)]! - arrivalMs);
+        this.#prompts.push({ handle, cachedTokens: output.cachedTokens[i]!, queueMs, promptLogprobs });
       }
       this.#record(tracked, index, output, i, result);
       this.#parts.counters[counterIndex.generationTokens]! += numIds;

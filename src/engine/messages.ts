@@ -25,6 +25,7 @@ export interface Batch {
 export interface PromptNews {
   readonly handle: number;
   readonly cachedTokens: number;
+  readonly queueMs: number;
   readonly promptLogprobs: readonly TokenLogprobs[] | null;
 }
 

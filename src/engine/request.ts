@@ -48,7 +48,7 @@ export interface PromptFacts {
   /** Prompt tokens found in the prefix cache. */
   readonly cachedTokens: number;
   /** Milliseconds from submit to the first step that had a part of it. */
-  readonly queueMs?: number;
+  readonly queueMs: number;
   /** One for each prompt token but the first, when asked for. */
   readonly promptLogprobs: readonly TokenLogprobs[] | null;
 }

@@ -30,7 +30,7 @@ export interface TrackedRequest {
 }
 
 export interface RequestTimer {
-  prompt(cachedTokens: number, queueMs: number | undefined): void;
+  prompt(cachedTokens: number, queueMs: number): void;
   /** New tokens of a choice; `finishReason` with its last. */
   tokens(choice: number, count: number, finishReason: string | null): void;
   closed(): void;
@@ -266,7 +266,7 @@ class Timer implements RequestTimer {
   readonly #firstMs: Float64Array; // [n]
   readonly #counts: Int32Array; // [n] tokens
   readonly #submitMs = performance.now();
-  #scheduledMs = 0; // first step; 0: not told
+  #scheduledMs = 0; // start of its first step
   #unfinished: number;
 
   constructor(
@@ -284,11 +284,9 @@ class Timer implements RequestTimer {
     series.paramsN.observe(values, n);
   }
 
-  prompt(cachedTokens: number, queueMs: number | undefined): void {
-    if (queueMs !== undefined) {
-      this.#scheduledMs = this.#submitMs + queueMs;
-      this.series.queue.observe(this.values, queueMs / 1000);
-    }
+  prompt(cachedTokens: number, queueMs: number): void {
+    this.#scheduledMs = this.#submitMs + queueMs;
+    this.series.queue.observe(this.values, queueMs / 1000);
     this.series.prefillComputed.observe(this.values, this.request.promptTokens.length - cachedTokens);
   }
 
@@ -316,7 +314,7 @@ class Timer implements RequestTimer {
     this.success.inc({ ...values, finished_reason: finishReason }, 1);
     series.endToEnd.observe(values, (now - this.arrivalMs) / 1000);
     series.decode.observe(values, decodeSeconds);
-    if (this.#scheduledMs > 0 && count > 0) {
+    if (count > 0) {
       series.prefill.observe(values, Math.max(0, this.#firstMs[choice]! - this.#scheduledMs) / 1000);
       series.inference.observe(values, Math.max(0, this.#lastMs[choice]! - this.#scheduledMs) / 1000);
     }

@@ -18,6 +18,8 @@ export interface SchedulerOutput {
   readonly stopId: Int32Array; // [E] the stop token id that ended it; -1: none, or an end-of-sequence id
   /** [E] prompt tokens that came from the prefix cache when the sequence was first admitted. */
   readonly cachedTokens: Int32Array;
+  /** [E] the step (as in the plan's header) in which the sequence was first admitted. */
+  readonly firstStep: Int32Array;
   /** [E] prompt tokens whose log-probabilities have come: positions promptPosition …, in the result from promptOutputStart on. */
   readonly numPrompt: Int32Array;
   readonly promptPosition: Int32Array;
@@ -41,6 +43,7 @@ export function makeOutput(dims: StepDims, result: StepResult): MutableOutput {
     finish: column(),
     stopId: column(),
     cachedTokens: column(),
+    firstStep: column(),
     numPrompt: column(),
     promptPosition: column(),
     promptOutputStart: column(),

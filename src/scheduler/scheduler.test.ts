@@ -177,6 +177,7 @@ test('equal prompts of one step share their full blocks, but compute their last 
   assert.notEqual(table(2)[0], table(0)[0]);
   const output = answer(bench, plan, 0);
   assert.deepEqual(Array.from(output.cachedTokens.subarray(0, 2)), [0, 4]);
+  assert.deepEqual(Array.from(output.firstStep.subarray(0, 2)), [1, 1]);
   const { prefixCacheQueries, prefixCacheHits } = bench.scheduler.counters();
   assert.deepEqual([prefixCacheQueries, prefixCacheHits], [24, 4]);
 });

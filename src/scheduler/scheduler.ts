@@ -265,9 +265,11 @@ export class Scheduler {
     return true;
   }
 
+  /** At the first admission. */
   private countPrefix(seq: Sequence, cached: number): void {
     if (seq.cachedTokens >= 0) return;
     seq.cachedTokens = cached;
+    seq.firstStep = (this.scheduled + 1) | 0;
     if (!this.options.enablePrefixCaching) return;
     this.prefixQueries += seq.promptLen;
     this.prefixHits += cached;
@@ -314,6 +316,7 @@ export class Scheduler {
     output.finish[at] = finishCode.none;
     output.stopId[at] = -1;
     output.cachedTokens[at] = seq.cachedTokens;
+    output.firstStep[at] = seq.firstStep;
     output.numPrompt[at] = 0;
   }
 

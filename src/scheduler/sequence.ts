@@ -57,6 +57,8 @@ export class Sequence {
   prefix = 0;
   /** Prompt tokens found in the prefix cache at the first admission; -1 before it. */
   cachedTokens = -1;
+  /** The step of the first admission; 0 before it. */
+  firstStep = 0;
   /** Prompt tokens whose log-probability is delivered, counted from position 1. */
   promptScored = 0;
   /** How often a later one was admitted because this one did not fit. */
