@@ -3,6 +3,7 @@
 // Leaves where logits come from, and who samples which row, to the backend.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -58,13 +59,14 @@ class Sampler {
   void select_top(const float* logits, int k);
   void select_at_least(const float* logits, float least);
   void keep_nucleus(const float* logits, float max, float least, float top_p);
-  uint64_t mass(float max) const;
-  int32_t race_all(const float* logits, int32_t best_id, const SampleParams& params) const;
+  uint64_t mass(size_t first, size_t end, float max);
+  int32_t race_all(const float* logits, int32_t best_id, const Candidate& last, const SampleParams& params) const;
   int32_t race_candidates(const SampleParams& params) const;
 
   const VocabularyOps ops_;
   const int vocab_;
-  std::vector<float> work_;      // [vocab]
+  std::vector<float> work_;      // [vocab] logits as changed
+  std::vector<float> values_;    // [vocab] of the candidates
   std::vector<int32_t> counts_;  // [vocab] zero between calls
   std::vector<Candidate> candidates_;
 };

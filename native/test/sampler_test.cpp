@@ -159,12 +159,12 @@ void restricted_sets(Check& check, const cpu::Kernels& k) {
     }
     check.expect(count > 8 || seen.size() == count, "%s: %zu of %zu ids were ever drawn", what, seen.size(), count);
   };
-  for (const int top_k : {1, 3, 50}) {
+  for (const int top_k : {1, 3, 50, 1000}) {
     SampleParams p = neutral();
     p.top_k = top_k;
     drawn_within(p, static_cast<size_t>(top_k), "top_k");
   }
-  for (const float top_p : {0.001F, 0.05F, 0.5F, 0.9F}) {
+  for (const float top_p : {0.001F, 0.05F, 0.5F, 0.9F, 0.999F}) {
     double mass = 0;
     size_t count = 0;
     while (mass < top_p) mass += p_all[static_cast<size_t>(order[count++])];
