@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
-import { after, before, describe, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadUws } from '../../src/api/exchange-uws.js';
 import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
-import { createServer, type HttpServer } from '../../src/api/server.js';
+import { createServer } from '../../src/api/server.js';
 
 const numClients = 400;
 const seed = Number(process.env['LOCKSTEP_CHAOS_SEED'] ?? Date.now() % 1_000_000);
@@ -70,44 +70,55 @@ const behaviours: readonly ((socket: Socket, random: () => number) => Promise<un
   },
 ];
 
+const json = { 'content-type': 'application/json' };
+
+/** Sends the clients, waits until nothing runs, and asks once more. */
+async function storm(url: string, numRunning: () => Promise<number>): Promise<void> {
+  const random = randomFrom(seed);
+  const { hostname, port } = new URL(url);
+  const client = async () => {
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => undefined);
+    socket.on('data', () => undefined);
+    await behaviours[Math.floor(random() * behaviours.length)]!(socket, random);
+    socket.destroy();
+  };
+  for (let sent = 0; sent < numClients; sent += 40) await Promise.all(Array.from({ length: 40 }, client));
+  const load = async () => ((await (await fetch(`${url}/load`)).json()) as { server_load: number }).server_load;
+  for (let i = 0; i < 250 && ((await numRunning()) > 0 || (await load()) > 0); i++) await sleep(20);
+  assert.equal(await numRunning(), 0, `seed ${seed}`);
+  assert.equal(await load(), 0, `seed ${seed}`);
+  const answer = await fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: json,
+    body: JSON.stringify({ prompt: 'a', max_tokens: 3 }),
+  });
+  assert.equal(answer.status, 200);
+}
+
 for (const backend of ['uws', 'node'] as const) {
   const skip = backend === 'uws' && loadUws().module === null ? 'the uWebSockets.js binary does not load here' : false;
-  describe(`chaos over ${backend}, seed ${seed}`, { skip }, () => {
-    let server: HttpServer;
+  test(`${numClients} clients over ${backend}, seed ${seed}`, { skip }, async () => {
     const engine = new FakeEngine({ stepMs: 1, queueLenMax: 40 });
-    before(async () => {
-      server = await createServer({ host: '127.0.0.1', port: 0, backend, streamBufferBytesMax: 2048 });
-      server.setModel(fakeModel(engine));
-    });
-    after(() => server.close());
-
-    test(`${numClients} clients`, async () => {
-      const random = randomFrom(seed);
-      const client = async () => {
-        const socket = connect(server.port, '127.0.0.1');
-        socket.on('error', () => undefined);
-        socket.on('data', () => undefined);
-        await behaviours[Math.floor(random() * behaviours.length)]!(socket, random);
-        socket.destroy();
-      };
-      for (let sent = 0; sent < numClients; sent += 40) await Promise.all(Array.from({ length: 40 }, client));
-
-      const url = `http://127.0.0.1:${server.port}`;
-      const load = async () => ((await (await fetch(`${url}/load`)).json()) as { server_load: number }).server_load;
-      for (let i = 0; i < 200 && (engine.numRunning > 0 || (await load()) > 0); i++) await sleep(20);
-      assert.equal(engine.numRunning, 0, `seed ${seed}`);
-      assert.equal(await load(), 0, `seed ${seed}`);
-      assert.ok(
-        engine.numSubmitted > numClients / 4 && engine.numAborts > 10,
-        `${engine.numSubmitted} submitted, ${engine.numAborts} aborted`,
-      );
-      const headers = { 'content-type': 'application/json' };
-      const answer = await fetch(`${url}/v1/completions`, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify({ prompt: 'a', max_tokens: 3 }),
-      });
-      assert.equal(answer.status, 200);
-    });
+    const server = await createServer({ host: '127.0.0.1', port: 0, backend, streamBufferBytesMax: 2048 });
+    server.setModel(fakeModel(engine));
+    await storm(`http://127.0.0.1:${server.port}`, async () => engine.numRunning);
+    assert.ok(
+      engine.numSubmitted > numClients / 4 && engine.numAborts > 10,
+      `${engine.numSubmitted} submitted, ${engine.numAborts} aborted`,
+    );
+    await server.close();
   });
 }
+
+const running = process.env['LOCKSTEP_TEST_URL'];
+test(`${numClients} clients of the running server, seed ${seed}`, {
+  skip: running === undefined && 'LOCKSTEP_TEST_URL names no server',
+}, async () => {
+  const url = running!.replace(/\/v1\/?$/, '');
+  await storm(url, async () => {
+    const text = await (await fetch(`${url}/metrics`)).text();
+    const figures = text.matchAll(/^vllm:(?:num_requests_running|num_requests_waiting|kv_cache_usage_perc)\{.*\} (.*)$/gm);
+    return [...figures].reduce((sum, match) => sum + Number(match[1]), 0);
+  });
+});
