@@ -31,6 +31,7 @@ async function bestOf(run: () => unknown): Promise<number> {
 async function measure(tokenizer: Tokenizer, text: string): Promise<Record<string, string>> {
   const plain = { addSpecialTokens: false };
   const megabytes = Buffer.byteLength(text) / 1e6;
+  const [, first] = await timed(() => tokenizer.encode('a', plain));
   const [ids, cold] = await timed(() => tokenizer.encode(text, plain));
   const warm = await bestOf(() => tokenizer.encode(text, plain));
   const decode = await bestOf(() => {
@@ -40,6 +41,7 @@ async function measure(tokenizer: Tokenizer, text: string): Promise<Record<strin
   const short = await bestOf(() => tokenizer.encode('What is the capital of France?', plain));
   const longWord = await bestOf(() => tokenizer.encode('a'.repeat(longWordLen), plain));
   return {
+    'first word (builds what loading left)': `${first.toFixed(0)} ms`,
     'encode, cold': `${(megabytes / (cold / 1000)).toFixed(1)} MB/s`,
     'encode, warm': `${(megabytes / (warm / 1000)).toFixed(1)} MB/s`,
     'encode, 30 characters': `${(short * 1000).toFixed(1)} us`,

@@ -1,11 +1,13 @@
 /**
- * BPE, both kinds that exist: over bytes (GPT-2, Llama 3, Qwen) and over characters with byte fallback (SentencePiece: Llama 2, Mistral, Gemma).
+ * BPE, both kinds that exist: over bytes (GPT-2, Llama 3, Qwen), by tiktoken, and over characters with byte fallback (SentencePiece: Llama 2,
+ * Mistral, Gemma).
  * Added tokens are split out, the rest is normalised, cut into words, and each word merged once: a cache knows the words it has seen, which
  * pays more than any merge engine (most words of a text are repeats).
  */
 import { type AddedTokenSplitter, createAddedTokenSplitter } from './added-tokens.js';
 import { BpeMerger, createPairTable, createScoreTable } from './bpe.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
+import { TiktokenWords } from './byte-level.js';
 import { createTokenDecoder } from './decoder.js';
 import { type BpeDefinition, type BpeModel, type TokenizerDefinition, tokenId, UnsupportedComponent } from './definition.js';
 import { createNormalizer, type Normalizer } from './normalizer.js';
@@ -145,6 +147,8 @@ class WordEncoder {
   readonly #model: BpeModel;
   readonly #vocab: ReadonlyMap<string, number>;
   readonly #byteLevel: boolean;
+  /** Null where it is not for tiktoken. */
+  readonly #tiktoken: TiktokenWords | null = null;
   readonly #merger: BpeMerger;
   /** [256] id of each byte; -1: the vocabulary lacks it. */
   readonly #byteIds: Int32Array;
@@ -161,18 +165,24 @@ class WordEncoder {
     this.#unknownId = vocab.get(model.unk_token ?? '') ?? -1;
     const nameOfByte = (byte: number) => (byteLevel ? byteAlphabet[byte]! : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
     this.#byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocab.get(nameOfByte(byte)) ?? -1);
-    this.#merger = new BpeMerger(
-      model.scores === undefined ? createPairTable(model.merges, vocab, tokens) : createScoreTable(tokens, model.scores, vocab),
-    );
+    if (model.scores === undefined) {
+      const table = createPairTable(model.merges, vocab, tokens);
+      if (byteLevel) this.#tiktoken = TiktokenWords.create(tokens, this.#byteIds, table);
+      this.#merger = new BpeMerger(table);
+    } else {
+      this.#merger = new BpeMerger(createScoreTable(tokens, model.scores, vocab));
+    }
   }
 
   /** The ids; valid until the next call. */
   encode(word: string): Int32Array {
+    const whole = this.#model.ignore_merges === true ? this.#vocab.get(this.#byteLevel ? toByteAlphabet(word) : word) : undefined;
+    if (whole !== undefined) return Int32Array.of(whole);
+    const ids = this.#tiktoken?.encode(word) ?? null;
+    if (ids !== null) return ids;
     const symbols = this.#symbols;
     symbols.clear();
-    const whole = this.#model.ignore_merges === true ? this.#vocab.get(this.#byteLevel ? toByteAlphabet(word) : word) : undefined;
-    if (whole !== undefined) symbols.push(whole);
-    else if (this.#byteLevel) this.#pushBytes(word);
+    if (this.#byteLevel) this.#pushBytes(word);
     else this.#pushCharacters(word);
     return symbols.view(this.#merger.run(symbols.ids, symbols.count));
   }

@@ -2,8 +2,8 @@
  * Byte-pair merging over ids: of all neighbours that may be joined, the pair of the lowest order is, the leftmost of equals, until none is left
  * (Sennrich et al. 2016; the order is the list of merges, or SentencePiece's scores). What the symbols are is the caller's business.
  *
- * Short words are scanned, long ones use a heap: O(n log n), so that 100 KB of one character take tens of milliseconds. tiktoken, which
- * this replaced, is quadratic there (8 ms for 4,000 characters) and costs 110 ms (SmolLM2) to 280 ms (Qwen3) to build.
+ * It is for what tiktoken cannot do (`byte-level.ts`): SentencePiece's vocabularies, and long words. A heap makes it O(n log n), so that 100 KB of
+ * one character take tens of milliseconds.
  */
 
 /** Which pairs may be joined. */
@@ -16,12 +16,19 @@ export interface MergeTable {
   readonly result: Int32Array;
 }
 
+/** As the merge list has it. */
+export interface PairTable extends MergeTable {
+  /** [merges] the ids that are joined. */
+  readonly left: Int32Array;
+  readonly right: Int32Array;
+}
+
 /** The merge list of tokenizer.json, as a hash table of id pairs (open addressing, at most half full). A later merge of a pair wins, as there. */
 export function createPairTable(
   merges: readonly (string | readonly [string, string])[],
   vocab: ReadonlyMap<string, number>,
   tokens: readonly (string | undefined)[],
-): MergeTable {
+): PairTable {
   const count = merges.length;
   const left = new Int32Array(count);
   const right = new Int32Array(count);
@@ -51,7 +58,7 @@ export function createPairTable(
     order[i] = i;
     slots[slotOf(left[i]!, right[i]!)] = i;
   }
-  return { find: (a, b) => slots[slotOf(a, b)]!, order, result };
+  return { find: (a, b) => slots[slotOf(a, b)]!, order, result, left, right };
 }
 
 function isJoined(token: string | undefined, first: string, second: string): boolean {
@@ -83,16 +90,13 @@ export function createScoreTable(
   };
 }
 
-/** Words of up to this many symbols are scanned for each merge; a heap costs more there. */
-const scanLengthMax = 48;
-
 /** Merges in place. One object serves one thread: its buffers grow to the longest word seen and are kept. */
 export class BpeMerger {
   readonly #table: MergeTable;
-  #previous = new Int32Array(scanLengthMax);
-  #next = new Int32Array(scanLengthMax);
+  #previous = new Int32Array(64);
+  #next = new Int32Array(64);
   /** The merge of each symbol with its right neighbour; -1: none. */
-  #merge = new Int32Array(scanLengthMax);
+  #merge = new Int32Array(64);
   readonly #heap = new NumberHeap();
 
   constructor(table: MergeTable) {
@@ -102,33 +106,6 @@ export class BpeMerger {
   /** Merges symbols[0 … count) in place and returns how many are left. */
   run(symbols: Int32Array, count: number): number {
     if (count < 2) return count;
-    return count <= scanLengthMax ? this.#scan(symbols, count) : this.#queue(symbols, count);
-  }
-
-  #scan(symbols: Int32Array, count: number): number {
-    const { order, result } = this.#table;
-    const merge = this.#merge;
-    for (let i = 0; i + 1 < count; i++) merge[i] = this.#table.find(symbols[i]!, symbols[i + 1]!);
-    for (;;) {
-      let best = -1;
-      let bestOrder = Number.POSITIVE_INFINITY;
-      for (let i = 0; i + 1 < count; i++) {
-        if (merge[i]! >= 0 && order[merge[i]!]! < bestOrder) {
-          best = i;
-          bestOrder = order[merge[i]!]!;
-        }
-      }
-      if (best < 0) return count;
-      symbols[best] = result[merge[best]!]!;
-      symbols.copyWithin(best + 1, best + 2, count);
-      merge.copyWithin(best, best + 1, count);
-      count--;
-      if (best > 0) merge[best - 1] = this.#table.find(symbols[best - 1]!, symbols[best]!);
-      if (best + 1 < count) merge[best] = this.#table.find(symbols[best]!, symbols[best + 1]!);
-    }
-  }
-
-  #queue(symbols: Int32Array, count: number): number {
     const { result } = this.#table;
     this.#reserve(count);
     const [previous, next, merge, heap] = [this.#previous, this.#next, this.#merge, this.#heap];
