@@ -5,10 +5,12 @@
 
 namespace lockstep::cpu {
 
-#if defined(LOCKSTEP_HAVE_X86)
+#if defined(LOCKSTEP_HAVE_AVX512)
 namespace avx512 {
 extern const Kernels kTable;
 }
+#endif
+#if defined(LOCKSTEP_HAVE_AVX2)
 namespace avx2 {
 extern const Kernels kTable;
 }
@@ -32,16 +34,17 @@ void push(Tables* t, const Kernels& table) {
   t->names[t->count++] = table.name;
 }
 
-// __builtin_cpu_supports also asks the operating system (xgetbv) whether it saves the wide registers.
+// __builtin_cpu_supports also asks the operating system (xgetbv) whether it saves the wide registers. Every CPU with AVX2 has F16C.
 Tables find_tables() {
   Tables t{};
-#if defined(LOCKSTEP_HAVE_X86)
+#if defined(LOCKSTEP_HAVE_AVX2)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-                      __builtin_cpu_supports("avx512bf16");
-  if (avx512) push(&t, avx512::kTable);
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#if defined(LOCKSTEP_HAVE_AVX512)
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  if (avx2 && avx512) push(&t, avx512::kTable);
+#endif
   if (avx2) push(&t, avx2::kTable);
 #endif
   push(&t, scalar::kTable);

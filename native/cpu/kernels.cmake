@@ -5,15 +5,22 @@ set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp quantize.cpp norm.cpp rope.cpp ac
     gemm_int4.cpp attention.cpp vocab.cpp)
 list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
 
-set(LOCKSTEP_ISAS scalar)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  list(APPEND LOCKSTEP_ISAS avx2 avx512)
-endif()
 set(LOCKSTEP_FLAGS_scalar "")
 set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
-# GCC 12 takes the undefined vectors inside its own AVX-512 header for mistakes.
-set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c -Wno-uninitialized
-    -Wno-maybe-uninitialized)
+set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
+
+set(LOCKSTEP_ISAS scalar)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND LOCKSTEP_ISAS avx2)
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-mavx512bf16 LOCKSTEP_COMPILER_HAS_AVX512_BF16)  # GCC 10, Clang 9
+  if(LOCKSTEP_COMPILER_HAS_AVX512_BF16)
+    list(APPEND LOCKSTEP_ISAS avx512)
+  endif()
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 takes the undefined vectors inside its own AVX-512 header for mistakes
+  list(APPEND LOCKSTEP_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
 
 add_library(lockstep_kernels STATIC ${LOCKSTEP_KERNEL_DIR}/dispatch.cpp)
 foreach(isa IN LISTS LOCKSTEP_ISAS)
@@ -27,9 +34,7 @@ foreach(isa IN LISTS LOCKSTEP_ISAS)
     ${LOCKSTEP_FLAGS_${isa}})
   set_target_properties(lockstep_kernels_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_sources(lockstep_kernels PRIVATE $<TARGET_OBJECTS:lockstep_kernels_${isa}>)
+  target_compile_definitions(lockstep_kernels PRIVATE LOCKSTEP_HAVE_${name})
 endforeach()
 target_compile_features(lockstep_kernels PRIVATE cxx_std_17)
-if("avx512" IN_LIST LOCKSTEP_ISAS)
-  target_compile_definitions(lockstep_kernels PRIVATE LOCKSTEP_HAVE_X86)
-endif()
 set_target_properties(lockstep_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -68,6 +68,7 @@ struct GemmOut {
 
 // K and V of one layer and one KV head lie in tiles of 16 tokens. K tile: [head_dim/2][16][2] bf16 or [head_dim][16] f32.
 // V tile: [8][head_dim][2] bf16 (token pairs) or [16][head_dim] f32. A KV block is block_size/16 K tiles, then as many V tiles.
+// Slots that were never written must hold finite values (zeros): where rows share a tile, keys behind a row weigh exactly 0.
 struct KvView {
   KvType type;
   int head_dim;
