@@ -3,12 +3,12 @@
  * events. The pool starts with the first long prompt and goes when it is idle: its thread holds a tokenizer of its own.
  */
 import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import type { ChatMessage, ChatTemplate, RenderOptions } from '../chat/template.js';
 import { type ErrorCode, LockstepError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { promptTooLong } from './generation.js';
-import type { ServedModel } from './served-model.js';
+import type { PreparationSource, ServedModel } from './served-model.js';
 
 /** Longest text prepared here: about a millisecond of tokenising. */
 const inlineCharsMax = 8192;
@@ -58,7 +58,7 @@ export type PoolResult =
 export class Preparer {
   readonly #model: ServedModel;
   #limit: TextLimit | null = null;
-  #pool: Piscina<PoolTask, PoolResult> | null = null;
+  #pool: Promise<Piscina<PoolTask, PoolResult>> | null = null;
 
   constructor(model: ServedModel) {
     this.#model = model;
@@ -84,7 +84,8 @@ export class Preparer {
   }
 
   async #inPool(task: PrepareTask): Promise<Int32Array> {
-    const pool = this.#startedPool();
+    this.#pool ??= startPool(this.#model.preparation);
+    const pool = await this.#pool;
     if (pool.queueSize >= poolQueueLenMax) {
       throw new LockstepError('queue_full', 'Too many long prompts are waiting to be read. Try again later.', { retryAfterSeconds: 1 });
     }
@@ -106,22 +107,23 @@ export class Preparer {
     }
   }
 
-  #startedPool(): Piscina<PoolTask, PoolResult> {
-    this.#pool ??= new Piscina<PoolTask, PoolResult>({
-      filename: fileURLToPath(new URL('./prepare-worker.js', import.meta.url)),
-      minThreads: 0,
-      maxThreads: poolThreads,
-      maxQueue: poolQueueLenMax,
-      idleTimeout: poolIdleMs,
-      workerData: this.#model.preparation,
-    });
-    return this.#pool;
-  }
-
   async close(): Promise<void> {
-    await this.#pool?.destroy();
+    await (await this.#pool)?.destroy();
     this.#pool = null;
   }
+}
+
+/** The package is loaded here, not at start: it takes 25 ms that most servers never need. */
+async function startPool(source: PreparationSource | null): Promise<Piscina<PoolTask, PoolResult>> {
+  const { Piscina } = await import('piscina');
+  return new Piscina<PoolTask, PoolResult>({
+    filename: fileURLToPath(new URL('./prepare-worker.js', import.meta.url)),
+    minThreads: 0,
+    maxThreads: poolThreads,
+    maxQueue: poolQueueLenMax,
+    idleTimeout: poolIdleMs,
+    workerData: source,
+  });
 }
 
 const noLimit: TextLimit = { maxModelLen: 0, charsMax: Number.POSITIVE_INFINITY };
