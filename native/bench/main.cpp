@@ -84,11 +84,11 @@ struct Activations {
   std::vector<int8_t> q;
   std::vector<int32_t> sum;
   Activations(const cpu::Kernels& k, int rows, int cols)
-      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(f32.size()), sum(scale.size()) {
+      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(scale.size()) {
     uint32_t state = 1;
     for (float& x : f32) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 8) * 0x1p-23f - 1;
     k.to_bf16(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), bf16.data());
-    k.to_int8(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data());
+    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data());
   }
   cpu::Input input(int cols) const { return {cols, f32.data(), bf16.data(), q.data(), scale.data(), sum.data()}; }
 };
@@ -215,7 +215,7 @@ void bench_rows(const Options& o, const Model& model) {
   bench_row(o, "rms_norm", n, [&] { k.rms_norm(x.f32.data(), weight.data(), 0, 1e-5f, n, out.data()); });
   bench_row(o, "layer_norm", n, [&] { k.layer_norm(x.f32.data(), weight.data(), nullptr, 1e-5f, n, out.data()); });
   bench_row(o, "to_bf16", n, [&] { k.to_bf16(x.f32.data(), n, n, bf16.data()); });
-  bench_row(o, "to_int8", n, [&] { k.to_int8(x.f32.data(), n, n, q.data(), scale.data(), sum.data()); });
+  bench_row(o, "to_int8_pair", n, [&] { k.to_int8_pair(x.f32.data(), n, n, q.data(), scale.data(), sum.data()); });
   bench_row(o, "argmax", model.vocab, [&] { k.argmax(x.f32.data(), model.vocab, &value, &index); });
   bench_row(o, "sum_exp", model.vocab, [&] { total = k.sum_exp(x.f32.data(), model.vocab, 1.0f); });
 }

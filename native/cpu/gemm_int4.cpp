@@ -1,6 +1,6 @@
-// y = W x with q4_0 or q4_1 weights (4 bits, a half scale each 32 along K; q4_1 a half minimum too) and int8 activations (a float
-// scale each 32). As gemm_int8.cpp; q4_0 stands for scale * (q - 8), so its group sum starts at -8 * (sum of the activations), and q4_1
-// adds minimum * (sum of the activations). Bound: 0.5625 (0.625) bytes a weight, 2 ops a weight and row.
+// y = W x with q4_0 or q4_1 weights (4 bits, a half scale each 32 along K; q4_1 a half minimum too) and activations of 15 bits in
+// two int8 halves (a float scale each 32). As gemm_int8.cpp; q4_0 stands for scale * (q - 8), so its group sum has -8 * (sum of the
+// activations) added, and q4_1 adds minimum * (sum of the activations). Bound: 0.5625 (0.625) bytes a weight, 4 ops a weight and row.
 #include "isa/gemm.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
@@ -15,32 +15,33 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
   size_t at[rows];
   for (int r = 0; r < rows; r++) {
     at[r] = static_cast<size_t>(index[r]) * groups;
-    q[r] = in.q + at[r] * kGroup;
+    q[r] = in.q + at[r] * 2 * kGroup;
   }
   for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
     Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += has_min ? kQ41Group : kQ40Group) {
-      Int sums[rows][kVectors];
-      for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < kVectors; v++) sums[r][v] = set1_int(has_min ? 0 : -8 * in.sum[at[r] + g]);
-      }
-      for (int c = 0; c < kGroup / 8; c++) {
-        ahead.fetch();
-        Bytes low[kVectors];
-        Bytes high[kVectors];
-        for (int v = 0; v < kVectors; v++) {
-          const Bytes both = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
-          low[v] = low_nibbles(both);
-          high[v] = high_nibbles(both);
-        }
-        for (int r = 0; r < rows; r++) {
-          const Bytes first = set1_bytes(q[r] + g * kGroup + c * 8);
-          const Bytes second = set1_bytes(q[r] + g * kGroup + c * 8 + 4);
+      Int sums[rows][kVectors] = {};
+      for (int half = 0; half < 2; half++) {
+        for (int c = 0; c < kGroup / 8; c++) {
+          if (half == 0) ahead.fetch();
+          Bytes low[kVectors];
+          Bytes high[kVectors];
           for (int v = 0; v < kVectors; v++) {
-            sums[r][v] = dot_u4s8(dot_u4s8(sums[r][v], low[v], first), high[v], second);
+            const Bytes both = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
+            low[v] = low_nibbles(both);
+            high[v] = high_nibbles(both);
+          }
+          for (int r = 0; r < rows; r++) {
+            const int8_t* values = q[r] + (2 * g + half) * kGroup + c * 8;
+            const Bytes first = set1_bytes(values);
+            const Bytes second = set1_bytes(values + 4);
+            for (int v = 0; v < kVectors; v++) {
+              sums[r][v] = dot_u4s8(dot_u4s8(sums[r][v], low[v], first), high[v], second);
+            }
           }
         }
+        if (half == 0) join_halves(sums, has_min ? 0 : -8, in.sum, at, g);
       }
       Float scale[kVectors];
       Float least[kVectors];

@@ -1,6 +1,6 @@
-// y = W x with q8_0 weights (int8, a half scale each 32 along K) and int8 activations (a float scale each 32). The products of a
-// group are summed exactly in int32, then scaled and added in float32, groups in order. Weights are stored as q + 128, so the group's sum
-// starts at -128 * (sum of the activations). Bound: 1.0625 bytes a weight, 2 ops a weight and row.
+// y = W x with q8_0 weights (int8, a half scale each 32 along K) and activations of 15 bits in two int8 halves (a float scale each 32). The
+// products of a group are summed exactly in int32, then scaled and added in float32, groups in order. Weights are stored as q + 128, so the
+// group's sum has -128 * (sum of the activations) added. Bound: 1.0625 bytes a weight, 4 ops a weight and row.
 #include "isa/gemm.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
@@ -15,24 +15,24 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ah
   size_t at[rows];
   for (int r = 0; r < rows; r++) {
     at[r] = static_cast<size_t>(index[r]) * groups;
-    q[r] = in.q + at[r] * kGroup;
+    q[r] = in.q + at[r] * 2 * kGroup;
   }
   for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
     Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += kQ8Group) {
-      Int sums[rows][kVectors];
-      for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < kVectors; v++) sums[r][v] = set1_int(-128 * in.sum[at[r] + g]);
-      }
-      for (int c = 0; c < kGroup / 4; c++) {
-        ahead.fetch();
-        Bytes weight[kVectors];
-        for (int v = 0; v < kVectors; v++) weight[v] = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
-        for (int r = 0; r < rows; r++) {
-          const Bytes value = set1_bytes(q[r] + g * kGroup + c * 4);
-          for (int v = 0; v < kVectors; v++) sums[r][v] = dot_u8s8(sums[r][v], weight[v], value);
+      Int sums[rows][kVectors] = {};
+      for (int half = 0; half < 2; half++) {
+        for (int c = 0; c < kGroup / 4; c++) {
+          if (half == 0) ahead.fetch();
+          Bytes weight[kVectors];
+          for (int v = 0; v < kVectors; v++) weight[v] = load_bytes(w + (c * kBlockRows + lane + v * kLanes) * 4);
+          for (int r = 0; r < rows; r++) {
+            const Bytes value = set1_bytes(q[r] + (2 * g + half) * kGroup + c * 4);
+            for (int v = 0; v < kVectors; v++) sums[r][v] = dot_u8s8(sums[r][v], weight[v], value);
+          }
         }
+        if (half == 0) join_halves(sums, -128, in.sum, at, g);
       }
       Float scale[kVectors];
       for (int v = 0; v < kVectors; v++) scale[v] = load_half(w + kQ8Bytes + (lane + v * kLanes) * 2);

@@ -45,7 +45,7 @@ void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffer
       std::max(static_cast<size_t>(rows) * shapes.max_input, static_cast<size_t>(rows) * shapes.rows_per_token * shapes.ld_act);
   out->f32 = cursor->take<float>(values);
   out->bf16 = cursor->take<uint16_t>(values);
-  out->q = cursor->take<int8_t>(values);
+  out->q = cursor->take<int8_t>(2 * values);  // two halves
   out->scale = cursor->take<float>(values / kGroup);
   out->sum = cursor->take<int32_t>(values / kGroup);
 }

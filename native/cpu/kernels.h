@@ -22,10 +22,10 @@ enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
 enum class KvType : uint8_t { kF32, kBf16 };
 enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
 
-// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. q8_0, q4_0, q4_1: int8 groups of 32.
-enum class InputKind : uint8_t { kF32, kBf16, kInt8 };
+// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. q8_0, q4_0, q4_1: groups of 32 in two int8 halves.
+enum class InputKind : uint8_t { kF32, kBf16, kInt8Pair };
 inline InputKind input_kind(Format f) {
-  return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8;
+  return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8Pair;
 }
 
 // m rows of K activations, prepared once and read by every matrix that takes them. Only the members of the kinds asked for are set.
@@ -34,9 +34,9 @@ struct Input {
   int k_padded;
   const float* f32;      // [m, k_padded]
   const uint16_t* bf16;  // [m, k_padded]
-  const int8_t* q;       // [m, k_padded] value = scale of its group * q
+  const int8_t* q;       // [m, k_padded / 32, 2, 32] value = scale of its group * (128 * first half + second half)
   const float* scale;    // [m, k_padded / 32]
-  const int32_t* sum;    // [m, k_padded / 32] sum of q, for formats with an offset
+  const int32_t* sum;    // [m, k_padded / 32] sum of the values over their scale, for formats with an offset
 };
 
 // Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.
@@ -113,7 +113,7 @@ struct Kernels {
 
   // --- activations: one row each, so that any thread may do any row ---
   void (*to_bf16)(const float* x, int k, int k_padded, uint16_t* out);
-  void (*to_int8)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
+  void (*to_int8_pair)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
   void (*rms_norm)(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
   void (*add)(const float* x, int n, float* out);  // out += x

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kGatedRows = kBlockRows / 2;
 
-bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8; }
+bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8Pair; }
 
 // Puts rows of one tensor at rows[0 …]; the tensor's row, not the job's.
 struct Feed {

@@ -7,6 +7,8 @@
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
 
+constexpr float kMostCode = 127 * 128;
+
 void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out) {
   int i = 0;
   for (; i + kLanes <= k; i += kLanes) store_bf16(out + i, load(x + i));
@@ -16,8 +18,11 @@ void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out) {
   }
 }
 
-// q = round(x * 127 / max|x|), scale = max|x| / 127. An infinity makes its group's products NaN; a NaN becomes -127 … 127.
-void row_to_int8(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum) {
+// code = round(x * 16256 / max|x|) = 128 * high + low with both in int8, scale = max|x| / 16256: 15 bits, in two dot products. Codes of
+// 8 bits cost half as much and moved the log-probabilities of a 135M model with q4_1 weights by 0.031 on average, and once changed the
+// likeliest token where it led by 0.63; those of 15 bits move them less than bf16 does. An infinity makes its group's products NaN; a
+// NaN becomes some code.
+void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum) {
   for (int g = 0; g < k_padded / kGroup; g++) {
     const float* group = x + g * kGroup;
     float tail[kGroup] = {};
@@ -29,13 +34,15 @@ void row_to_int8(const float* x, int k, int k_padded, int8_t* q, float* scale, i
     Float most = zero();
     for (int i = 0; i < kGroup; i += kLanes) most = max(abs(load(group + i)), most);
     const float largest = reduce_max(most);
-    scale[g] = largest * (1.0f / 127.0f);
-    const Float inverse = set1(largest > 0.0f ? 127.0f / largest : 0.0f);
+    scale[g] = largest * (1.0f / kMostCode);
+    const Float inverse = set1(largest > 0.0f ? kMostCode / largest : 0.0f);
     Float total = zero();  // of whole numbers, exact
     for (int i = 0; i < kGroup; i += kLanes) {
-      const Float code = round_even(min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f))));
+      const Float code = round_even(min(set1(kMostCode), max(load(group + i) * inverse, set1(-kMostCode))));
       total = total + code;
-      store_bytes(q + g * kGroup + i, to_int(code));
+      const Float high = round_even(code * set1(1.0f / 128.0f));
+      store_bytes(q + 2 * g * kGroup + i, to_int(high));
+      store_bytes(q + (2 * g + 1) * kGroup + i, to_int(fma(high, set1(-128.0f), code)));
     }
     sum[g] = static_cast<int32_t>(reduce_add(total));
   }

@@ -28,21 +28,23 @@ void check_bf16(Check& check, const cpu::Kernels& k, const std::vector<float>& x
 void check_int8(Check& check, const cpu::Kernels& k, const std::vector<float>& x) {
   const int n = static_cast<int>(x.size());
   const int groups = padded(n) / 32;
-  std::vector<int8_t> q(static_cast<size_t>(padded(n)), 99);
+  std::vector<int8_t> q(static_cast<size_t>(2 * padded(n)), 99);
   std::vector<float> scale(static_cast<size_t>(groups));
   std::vector<int32_t> sum(static_cast<size_t>(groups));
-  k.to_int8(x.data(), n, padded(n), q.data(), scale.data(), sum.data());
+  k.to_int8_pair(x.data(), n, padded(n), q.data(), scale.data(), sum.data());
   for (int g = 0; g < groups; g++) {
     int total = 0;
     float largest = 0;
     for (int i = g * 32; i < g * 32 + 32; i++) {
       const float want = i < n ? x[i] : 0.0f;
       largest = std::fmax(largest, std::fabs(want));
-      total += q[i];
-      check.expect(std::fabs(q[i] * scale[g] - want) <= 0.5001f * scale[g], "int8 %d of %d: %d * %g for %g", i, n, q[i], scale[g], want);
+      const int8_t* group = q.data() + g * 64;
+      const int code = 128 * group[i % 32] + group[i % 32 + 32];
+      total += code;
+      check.expect(std::fabs(code * scale[g] - want) <= 0.502f * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code, scale[g], want);
     }
     check.expect(total == sum[g], "sum of group %d: %d, want %d", g, sum[g], total);
-    check.near(scale[g], largest / 127.0, 1e-7 * largest + 1e-30, "scale", g);
+    check.near(scale[g], largest / 16256.0, 1e-7 * largest + 1e-30, "scale", g);
   }
 }
 
@@ -63,10 +65,10 @@ void test_activations(Check& check, const cpu::Kernels& k) {
   std::vector<uint16_t> bf16(64);
   k.to_bf16(odd.data(), 64, 64, bf16.data());
   check.expect((bf16[3] & 0x7fff) > 0x7f80, "NaN became %04x", bf16[3]);
-  std::vector<int8_t> q(64);
+  std::vector<int8_t> q(128);
   float scale[2];
   int32_t sum[2];
-  k.to_int8(odd.data(), 64, 64, q.data(), scale, sum);
+  k.to_int8_pair(odd.data(), 64, 64, q.data(), scale, sum);
   check.expect(std::isinf(scale[1]), "an infinity leaves scale %g", scale[1]);
 }
 

@@ -114,6 +114,7 @@ LOCKSTEP_INLINE void store_bytes(int8_t* p, Int v) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
+LOCKSTEP_INLINE Int times_128_plus(Int a, Int b) { return _mm256_add_epi32(_mm256_slli_epi32(a, 7), b); }
 LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return set1_pairs(p); }
 LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) {  // even bytes, then odd bytes, as 16-bit numbers
   const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8));

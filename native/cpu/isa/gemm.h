@@ -76,6 +76,15 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
   }
 }
 
+// Between the two halves of a group: what the high halves gave counts 128 times, and the weights' offset comes in.
+template <int rows, int vectors>
+LOCKSTEP_INLINE void join_halves(Int (&sums)[rows][vectors], int offset, const int32_t* input_sums, const size_t (&at)[rows], int group) {
+  for (int r = 0; r < rows; r++) {
+    const Int start = set1_int(offset * input_sums[at[r] + group]);
+    for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(sums[r][v], start);
+  }
+}
+
 template <int rows, int vectors>
 LOCKSTEP_INLINE void store_sums(const Float (&acc)[rows][vectors], int lane, float* y) {
   for (int r = 0; r < rows; r++) {
