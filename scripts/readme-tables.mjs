@@ -4,5 +4,6 @@ import { buildTypeScript, say } from './prepare.mjs';
 
 buildTypeScript();
 const { withFlagTables } = await import('../dist/src/cli/flag-table.js');
-writeFileSync('README.md', withFlagTables(readFileSync('README.md', 'utf8')));
+const { withFieldTable } = await import('../dist/src/api/field-table.js');
+writeFileSync('README.md', withFieldTable(withFlagTables(readFileSync('README.md', 'utf8'))));
 say('README.md written');
