@@ -81,9 +81,17 @@ Range CpuBackend::query_heads(int kv_head) const {
   return {first - shard_.heads.first, end - first};
 }
 
+// Query rows of an item of this entry: what is kept of all pieces of its context has a bound.
+int CpuBackend::tile_rows(const StepEntry& entry) const {
+  const int group = spec_.heads / spec_.kv_heads;
+  const size_t pieces = static_cast<size_t>(entry.position + entry.num_slots - 1) / kPiece + 1;
+  const int fit = static_cast<int>(std::min<size_t>(kPieceBytes / (group * pieces * result_bytes()), kTileQueries));
+  return std::max(1, std::min(fit, kTileQueries / group));
+}
+
 void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
   const bool split = few_items && entry.num_slots <= kSplitRows;
-  const int tile = split ? entry.num_slots : tile_rows_;
+  const int tile = tile_rows(entry);
   for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
     const int heads = query_heads(kv_head).count;
     for (int row = 0; row < entry.num_slots; row += tile) {
@@ -97,7 +105,7 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
         items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, cost});
         continue;
       }
-      splits_.push_back({entry.first_slot, rows, kv_head, pieces, *split_used});
+      splits_.push_back({entry.first_slot + row, rows, kv_head, pieces, *split_used});
       for (int p = 0; p < pieces; p++)
         items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, cost / pieces});
       *split_used += results;
@@ -110,7 +118,7 @@ void CpuBackend::plan_attention(int window) {
   items_.clear();
   splits_.clear();
   int tiles = 0;
-  for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows_ - 1) / tile_rows_ * s_.kv_heads;
+  for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows(entry) - 1) / tile_rows(entry) * s_.kv_heads;
   const int workers = threads_->count() * (gather_ ? shard_.world_size : 1);
   int split_used = 0;
   for (size_t i = 0; i < step_->entries.size(); i++)

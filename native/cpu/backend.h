@@ -95,6 +95,9 @@ class CpuBackend final : public DeviceBackend {
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
   Range query_heads(int kv_head) const;
+  int tile_rows(const StepEntry& entry) const;
+  // Of one query row, head and piece: maximum, sum and weighted values.
+  size_t result_bytes() const { return (static_cast<size_t>(s_.head_dim) + 2) * sizeof(float); }
   void plan_attention(int window);
   void plan_entry(const StepEntry& entry, int entry_index, int window, bool few_items, int* split_used);
   void run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread);
@@ -134,7 +137,6 @@ class CpuBackend final : public DeviceBackend {
   uint8_t* attention_scratch_ = nullptr;  // [threads]
   size_t attention_scratch_bytes_ = 0;    // of a thread: the kernel's, then the pieces of an item
   size_t kernel_scratch_bytes_ = 0;
-  int tile_rows_ = 1;
 
   // Of the step that runs.
   const StepView* step_ = nullptr;

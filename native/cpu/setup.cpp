@@ -34,14 +34,10 @@ Status CpuBackend::init() {
     kv_ = own_kv_.data();
     row_logits_.resize(static_cast<size_t>(threads_->count()) * spec_.vocab);
   }
-  tile_rows_ = std::max(1, kTileQueries / std::max(1, spec_.heads / spec_.kv_heads));
-  const auto piece_bytes = [&](int rows) {
-    return static_cast<size_t>(rows) * (spec_.heads / spec_.kv_heads) * s_.max_pieces * (s_.head_dim + 2) * sizeof(float);
-  };
-  while (tile_rows_ > 1 && piece_bytes(tile_rows_) > kPieceBytes) tile_rows_ /= 2;
-  const int queries = std::max(tile_rows_, kSplitRows) * (spec_.heads / spec_.kv_heads);
-  kernel_scratch_bytes_ = (k_.attention_scratch_bytes(queries, s_.head_dim) + 63) / 64 * 64;
-  attention_scratch_bytes_ = (kernel_scratch_bytes_ + piece_bytes(std::max(tile_rows_, kSplitRows)) + 63) / 64 * 64;
+  const int group = spec_.heads / spec_.kv_heads;
+  const size_t row_bytes = static_cast<size_t>(group) * s_.max_pieces * result_bytes();
+  kernel_scratch_bytes_ = (k_.attention_scratch_bytes(std::max(kTileQueries, group), s_.head_dim) + 63) / 64 * 64;
+  attention_scratch_bytes_ = (kernel_scratch_bytes_ + std::max(kPieceBytes, row_bytes) + 63) / 64 * 64;
   row_scratch_ld_ = round_up(std::max(s_.max_input, s_.ld_attn), kBlockRows);
   for (const LayerSpec& layer : spec_.layers) ld_router_ = std::max(ld_router_, round_up(layer.experts, kBlockRows));
 
@@ -61,7 +57,7 @@ Status CpuBackend::init() {
   const size_t split_items = static_cast<size_t>(dims.max_rows) * s_.kv_heads * s_.max_pieces;
   items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads +
                  std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
-  splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads);
+  splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
   reserve_experts();
   const VocabularyOps ops{k_.argmax, k_.sum_exp, k_.fixed_exp, kFixedExpBits};
   samplers_.reserve(threads_->count());
