@@ -112,6 +112,9 @@ async function compare(format: Format, rounds: number) {
   });
 }
 
+// A server must not outlive the comparison.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
+
 const formats = formatsAsked();
 const rows = [];
 for (const format of formats) rows.push(...(await compare(format, Number(flags.rounds))));

@@ -32,6 +32,9 @@ export async function startServer({ name, program, args, port, model }: ServerCo
   const baseUrl = `http://127.0.0.1:${port}`;
   const startMs = performance.now();
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill); // also after a signal: see compare.ts
+  child.once('exit', () => process.off('exit', kill));
   let log = '';
   const keep = (chunk: Buffer) => {
     log = (log + chunk.toString()).slice(-logKept);
