@@ -11,7 +11,7 @@ constexpr int kGatedRows = kBlockRows / 2;
 
 bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8Pair; }
 
-// Puts rows of one tensor at rows[0 …]; the tensor's row, not the job's.
+// What a thread reads with.
 struct Feed {
   TensorRows rows;
   std::vector<float> floats;  // copies: the second tensor of a gated block would overwrite the first one's rows

@@ -116,9 +116,10 @@ for (const dtype of ['float32', 'bfloat16'] as const) {
 }
 
 test('reduce mode: every number of ranks samples the same ids', async () => {
-  for (const worldSize of [2, 3, 4, 8]) {
+  // With 64 most ranks have no head, and of the vocabulary's 16 blocks one rank in four has one.
+  for (const worldSize of [2, 3, 4, 8, 64]) {
     await withRanks({ path: stories, dtype: 'float32', mode: 'reduce', worldSize }, async (ranks) => {
-      for (const prompt of readGolden(join(stories, 'golden.json')).prompts) {
+      for (const prompt of readGolden(join(stories, 'golden.json')).prompts.slice(0, worldSize > 8 ? 1 : undefined)) {
         const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length, { chunk: 5 });
         assert.deepEqual(
           outputs.map((o) => o.id),
