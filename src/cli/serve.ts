@@ -13,6 +13,7 @@ import { type StartedEngine, startEngine } from './start-engine.js';
 
 /** Time for the last events to leave after a fault; a supervisor waits for the process to end. */
 const farewellMs = 300;
+const slowLoadMs = 2000;
 
 /** Serves until a signal or a fault ends the process. Throws a start error for what cannot be served. */
 export async function serve(
@@ -22,6 +23,8 @@ export async function serve(
 ): Promise<void> {
   const logger = createLogger(options.logLevel);
   const server = await listen(options, logger, version);
+  // What cannot be served is one line and nothing else, so this is said only where loading takes a while.
+  const loading = setTimeout(() => logger.info(`listening on port ${server.port}, loading the model`), slowLoadMs);
   let started: StartedEngine | null = null;
   try {
     started = await startEngine(options, {
@@ -32,21 +35,24 @@ export async function serve(
         setTimeout(() => process.exit(1), farewellMs);
       },
     });
-    const [served] = await Promise.all([describe(started, options), started.ready]);
+    const [served, facts] = await Promise.all([describe(started, options), started.ready]);
     server.setModel(served);
     endOnSignals(server, started, options.shutdownTimeout * 1000, logger);
-    logger.info(`ready on port ${server.port}: http://127.0.0.1:${server.port}/v1`);
+    const backend = server.backend === 'uws' ? 'uWebSockets.js' : 'node:http';
+    logger.info({ model: started.model.path, ...facts }, `ready on port ${server.port} (${backend}): http://127.0.0.1:${server.port}/v1`);
   } catch (error) {
     await server.close();
     await started?.stop();
     throw error;
+  } finally {
+    clearTimeout(loading);
   }
 }
 
 /** The port is taken before the model is read: /health answers 503 until it is there. */
-async function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
+function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
-  const server = await createServer({
+  return createServer({
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
     apiKeys: options.apiKey,
     cors: options,
@@ -55,8 +61,6 @@ async function listen(options: ServeOptions, logger: Logger, version: string): P
     logRequests: options.enableLogRequests,
     backend: options.httpBackend,
   });
-  logger.info(`listening on port ${server.port} (${server.backend === 'uws' ? 'uWebSockets.js' : 'node:http'}), loading the model`);
-  return server;
 }
 
 /** What the routes need to know. The tokenizer is built while the ranks read the weights. */

@@ -10,7 +10,7 @@ import { resolveModel } from '../model/resolve.js';
 import type { LoadedModel } from '../model/spec.js';
 import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
-import { checkWorldSize } from '../parallel/sharding.js';
+import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
 import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import type { OfflineEngine } from './bench-throughput.js';
@@ -23,8 +23,19 @@ export interface StartedEngine {
   readonly dims: StepDims;
   readonly engine: EngineClient;
   /** Resolves when the ranks are loaded and requests are taken; rejects with what kept them from it. */
-  readonly ready: Promise<void>;
+  readonly ready: Promise<EngineFacts>;
   stop(): Promise<void>;
+}
+
+/** For one record of the log. */
+export interface EngineFacts {
+  readonly ranks: number;
+  /** Compute threads of all ranks. */
+  readonly threads: number;
+  readonly mode: TensorParallelMode;
+  readonly weightBytes: number;
+  /** Tokens that the KV cache holds. */
+  readonly kvTokens: number;
 }
 
 export interface Surroundings {
@@ -74,14 +85,16 @@ export async function startEngine(options: EngineOptions, { logger, environment,
   };
   const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed };
   const engine = new EngineThread(ranks.buffers, engineOptions, fault);
-  const ready = ranks.ready.then((bytes) => {
+  const ready = ranks.ready.then((weightBytes) => {
     ranks.onFault(fault);
     engine.open();
-    const kvTokens = dims.numBlocks * dims.blockSize;
-    logger.info(
-      { model: path, ranks: worldSize, threads: worldSize * threads, mode: options.tensorParallelMode, weightBytes: bytes, kvTokens },
-      'model loaded',
-    );
+    return {
+      ranks: worldSize,
+      threads: worldSize * threads,
+      mode: options.tensorParallelMode,
+      weightBytes,
+      kvTokens: dims.numBlocks * dims.blockSize,
+    };
   });
   const stop = async () => {
     stopped = true;

@@ -24,7 +24,8 @@ export class RankGroup {
   readonly buffers: StepBuffers;
   /** Resolves with the bytes of packed weights of all ranks; rejects with what kept a rank from loading. */
   readonly ready: Promise<number>;
-  readonly #group: number;
+  /** Handle of the native group. */
+  readonly group: number;
   readonly #workers: readonly Worker[];
   #stopping = false;
   #fault: string | null = null;
@@ -36,11 +37,11 @@ export class RankGroup {
     this.buffers = stepBuffers(dims);
     const offsets = Float64Array.from(this.buffers.layout.placements, (p) => p.byteOffset);
     const group = { dims, mode, spec, computeType, threadsPerRank, stepTimeoutMs };
-    this.#group = loadAddon().createGroup(group, new Uint8Array(this.buffers.shared), offsets);
+    this.group = loadAddon().createGroup(group, new Uint8Array(this.buffers.shared), offsets);
     const entry = new URL('./rank-worker.js', import.meta.url);
     this.#workers = Array.from({ length: dims.worldSize }, (_, rank) => {
       const shard = shardOf(spec, mode, rank, dims.worldSize);
-      const start: RankStart = { group: this.#group, shard, weights, dims, shared: this.buffers.shared };
+      const start: RankStart = { group: this.group, shard, weights, dims, shared: this.buffers.shared };
       return new Worker(entry, { workerData: start, name: `rank-${rank}` });
     });
     this.ready = Promise.all(this.#workers.map((worker, rank) => this.#watch(worker, rank))).then((bytes) =>
@@ -60,9 +61,9 @@ export class RankGroup {
     const addon = loadAddon();
     const gone = this.#workers.map((worker) => (worker.threadId === -1 ? null : new Promise((resolve) => worker.once('exit', resolve))));
     stopRanks(this.buffers.control);
-    addon.abortGroup(this.#group);
+    addon.abortGroup(this.group);
     await Promise.all(gone);
-    addon.destroyGroup(this.#group);
+    addon.destroyGroup(this.group);
   }
 
   #watch(worker: Worker, rank: number): Promise<number> {
@@ -83,7 +84,7 @@ export class RankGroup {
     if (this.#fault !== null || this.#stopping) return;
     this.#fault = reason;
     // The other ranks may wait for this one inside a step.
-    loadAddon().abortGroup(this.#group);
+    loadAddon().abortGroup(this.group);
     raiseAbort(this.buffers.control);
     this.#onFault?.(reason);
   }
