@@ -1,0 +1,83 @@
+/** How `lockstep serve` ends: the first signal lets running requests finish, the second does not. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { afterEach, test } from 'node:test';
+import OpenAI from 'openai';
+
+let server: ChildProcess;
+afterEach(() => server.kill('SIGKILL'));
+
+/** Starts the bundled model on a free port and waits until it takes requests. */
+async function start(...args: string[]): Promise<OpenAI> {
+  const argv = ['dist/src/cli/main.js', 'serve', '--host', '127.0.0.1', '--port', '0', ...args];
+  server = spawn(process.execPath, argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let log = '';
+  for await (const chunk of server.stderr ?? []) {
+    log += chunk;
+    const port = /ready on port (\d+)/.exec(log)?.[1];
+    if (port === undefined) continue;
+    return new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'none', maxRetries: 0 });
+  }
+  return assert.fail(`the server ended: ${log}`);
+}
+
+/** So many choices of so many tokens take seconds with the bundled model: much longer than a signal. */
+const numChoices = 64;
+const longStream = (client: OpenAI) =>
+  client.completions.create({ model: 'guide', prompt: 'Lockstep', stream: true, n: numChoices, max_tokens: 800, ...{ ignore_eos: true } });
+
+/** The error of a request that is refused from some moment on. */
+async function refusalOf(client: OpenAI): Promise<unknown> {
+  for (;;) {
+    const asked = client.completions.create({ model: 'guide', prompt: 'x', max_tokens: 1 });
+    const refusal = await asked.then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (refusal !== null) return refusal;
+  }
+}
+
+test('SIGTERM: running streams end whole, new requests get 503, the exit status is 0', async () => {
+  const client = await start();
+  const exit = once(server, 'exit');
+  const reasons: string[] = [];
+  let refusal: Promise<unknown> | null = null;
+  for await (const { choices } of await longStream(client)) {
+    if (refusal === null) {
+      server.kill('SIGTERM');
+      refusal = refusalOf(client);
+    }
+    for (const { finish_reason: reason } of choices) if (reason !== null) reasons.push(reason);
+  }
+  const error = await refusal;
+  assert.ok(error instanceof OpenAI.APIError && error.status === 503, String(error));
+  assert.deepEqual(reasons, new Array(numChoices).fill('length'));
+  assert.deepEqual(await exit, [0, null]);
+});
+
+test('a second SIGTERM ends it at once', async () => {
+  const client = await start();
+  const exit = once(server, 'exit');
+  let refusal: Promise<unknown> | null = null;
+  await assert.rejects(async () => {
+    for await (const _ of await longStream(client)) {
+      if (refusal !== null) continue;
+      server.kill('SIGTERM');
+      // Two signals at once would be one: the second is sent when the first has been heard.
+      refusal = refusalOf(client).then(() => server.kill('SIGTERM'));
+    }
+  });
+  const [status] = await exit;
+  assert.equal(status, 143);
+});
+
+test('--shutdown-timeout bounds the wait', async () => {
+  const client = await start('--shutdown-timeout', '0');
+  const exit = once(server, 'exit');
+  await (async () => {
+    for await (const _ of await longStream(client)) if (!server.killed) server.kill('SIGTERM');
+  })().catch(() => {});
+  assert.deepEqual(await exit, [0, null]);
+});
