@@ -21,18 +21,36 @@ constexpr int kTries = 40;  // a few milliseconds each: on a shared machine some
 constexpr int kRounds = 20 * 1000 * 1000 / 16;
 constexpr int kChains = 16;  // independent sums: enough for two instructions a cycle at six cycles of latency
 
-typedef uint64_t Words __attribute__((vector_size(64)));
-
-// The sum is only there so that the loads are not dropped.
-uint64_t read_all(const uint8_t* data, size_t bytes) {
-  Words sums[4] = {};
+// The sums are only there so that the loads are not dropped.
+uint64_t read_words(const uint8_t* data, size_t bytes) {
+  uint64_t sums[8] = {};
   for (size_t i = 0; i < bytes; i += sizeof(sums)) {
-    Words values[4];
-    std::memcpy(values, data + i, sizeof(values));
-    for (int j = 0; j < 4; j++) sums[j] += values[j];
+    uint64_t words[8];
+    std::memcpy(words, data + i, sizeof(words));
+    for (int j = 0; j < 8; j++) sums[j] += words[j];
   }
-  const Words sum = sums[0] + sums[1] + sums[2] + sums[3];
-  return sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+  for (int j = 1; j < 8; j++) sums[0] += sums[j];
+  return sums[0];
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) uint64_t read_vectors(const uint8_t* data, size_t bytes) {
+  __m256i sums[4] = {};
+  for (size_t i = 0; i < bytes; i += sizeof(sums)) {
+    for (int j = 0; j < 4; j++) {
+      sums[j] = _mm256_add_epi64(sums[j], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(data + i) + j));
+    }
+  }
+  const __m256i sum = _mm256_add_epi64(_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3]));
+  return static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
+}
+#endif
+
+uint64_t read_all(const uint8_t* data, size_t bytes) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) return read_vectors(data, bytes);
+#endif
+  return read_words(data, bytes);
 }
 
 volatile uint64_t sink;
@@ -47,11 +65,13 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) void dot_bf16_512() {
   __m512bh a;
   std::memcpy(&a, &ones, sizeof(a));
   for (int i = 0; i < kRounds; i++) {
+#pragma GCC unroll 16
     for (auto& sum : sums) {
       sum = _mm512_dpbf16_ps(sum, a, a);
       LOCKSTEP_OPAQUE(sum);
     }
   }
+#pragma GCC unroll 16
   for (auto& sum : sums) sink = static_cast<uint64_t>(_mm512_cvtss_f32(sum));
 }
 
@@ -59,11 +79,13 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) void dot_int8_512() {
   __m512i sums[kChains] = {};
   const __m512i ones = _mm512_set1_epi8(1);
   for (int i = 0; i < kRounds; i++) {
+#pragma GCC unroll 16
     for (auto& sum : sums) {
       sum = _mm512_dpbusd_epi32(sum, ones, ones);
       LOCKSTEP_OPAQUE(sum);
     }
   }
+#pragma GCC unroll 16
   for (auto& sum : sums) sink = static_cast<uint64_t>(_mm512_cvtsi512_si32(sum));
 }
 
@@ -71,11 +93,13 @@ __attribute__((target("avx2,fma"))) void fma_256() {
   __m256 sums[12] = {};
   const __m256 ones = _mm256_set1_ps(1);
   for (int i = 0; i < kRounds; i++) {
+#pragma GCC unroll 16
     for (auto& sum : sums) {
       sum = _mm256_fmadd_ps(ones, ones, sum);
       LOCKSTEP_OPAQUE(sum);
     }
   }
+#pragma GCC unroll 16
   for (auto& sum : sums) sink = static_cast<uint64_t>(_mm256_cvtss_f32(sum));
 }
 #endif
