@@ -14,7 +14,7 @@ import type { GenerationRequest, TokenLogprobs } from './request.js';
 export interface EngineParts {
   readonly buffers: StepBuffers;
   readonly scheduler: Scheduler;
-  readonly ranks: StepDriver;
+  readonly ranks: Pick<StepDriver, 'dispatch' | 'collect'>;
   /** Takes one message that has arrived, or undefined. */
   readonly receive: () => ToEngine | undefined;
   readonly send: (batch: Batch) => void;
