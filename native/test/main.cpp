@@ -1,6 +1,6 @@
-// The native test program: every kernel of every instruction set that this CPU can run, against float64, and the sampler on each; the
-// compute threads and the communicator. Run by sanitizers and qemu-user
-// as it is, without Node. Arguments: part of a group's name, to run those alone. Exits 1 when anything failed.
+// The native test program: every kernel of every instruction set that this CPU can run, against float64, and the sampler and whole ranks on
+// each; the compute threads and the communicator. Run by sanitizers and qemu-user as it is, without Node. Arguments: part of a group's
+// name, to run those alone. Exits 1 when anything failed.
 #include "check.h"
 
 namespace lockstep::test {
@@ -19,6 +19,7 @@ constexpr KernelTest kKernelTests[] = {
     {"attention edges", test_attention_edges},
     {"vocabulary", test_vocabulary},
     {"sampler", test_sampler},
+    {"ranks", test_ranks},
 };
 
 struct PlainTest {

@@ -1,0 +1,238 @@
+// Whole ranks without Node: a small model of random weights and odd sizes, with a layer of every kind, run as the addon runs it. Bits do
+// not depend on ranks and threads in gather mode, and all ranks of reduce mode agree. Mainly for the sanitizers: goldens are in
+// test/parity.
+#include "cpu/rank.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "check.h"
+
+namespace lockstep::test {
+namespace {
+
+constexpr int kHidden = 48, kVocab = 100, kHeads = 6, kKvHeads = 2, kHeadDim = 16, kIntermediate = 80, kExperts = 3;
+constexpr int kPrompt = 270, kDecode = 4, kRows = 2;  // a prompt of two pieces of context
+
+NormSpec rms(float offset) {
+  NormSpec norm;
+  norm.present = true;
+  norm.eps = 1e-5F;
+  norm.weight_offset = offset;
+  return norm;
+}
+
+ModelSpec small_spec() {
+  ModelSpec spec;
+  spec.hidden = kHidden, spec.vocab = kVocab, spec.heads = kHeads, spec.kv_heads = kKvHeads, spec.head_dim = kHeadDim;
+  spec.tied = true;
+  spec.ropes.push_back({kHeadDim, {1, 0.5F, 0.2F, 0.1F, 0.05F, 0.02F, 0.01F, 0.005F}, 1});
+  LayerSpec plain;
+  plain.scale = 0.25F;
+  plain.rope = 0;
+  plain.intermediate = kIntermediate;
+  plain.before_attention = plain.before_mlp = rms(0);
+  LayerSpec rich = plain;  // biases, window, caps, norms after
+  rich.qkv_bias = rich.out_bias = rich.mlp_bias = true;
+  rich.qk_norm = rms(0);
+  rich.window = 9;
+  rich.softcap = 20;
+  rich.after_attention = rich.after_mlp = rms(1);
+  rich.activation = ActivationKind::kGeluTanh;
+  LayerSpec experts = plain;
+  experts.experts = kExperts;
+  experts.experts_top_k = 2;
+  experts.normalize_top_k = true;
+  LayerSpec ungated = plain;
+  ungated.gated = false;
+  ungated.activation = ActivationKind::kRelu;
+  spec.layers = {plain, rich, experts, ungated};
+  spec.final_norm = rms(0);
+  spec.logit_softcap = 30;
+  return spec;
+}
+
+// Random values in a file, and where each tensor lies in it.
+class WeightFile {
+ public:
+  explicit WeightFile(WeightFormat format) : format_(format) {
+    const char* folder = std::getenv("TMPDIR");
+    path_ = std::string(folder != nullptr ? folder : "/tmp") + "/lockstep-rank-test-XXXXXX";
+    file_ = fdopen(mkstemp(path_.data()), "wb");
+    map_.files = {path_};
+    matrix("embed", kVocab, kHidden);
+    vector("finalNorm", kHidden);
+    for (int i = 0; i < 4; i++) layer("layers." + std::to_string(i) + ".", i);
+    std::fclose(file_);
+  }
+  ~WeightFile() { std::remove(path_.c_str()); }
+  const WeightMap& map() const { return map_; }
+
+ private:
+  void layer(const std::string& name, int i) {
+    for (const char* norm : {"attnNorm", "postAttnNorm", "mlpNorm", "postMlpNorm"}) vector(name + norm, kHidden);
+    for (const char* norm : {"qNorm", "kNorm"}) vector(name + norm, kHeadDim);
+    matrix(name + "q", kHeads * kHeadDim, kHidden);
+    vector(name + "qBias", kHeads * kHeadDim);
+    for (const char* part : {"k", "v"}) {
+      matrix(name + part, kKvHeads * kHeadDim, kHidden);
+      vector(name + part + "Bias", kKvHeads * kHeadDim);
+    }
+    matrix(name + "o", kHidden, kHeads * kHeadDim);
+    vector(name + "oBias", kHidden);
+    matrix(name + "router", kExperts, kHidden);
+    for (int e = -1; e < kExperts; e++) {
+      const std::string of = e < 0 ? name : name + "experts." + std::to_string(e) + ".";
+      for (const char* part : {"gate", "up"}) {
+        matrix(of + part, kIntermediate, kHidden);
+        vector(of + part + "Bias", kIntermediate);
+      }
+      matrix(of + "down", kHidden, kIntermediate);
+      vector(of + "downBias", kHidden);
+    }
+    (void)i;
+  }
+  void vector(const std::string& name, int n) { add(name, 1, n, WeightFormat::kF32, 1.0F); }
+  void matrix(const std::string& name, int rows, int cols) { add(name, rows, cols, format_, 0.4F); }
+  void add(const std::string& name, int rows, int cols, WeightFormat format, float scale) {
+    const std::vector<float> values = random_.values(static_cast<size_t>(rows) * cols, scale);
+    WeightTensor tensor;
+    tensor.name = name, tensor.rows = rows, tensor.cols = cols, tensor.format = format;
+    tensor.source.byte_offset = std::ftell(file_), tensor.source.rows = rows, tensor.source.cols = cols;
+    std::fwrite(values.data(), sizeof(float), values.size(), file_);
+    map_.tensors.push_back(tensor);
+  }
+
+  const WeightFormat format_;
+  Random random_{7};
+  std::string path_;
+  std::FILE* file_;
+  WeightMap map_;
+};
+
+// The step buffer, laid out as src/step/layout.ts does, with room to spare in each column.
+struct Buffer {
+  StepDims dims{kRows, 512, 512, 16, 64, 0, 4, 1, 32};
+  std::vector<int64_t> offsets;
+  std::vector<uint8_t> bytes;
+  StepBuffers views{};
+
+  explicit Buffer(int world_size) {
+    dims.world_size = world_size;
+    constexpr int64_t kColumn = 1 << 15;
+    for (int i = 0; i < 1 + 21 + 2 * (7 + 9); i++) offsets.push_back(i * kColumn);
+    bytes.resize(static_cast<size_t>(kColumn) * offsets.size() + 64);
+    views.dims = dims;
+    bind_step_buffers(base(), offsets.data(), static_cast<int>(offsets.size()), &views);
+  }
+  uint8_t* base() { return bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64; }
+};
+
+Range cut(int total, int unit, int rank, int world) {
+  const int units = (total + unit - 1) / unit;
+  const auto at = [&](int r) { return std::min(total, (units / world * r + std::min(r, units % world)) * unit); };
+  return {at(rank), at(rank + 1) - at(rank)};
+}
+
+RankShard shard_of(const ModelSpec& spec, ParallelMode mode, int rank, int world) {
+  RankShard shard;
+  shard.mode = mode, shard.rank = rank, shard.world_size = world;
+  const bool reduce = mode == ParallelMode::kReduce;
+  const int group = kHeads / kKvHeads;
+  shard.heads = reduce ? cut(kHeads, world <= kKvHeads ? group : 1, rank, world) : Range{0, kHeads};
+  const int first_kv = shard.heads.first / group;
+  shard.kv_heads = shard.heads.count == 0 ? Range{0, 0} : Range{first_kv, (shard.heads.end() - 1) / group - first_kv + 1};
+  shard.vocab = reduce ? cut(kVocab, 32, rank, world) : Range{0, kVocab};
+  for (size_t i = 0; i < spec.layers.size(); i++)
+    shard.intermediate.push_back(reduce ? cut(kIntermediate, 32, rank, world) : Range{0, kIntermediate});
+  return shard;
+}
+
+// Row 0 has the long prompt, row 1 a short one; in one step, then decode. What came out: ids, then the bits of log-probabilities.
+struct Run {
+  std::vector<int32_t> ids;
+  std::vector<float> logprobs;
+};
+
+void write_plan(StepBuffers& b, int epoch, bool prefill) {
+  PlanColumns& plan = b.plan[epoch & 1];
+  const int counts[kRows] = {prefill ? kPrompt : 1, prefill ? 5 : 1};
+  plan.queryStart[0] = plan.outputStart[0] = 0;
+  for (int row = 0; row < kRows; row++) {
+    plan.rows[row] = row;
+    plan.queryStart[row + 1] = plan.queryStart[row] + counts[row];
+    plan.startPosition[row] = prefill ? 0 : -1;
+    plan.contextMax[row] = b.dims.max_seq_len;
+    plan.entryFlags[row] = kEntrySample | (prefill ? kEntryReset : 0);
+    plan.outputStart[row + 1] = row + 1;
+  }
+  plan.planHeader[0] = epoch, plan.planHeader[1] = kRows, plan.planHeader[2] = plan.queryStart[kRows], plan.planHeader[3] = kRows;
+}
+
+void fill_rows(StepBuffers& b) {
+  for (int row = 0; row < kRows; row++) {
+    for (int i = 0; i < kPrompt; i++) b.rows.tokens[row * b.dims.max_seq_len + i] = (i * 31 + row * 7) % kVocab;
+    for (int i = 0; i < b.dims.max_blocks_per_row; i++) b.rows.blockTables[row * b.dims.max_blocks_per_row + i] = i * kRows + row;
+    b.rows.temperature[row] = row == 0 ? 0.0F : 1.2F;
+    b.rows.topP[row] = row == 0 ? 1.0F : 0.9F;
+    b.rows.repetitionPenalty[row] = 1.1F;
+    b.rows.promptLen[row] = row == 0 ? kPrompt : 5;
+    b.rows.numLogprobs[row] = 3;
+  }
+}
+
+Run run_ranks(Check& check, ParallelMode mode, int world, int threads, cpu::KvType kv, const WeightMap& weights, const cpu::Kernels& k) {
+  Buffer buffer(world);
+  fill_rows(buffer.views);
+  cpu::GroupConfig config;
+  config.dims = buffer.dims, config.mode = mode, config.spec = small_spec(), config.kv_type = kv, config.threads_per_rank = threads;
+  std::string error;
+  const auto group = cpu::Group::create(config, buffer.base(), buffer.offsets, &k, 2, &error);
+  if (!check.expect(group != nullptr, "no group: %s", error.c_str())) return {};
+  std::vector<std::unique_ptr<cpu::Rank>> ranks;
+  for (int r = 0; r < world; r++) {
+    ranks.push_back(std::make_unique<cpu::Rank>(group, r));
+    const Status status = ranks.back()->load(shard_of(config.spec, mode, r, world), weights);
+    check.expect(status.ok(), "rank %d: %s", r, status.text().c_str());
+  }
+  Run run;
+  for (int epoch = 1; epoch <= 1 + kDecode; epoch++) {
+    write_plan(buffer.views, epoch, epoch == 1);
+    std::vector<Status> results(static_cast<size_t>(world));
+    std::vector<std::thread> running;
+    for (int r = 0; r < world; r++)
+      running.emplace_back([&, r] { results[static_cast<size_t>(r)] = ranks[static_cast<size_t>(r)]->step(epoch); });
+    for (std::thread& thread : running) thread.join();
+    for (const Status& status : results) check.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
+    const ResultColumns& result = buffer.views.result[epoch & 1];
+    for (int i = 0; i < kRows; i++) {
+      run.ids.push_back(result.sampledIds[i]);
+      run.logprobs.push_back(result.outputLogprobs[i]);
+      for (int j = 0; j < 3; j++) run.logprobs.push_back(result.topLogprobs[i * buffer.dims.max_logprobs + j]);
+    }
+  }
+  return run;
+}
+
+}  // namespace
+
+void test_ranks(Check& check, const cpu::Kernels& k) {
+  for (const bool f32 : {true, false}) {
+    const WeightFile file(f32 ? WeightFormat::kF32 : WeightFormat::kBf16);
+    const cpu::KvType kv = f32 ? cpu::KvType::kF32 : cpu::KvType::kBf16;
+    const Run alone = run_ranks(check, ParallelMode::kGather, 1, 1, kv, file.map(), k);
+    for (const auto& [world, threads] : std::vector<std::pair<int, int>>{{1, 3}, {2, 2}, {5, 1}}) {
+      const Run run = run_ranks(check, ParallelMode::kGather, world, threads, kv, file.map(), k);
+      const bool same = run.ids == alone.ids && same_bits(run.logprobs.data(), alone.logprobs.data(), alone.logprobs.size());
+      check.expect(same, "gather mode on %d ranks of %d threads has other bits than one thread", world, threads);
+    }
+    for (const int world : {2, 3, 8}) {
+      const Run run = run_ranks(check, ParallelMode::kReduce, world, 1, kv, file.map(), k);
+      for (size_t i = 0; f32 && i < run.ids.size(); i++)
+        check.expect(run.ids[i] == alone.ids[i], "reduce mode on %d ranks: id %zu", world, i);
+    }
+  }
+}
+
+}  // namespace lockstep::test
