@@ -9,6 +9,8 @@ namespace {
 template <int rows, bool has_min>
 LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   constexpr int kVectors = tile_vectors(rows, kIntTileRows);
+  constexpr int kSets = int_sets(rows);
+  constexpr int kOffset = has_min ? 0 : -8;
   ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const int groups = in.k_padded / kGroup;
   const int8_t* q[rows];
@@ -21,8 +23,9 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
     const uint8_t* w = block;
     Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += has_min ? kQ41Group : kQ40Group) {
-      Int sums[rows][kVectors] = {};
-      for (int half = 0; half < 2; half++) {
+      Int sums[kSets][rows][kVectors] = {};
+      if (kSets == 2) start_sums(sums[kSets - 1], kOffset, in.sum, at, g);
+      for (int half = 0; half < 2; half += kSets) {
         for (int c = 0; c < kGroup / 8; c++) {
           if (half == 0) ahead.fetch();
           Bytes low[kVectors];
@@ -33,16 +36,19 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
             high[v] = high_nibbles(both);
           }
           for (int r = 0; r < rows; r++) {
-            const int8_t* values = q[r] + (2 * g + half) * kGroup + c * 8;
-            const Bytes first = set1_bytes(values);
-            const Bytes second = set1_bytes(values + 4);
-            for (int v = 0; v < kVectors; v++) {
-              sums[r][v] = dot_u4s8(dot_u4s8(sums[r][v], low[v], first), high[v], second);
+            for (int s = 0; s < kSets; s++) {
+              const int8_t* values = q[r] + (2 * g + half + s) * kGroup + c * 8;
+              const Bytes first = set1_bytes(values);
+              const Bytes second = set1_bytes(values + 4);
+              for (int v = 0; v < kVectors; v++) {
+                sums[s][r][v] = dot_u4s8(dot_u4s8(sums[s][r][v], low[v], first), high[v], second);
+              }
             }
           }
         }
-        if (half == 0) join_halves(sums, has_min ? 0 : -8, in.sum, at, g);
+        if (kSets == 1 && half == 0) join_halves(sums[0], kOffset, in.sum, at, g);
       }
+      if (kSets == 2) join_sums(sums[0], sums[kSets - 1]);
       Float scale[kVectors];
       Float least[kVectors];
       for (int v = 0; v < kVectors; v++) {
@@ -53,7 +59,7 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
         const Float row_scale = set1(in.scale[at[r] + g]);
         const Float row_sum = set1(static_cast<float>(in.sum[at[r] + g]));
         for (int v = 0; v < kVectors; v++) {
-          Float value = to_float(sums[r][v]) * scale[v];
+          Float value = to_float(sums[0][r][v]) * scale[v];
           if (has_min) value = fma(least[v], row_sum, value);
           acc[r][v] = fma(value, row_scale, acc[r][v]);
         }
@@ -76,12 +82,12 @@ void tile_q4_1(const uint8_t* block, const Input& in, const TileRows& index, Ahe
 
 void gemm_q4_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_0);
-  gemm_blocks(kTiles, kIntTileRows + 1, w, first, count, in, m, out);
+  gemm_blocks(kTiles, 2, w, first, count, in, m, out);
 }
 
 void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(tile_q4_1);
-  gemm_blocks(kTiles, kIntTileRows + 1, w, first, count, in, m, out);
+  gemm_blocks(kTiles, 2, w, first, count, in, m, out);
 }
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

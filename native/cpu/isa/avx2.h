@@ -15,6 +15,7 @@ constexpr int kLanes = 8;
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = 4;  // 8 sums and the halves of weights and activations fill 16 registers; 5 rows were slower
 constexpr int kIntTileRows = 4;
+constexpr int kTwoSetRows = 1;
 constexpr int kWideVectors = 2;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>}

@@ -13,6 +13,7 @@ constexpr int kLanes = 4;
 constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
 constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
 constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
+constexpr int kTwoSetRows = 1;
 constexpr int kWideVectors = 2;  // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
 
 typedef float Float __attribute__((vector_size(16)));
