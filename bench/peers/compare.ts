@@ -6,7 +6,7 @@
  *
  * llama-quantize --allow-requantize FILE.gguf OUT.gguf BF16 makes the bf16 file.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +128,12 @@ const head =
   '| workload | format | bits/weight | llama.cpp | Lockstep | unit | Lockstep / llama.cpp (above 1: better) |\n| --- | --- | --- | --- | --- | --- | --- |';
 process.stdout.write(`${head}\n${lines.join('\n')}\n`);
 
+/** "version: 1 (de3ff81)"; it goes to stderr. */
+function llamaVersion(): string {
+  const { stdout, stderr } = spawnSync(join(flags['llama-bin'] ?? '', 'llama-server'), ['--version'], { encoding: 'utf8' });
+  return /version: .*/.exec(stderr + stdout)?.[0] ?? 'unknown';
+}
+
 const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
 const record = {
   date: timestamp(new Date()),
@@ -135,6 +141,7 @@ const record = {
   command: `npm run bench -- peers --rounds ${flags.rounds}`,
   hardware: { cpu: cpus()[0]?.model, cores: cpus().length, memoryGB: Math.round(totalmem() / 1e9), node: process.version },
   model: 'SmolLM2-135M-Instruct',
+  llamaCpp: llamaVersion(),
   rows,
 };
 mkdirSync(flags['result-dir'], { recursive: true });
