@@ -205,7 +205,38 @@ def misspell(text: str, rng: random.Random) -> str:
     return text[:i] + middle + text[i + 2 :]
 
 
-FILLERS = {"a", "an", "the", "do", "does", "i", "is", "to", "of", "it", "can", "please", "my", "me", "are"}
+# Words that say nothing about a topic. Strewn into questions, so that a word the model has not met does not turn the answer.
+NEUTRAL = """about above actually add after again ago ahead all almost alone along already also although always among another any anybody anyone anyway apart
+appear apparently around aside ask away back basically because become been before begin behind being below beside best between beyond bit both bring brief briefly
+broad bunch busy call called came careful case certain certainly chance clear clearly close coming common complete completely concern consider correct correctly
+could couple course current currently curious daily day deal decide deep despite different direct directly doing done double down due each earlier early easily
+easy either else end enough entire especially etc even evening ever every everybody everything exact exactly except expect extra face fact fairly far few final
+finally fine first five follow for former forth forward free frequent from front full further future general generally given giving glad goes going gone good got
+great guess half hand handy happen happens hard hardly having hear heard held help her here herself hey high him his hold hope hour however huge idea if
+imagine important indeed inside instead interested into itself job just keen keep kept kind kindly know known last late lately later least leave left less let
+letting like likely little look looking lot low lucky mainly making manage matter maybe mean meanwhile meant might mind minute moment month more morning most
+mostly much myself namely near nearly never new next nice night nobody none normal normally not note nothing notice now obvious obviously occasion odd off often
+old once one only onto open order ordinary other otherwise ought ours out outside overall own part particular particularly partly past per perfect perhaps person
+pick piece place plain plan point possibly prefer present pretty previous prior probably proper properly put quick quickly quite rarely rather reach real
+really reason recent recently regard regular remember rest right rough roughly round said sake saw say saying seem seems seen sense separate set several shall
+she short shortly side simple simply since single sit six slight slightly slow slowly so some somebody somehow someone something sometimes somewhat somewhere
+soon sort specific still straight strange such suddenly suppose supposed sure surely take taken taking talk ten tend than that their them themselves then there
+therefore these they thing things think third those though thought three through throughout thus till times tiny together told tomorrow too took toward
+towards tried true truly try trying turn twice type typical typically under understand unless until up upon us useful usual usually various very via want
+was way week well went were whatever whenever whereas wherever whether while whole whom whose wide willing wish within without wonder wondering word work worked
+working worry worth wrong year yes yesterday yet your yours""".split()
+
+def thin(question: str, rng: random.Random) -> str:
+    """Words left out, strewn in, and sometimes moved: every word of a question has to count, not one phrase."""
+    rate = rng.choices([0.0, 0.15, 0.35], [5, 3, 2])[0]
+    words = question.split()
+    kept = [w for w in words if rng.random() >= rate] or words
+    if rng.random() < 0.3:
+        for _ in range(rng.randint(1, 3)):
+            kept.insert(rng.randint(0, len(kept)), rng.choice(NEUTRAL))
+    if rng.random() < 0.08:
+        rng.shuffle(kept)
+    return " ".join(kept)
 
 
 def vary(question: str, rng: random.Random, chatty: bool) -> str:
@@ -216,10 +247,8 @@ def vary(question: str, rng: random.Random, chatty: bool) -> str:
             question = rng.choice(PREFIXES) + question
         if rng.random() < 0.12:
             question += rng.choice(SUFFIXES)
-        if rng.random() < 0.06:
-            words = question.split()
-            kept = [w for w in words if w not in FILLERS or rng.random() < 0.6]
-            question = " ".join(kept) if len(kept) > 1 else question
+    if not chatty:
+        question = thin(question, rng)
     style = rng.random()
     if style < 0.8:
         if rng.random() < 0.85:
@@ -244,26 +273,57 @@ def vary(question: str, rng: random.Random, chatty: bool) -> str:
     return question
 
 
+def key_words(topics: list[Topic], rng: random.Random, drawn: int = 400) -> dict[str, tuple[str, float]]:
+    """word -> (the topic it speaks for most, its share of the word's uses, topics counted equally)."""
+    uses: dict[str, dict[str, int]] = {}
+    for topic in topics:
+        for _ in range(drawn):
+            for word in set(plain_question(topic, rng).split()):
+                counts = uses.setdefault(word.strip(",.?"), {})
+                counts[topic.name] = counts.get(topic.name, 0) + 1
+    return {word: max(((name, n / sum(counts.values())) for name, n in counts.items()), key=lambda entry: entry[1]) for word, counts in uses.items()}
+
+
 CHATTY = {"hello", "thanks", "bye"}
 # What a newcomer asks most, and what must be told from everything else, is drawn more often.
+GRAFTED = 0.15  # of the questions
 TOPIC_WEIGHTS = {"unknown": 7.0, "hello": 0.7, "thanks": 0.7, "bye": 0.6}
 
 
 class Corpus:
-    """Draws conversations without end. Each is (system or None for the default, [(question, answer), …])."""
+    """Draws conversations without end. Each is (system or None for the default, [(question, answer, topic), …])."""
 
     def __init__(self, seed: int):
         self.rng = random.Random(seed)
         self.topics = read_topics()
         self.topic_weights = [TOPIC_WEIGHTS.get(t.name, 1.0) for t in self.topics]
+        self.keys = key_words(self.topics, self.rng)
 
-    def turn(self) -> tuple[str, str]:
-        topic = self.rng.choices(self.topics, self.topic_weights)[0]
-        return vary(plain_question(topic, self.rng), self.rng, topic.name in CHATTY), topic.answer
+    def turn(self) -> tuple[str, str, int]:
+        """Question, answer, index of the topic."""
+        rng = self.rng
+        index = rng.choices(range(len(self.topics)), self.topic_weights)[0]
+        topic = self.topics[index]
+        question = plain_question(topic, rng)
+        if topic.name not in CHATTY and rng.random() < GRAFTED:
+            question = self.graft(topic, question)
+        return vary(question, rng, topic.name in CHATTY), topic.answer, index
 
-    def conversation(self) -> tuple[str | None, list[tuple[str, str]]]:
+    def graft(self, topic: Topic, question: str) -> str:
+        """The telling words of a question in the neutral words of another: what is asked about must decide, not how. Unchanged where it has none."""
+        rng = self.rng
+        unknown = ("", 0.0)
+        mine = [w for w in question.split() if self.keys.get(w.strip(",.?"), unknown)[0] == topic.name and self.keys[w.strip(",.?")][1] > 0.4]
+        if not mine:
+            return question
+        other = plain_question(rng.choice(self.topics), rng).split()
+        neutral = [w for w in other if self.keys.get(w.strip(",.?"), unknown)[1] < 0.25]
+        at = rng.randint(0, len(neutral))
+        return " ".join([*neutral[:at], *mine, *neutral[at:]])
+
+    def conversation(self) -> tuple[str | None, list[tuple[str, str, int]]]:
         system = self.rng.choice(OTHER_SYSTEMS) if self.rng.random() < 0.15 else None
-        turns = self.rng.choices([1, 2, 3, 4, 6], [84, 8, 4, 2, 2])[0]
+        turns = self.rng.choices([1, 2, 3, 4, 6], [88, 7, 3, 1, 1])[0]
         return system, [self.turn() for _ in range(turns)]
 
     def held_out(self) -> list[tuple[str, str, str]]:

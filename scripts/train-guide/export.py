@@ -6,6 +6,7 @@ Owns: names and layout of the files in models/guide (the model card, README.md t
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
@@ -24,6 +25,16 @@ def tensors_of(params) -> dict[str, np.ndarray]:
         for i, value in enumerate(np.asarray(params["layers"][ours])):
             out[f"model.layers.{i}.{theirs}.weight"] = value.T if value.ndim == 2 else value
     return out
+
+
+def params_of(tensors: dict[str, np.ndarray], layers: int) -> dict:
+    """The inverse of `tensors_of`."""
+    def stacked(name):
+        values = [tensors[f"model.layers.{i}.{name}.weight"] for i in range(layers)]
+        return jnp.asarray(np.stack([v.T if v.ndim == 2 else v for v in values]))
+
+    return {"embed": jnp.asarray(tensors["model.embed_tokens.weight"]), "norm": jnp.asarray(tensors["model.norm.weight"]),
+        "layers": {ours: stacked(theirs) for ours, theirs in LAYER_NAMES.items()}}
 
 
 def write_safetensors(path: Path, tensors: dict[str, np.ndarray]):

@@ -13,15 +13,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tokenizers import Tokenizer
 
+from check import read_bf16
 from corpus import Corpus
-from export import write_model
+from export import params_of, write_model
 from model import Shape, greedy, hidden_states, init
 from vocabulary import VOCAB, Chat, train_tokenizer
 
 ROWS, TIME = 7, 256  # a batch: rows of several conversations, each seeing only itself
-LEARNED = 768  # most tokens of a batch that are learned; the head is computed for these only
-CUT = 0.85
+LEARNED = 640  # most tokens of a batch that are learned; the head is computed for these only
+CUT = 0.9
 DROPOUT = 0.1
 PEAK_ADAM, PEAK_MUON, DECAY = 2.5e-3, 0.015, 0.05
 EMA = 0.995
@@ -34,54 +36,61 @@ class Batches:
         self.chat, self.corpus, self.rng = chat, Corpus(seed), random.Random(seed + 1)
         self.pending = [self.sample() for _ in range(16)]  # a row takes the first of these that still fits
 
-    def sample(self) -> tuple[list[int], list[float]]:
+    def sample(self) -> tuple[list[int], list[int]]:
+        """Ids, and for each 0 or, where it is part of an answer, 1 + the topic of that answer."""
         system, turns = self.corpus.conversation()
         chat, rng = self.chat, self.rng
         if system == "":
             ids = []
         else:
             ids = chat.prompt([], "", system)[: -len(chat.message("user", []) + chat.roles["assistant"])]
-        weights = [0.0] * len(ids)
-        for i, (question, answer) in enumerate(turns):
+        topics = [0] * len(ids)
+        for i, (question, answer, topic) in enumerate(turns):
             asked = chat.message("user", chat.text(question, rng)) + chat.roles["assistant"]
             told = [*chat.text(answer), chat.stop]
             # Which answer is the hard part, and it is decided in the first few tokens; the rest is soon known by heart. Most of the last answers are
             # cut there, which leaves room for more questions in the same time.
             if i == len(turns) - 1 and rng.random() < CUT:
-                told = told[: rng.randint(3, 10)]
+                told = told[: rng.randint(2, 7)]
             ids += asked + told
-            weights += [0.0] * len(asked) + [1.0] * len(told)
+            topics += [0] * len(asked) + [1 + topic] * len(told)
             if i < len(turns) - 1:
                 ids += chat.newline
-                weights += [0.0] * len(chat.newline)
-        return ids[:TIME], weights[:TIME]
+                topics += [0] * len(chat.newline)
+        return ids[:TIME], topics[:TIME]
 
     def next(self):
-        """ids, positions, segments [ROWS, TIME] and learned [LEARNED], all int32: flat indices of tokens to be predicted, filled up with -1."""
-        ids, positions, segments = (np.zeros((ROWS, TIME), np.int32) for _ in range(3))
-        weights = np.zeros((ROWS, TIME), np.float32)
+        """ids, positions, segments [ROWS, TIME]; flat indices of the tokens to be predicted, filled up with -1, and their topics [LEARNED]; all int32."""
+        ids, positions, segments, topics = (np.zeros((ROWS, TIME), np.int32) for _ in range(4))
         for row in range(ROWS):
             at, segment = 0, 1
             while (fits := next((i for i, p in enumerate(self.pending) if at + len(p[0]) <= TIME), None)) is not None:
-                tokens, learned = self.pending.pop(fits)
+                tokens, told = self.pending.pop(fits)
                 self.pending.append(self.sample())
                 end = at + len(tokens)
-                ids[row, at:end], weights[row, at:end] = tokens, learned
+                ids[row, at:end], topics[row, at:end] = tokens, told
                 positions[row, at:end], segments[row, at:end] = np.arange(len(tokens)), segment
                 at, segment = end, segment + 1
         learned = np.full(LEARNED, -1, np.int32)
-        indices = np.flatnonzero(weights)[:LEARNED]
+        indices = np.flatnonzero(topics)[:LEARNED]
         learned[: len(indices)] = indices
-        return ids, positions, segments, learned
+        return ids, positions, segments, learned, topics.reshape(-1)[learned] - 1
 
 
 def loss_of(params, shape, batch, key):
-    ids, positions, segments, learned = batch
-    x = hidden_states(params, shape, ids, positions, segments, key, DROPOUT).reshape(-1, shape.hidden)
+    """The tokens of answers and, by a head that is thrown away afterwards, which topic each belongs to: most tokens of an answer follow from the one before,
+    so that without this head the choice of the answer is a small part of the gradient."""
+    ids, positions, segments, learned, topics = batch
+    x = hidden_states(params, shape, ids, positions, segments, key, DROPOUT).reshape(-1, shape.hidden)[learned - 1]
     w = learned > 0
-    logits = x[learned - 1] @ params["embed"].T
-    chosen = jnp.take_along_axis(logits, ids.reshape(-1)[learned][:, None], -1)[:, 0]
-    return jnp.sum((jax.nn.logsumexp(logits, -1) - chosen) * w) / jnp.sum(w)
+
+    def cross_entropy(logits, target):
+        chosen = jnp.take_along_axis(logits, target[:, None], -1)[:, 0]
+        return jnp.sum((jax.nn.logsumexp(logits, -1) - chosen) * w) / jnp.sum(w)
+
+    tokens = cross_entropy(x @ params["embed"].T, ids.reshape(-1)[learned])
+    topic = cross_entropy(x @ params["topic"], topics)
+    return tokens + topic, (tokens, topic)
 
 
 def orthogonal(g):
@@ -100,7 +109,7 @@ def orthogonal(g):
 def train_step(state, shape, batch, key, progress):
     """Muon for the matrices of the layers, Adam for embeddings and norms; the rate falls linearly to zero. progress: 0 … 1."""
     params, first, second, average, step = state
-    loss, grads = jax.value_and_grad(loss_of)(params, shape, batch, key)
+    (_, losses), grads = jax.value_and_grad(loss_of, has_aux=True)(params, shape, batch, key)
     scale = jnp.minimum(1.0, (step + 1) / 50) * (1 - progress)
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(grads)))
     grads = jax.tree.map(lambda g: g * jnp.minimum(1.0, 1.0 / norm), grads)
@@ -118,7 +127,7 @@ def train_step(state, shape, batch, key, progress):
     params, first, second = (jax.tree.map(lambda t: t[i], out, is_leaf=lambda t: isinstance(t, tuple)) for i in range(3))
     decay = jnp.minimum(EMA, (step + 1) / (step + 10))
     average = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
-    return (params, first, second, average, step + 1), loss
+    return (params, first, second, average, step + 1), losses
 
 
 def held_out_score(params, shape, chat: Chat, questions) -> tuple[float, list[str]]:
@@ -138,24 +147,26 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "models" / "guide")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--steps", type=int, default=1300)
+    parser.add_argument("--start-from", type=Path, help="a folder that this script wrote: its tokenizer and weights instead of new ones")
     parser.add_argument("--every", type=int, default=100, help="steps between looks at the held-out questions")
     args = parser.parse_args()
 
-    tokenizer = train_tokenizer(args.seed)
+    tokenizer = Tokenizer.from_file(str(args.start_from / "tokenizer.json")) if args.start_from else train_tokenizer(args.seed)
     chat, shape = Chat(tokenizer, dropout=0.1), Shape(VOCAB)
     batches = Batches(chat, args.seed)
     questions = Corpus(args.seed).held_out()
-    params = init(shape, args.seed)
+    params = params_of(read_bf16(args.start_from / "model.safetensors"), shape.layers) if args.start_from else init(shape, args.seed)
+    params["topic"] = jnp.zeros((shape.hidden, len(batches.corpus.topics)))
     print(f"{sum(p.size for p in jax.tree.leaves(params)):,} parameters, {len(batches.corpus.topics)} topics, {len(questions)} held-out questions", flush=True)
     zeros = jax.tree.map(jnp.zeros_like, params)
     state, key = (params, zeros, zeros, params, 0), jax.random.key(args.seed, impl="rbg")
     best, losses, started = -1.0, [], time.time()
     for step in range(args.steps):
-        state, loss = train_step(state, shape, batches.next(), jax.random.fold_in(key, step), step / args.steps)
-        losses.append(loss)
+        state, both = train_step(state, shape, batches.next(), jax.random.fold_in(key, step), step / args.steps)
+        losses.append(both)
         if (step + 1) % args.every == 0 or step + 1 == args.steps:
             score, wrong = held_out_score(state[3], shape, chat, questions)
-            print(json.dumps({"step": step + 1, "loss": round(float(np.mean(losses)), 4), "held_out": round(score, 3),
+            print(json.dumps({"step": step + 1, "loss": [round(float(v), 4) for v in np.mean(losses, 0)], "held_out": round(score, 3),
                 "seconds": round(time.time() - started), "wrong": wrong if len(wrong) < 25 else len(wrong)}), flush=True)
             losses = []
             if score >= best:  # early stopping: the last best state is what is kept

@@ -27,7 +27,7 @@ def train_tokenizer(seed: int, conversations: int = 20000) -> Tokenizer:
         for topic in corpus.topics:
             yield from [topic.answer] * 200
         for _ in range(conversations):
-            for question, _ in corpus.conversation()[1]:
+            for question, _, _ in corpus.conversation()[1]:
                 yield question
 
     tokenizer = Tokenizer(models.BPE())
