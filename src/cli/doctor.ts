@@ -1,9 +1,10 @@
 /** `lockstep doctor`: what was found on this machine, and what was not and why. One line a fact; nothing is changed. */
 import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { NativeInfo } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import { loadUws } from '../api/exchange-uws.js';
+import { availableMemoryBytes } from '../parallel/devices.js';
 
 export interface Finding {
   readonly name: string;
@@ -90,12 +91,11 @@ function cgroupCores(): number | null {
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
 function memory(): Finding {
-  const available = Number(/MemAvailable:\s+(\d+) kB/.exec(text('/proc/meminfo') ?? '')?.[1] ?? freemem() / 1024) * 1024;
   const limit = text('/sys/fs/cgroup/memory.max') ?? text('/sys/fs/cgroup/memory/memory.limit_in_bytes');
   const isLimited = limit !== null && limit !== 'max' && Number(limit) < totalmem();
   return fine(
     'memory',
-    `${gigabytes(available)} free of ${gigabytes(totalmem())}`,
+    `${gigabytes(availableMemoryBytes())} free of ${gigabytes(totalmem())}`,
     isLimited ? `the cgroup allows ${gigabytes(Number(limit))}` : '',
   );
 }

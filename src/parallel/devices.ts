@@ -1,6 +1,7 @@
 /** What this machine offers the CPU backend: free memory, and how the cores are dealt to ranks. */
 import { readFileSync } from 'node:fs';
-import { availableParallelism, freemem } from 'node:os';
+import { freemem } from 'node:os';
+import { loadAddon } from '../addon/load.js';
 
 const read = (path: string): string | null => {
   try {
@@ -20,7 +21,7 @@ export function availableMemoryBytes(): number {
   return Number.isFinite(limit) && limit > 0 ? Math.min(free, Math.max(0, limit - used)) : free;
 }
 
-/** Compute threads of each rank: never more than one for each core in all, and at least one. */
+/** Compute threads of each rank: never more than one in all for each core that affinity and cgroup quota leave, and at least one. */
 export function threadsPerRank(wanted: number | null, worldSize: number): number {
-  return wanted ?? Math.max(1, Math.floor(availableParallelism() / worldSize));
+  return wanted ?? Math.max(1, Math.floor(loadAddon().info().cores / worldSize));
 }
