@@ -84,7 +84,7 @@ struct Activations {
   std::vector<int8_t> q;
   std::vector<int32_t> sum;
   Activations(const cpu::Kernels& k, int rows, int cols)
-      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(scale.size()) {
+      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(2 * scale.size()) {
     uint32_t state = 1;
     for (float& x : f32) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 8) * 0x1p-23f - 1;
     k.to_bf16(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), bf16.data());
@@ -207,7 +207,7 @@ void bench_rows(const Options& o, const Model& model) {
   std::vector<float> out(x.f32.size()), weight(static_cast<size_t>(n), 1.0f);
   std::vector<uint16_t> bf16(x.f32.size());
   std::vector<int8_t> q(x.f32.size());
-  std::vector<int32_t> sum(x.scale.size());
+  std::vector<int32_t> sum(x.sum.size());
   std::vector<float> scale(x.scale.size());
   float value = 0;
   int32_t index = 0;

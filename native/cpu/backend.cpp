@@ -52,7 +52,7 @@ Input CpuBackend::input_of(int k, int first_row) const {
   input.bf16 = b.bf16 + at;
   input.q = b.q + 2 * at;
   input.scale = b.scale + at / kGroup;
-  input.sum = b.sum + at / kGroup;
+  input.sum = b.sum + at / kSumGroup;
   return input;
 }
 
@@ -78,7 +78,7 @@ void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const N
   }
   if ((kinds & kind_bit(InputKind::kBf16)) != 0) k_.to_bf16(source, k, k_padded, to.bf16 + at);
   if ((kinds & kind_bit(InputKind::kInt8Pair)) != 0)
-    k_.to_int8_pair(source, k, k_padded, to.q + 2 * at, to.scale + at / kGroup, to.sum + at / kGroup);
+    k_.to_int8_pair(source, k, k_padded, to.q + 2 * at, to.scale + at / kGroup, to.sum + at / kSumGroup);
 }
 
 // Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own.

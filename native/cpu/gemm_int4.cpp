@@ -57,7 +57,7 @@ LOCKSTEP_INLINE void tile(const uint8_t* block, const Input& in, const TileRows&
       }
       for (int r = 0; r < rows; r++) {
         const Float row_scale = set1(in.scale[at[r] + g]);
-        const Float row_sum = set1(static_cast<float>(in.sum[at[r] + g]));
+        const Float row_sum = set1(static_cast<float>(group_sum(in.sum, at[r] + g)));
         for (int v = 0; v < kVectors; v++) {
           Float value = to_float(sums[0][r][v]) * scale[v];
           if (has_min) value = fma(least[v], row_sum, value);

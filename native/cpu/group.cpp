@@ -47,7 +47,7 @@ void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffer
   out->bf16 = cursor->take<uint16_t>(values);
   out->q = cursor->take<int8_t>(2 * values);  // two halves
   out->scale = cursor->take<float>(values / kGroup);
-  out->sum = cursor->take<int32_t>(values / kGroup);
+  out->sum = cursor->take<int32_t>(values / kSumGroup);
 }
 
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out) {

@@ -13,6 +13,7 @@ namespace lockstep::cpu {
 
 constexpr int kBlockRows = 32;     // rows of a packed weight block: each lane owns one output row, so no horizontal sums
 constexpr int kGroup = 32;         // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
+constexpr int kSumGroup = 16;      // codes of quantised activations that are summed together: formats with an offset have scales for as few
 constexpr int kKeyTile = 16;       // keys that a KV tile interleaves; --block-size is a multiple of it
 constexpr int kPiece = 256;        // context positions of one attention piece, counted from position 0
 constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
@@ -36,7 +37,7 @@ struct Input {
   const uint16_t* bf16;  // [m, k_padded]
   const int8_t* q;       // [m, k_padded / 32, 2, 32] value = scale of its group * (128 * first half + second half)
   const float* scale;    // [m, k_padded / 32]
-  const int32_t* sum;    // [m, k_padded / 32] sum of the values over their scale, for formats with an offset
+  const int32_t* sum;    // [m, k_padded / 16] sum of the values over their scale, for formats with an offset or a minimum
 };
 
 // Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.

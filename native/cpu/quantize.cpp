@@ -36,15 +36,17 @@ void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* sca
     const float largest = reduce_max(most);
     scale[g] = largest * (1.0f / kMostCode);
     const Float inverse = set1(largest > 0.0f ? kMostCode / largest : 0.0f);
-    Float total = zero();  // of whole numbers, exact
-    for (int i = 0; i < kGroup; i += kLanes) {
-      const Float code = round_even(min(set1(kMostCode), max(load(group + i) * inverse, set1(-kMostCode))));
-      total = total + code;
-      const Float high = round_even(code * set1(1.0f / 128.0f));
-      store_bytes(q + 2 * g * kGroup + i, to_int(high));
-      store_bytes(q + (2 * g + 1) * kGroup + i, to_int(fma(high, set1(-128.0f), code)));
+    for (int part = 0; part < kGroup; part += kSumGroup) {
+      Float total = zero();  // of whole numbers, exact
+      for (int i = part; i < part + kSumGroup; i += kLanes) {
+        const Float code = round_even(min(set1(kMostCode), max(load(group + i) * inverse, set1(-kMostCode))));
+        total = total + code;
+        const Float high = round_even(code * set1(1.0f / 128.0f));
+        store_bytes(q + 2 * g * kGroup + i, to_int(high));
+        store_bytes(q + (2 * g + 1) * kGroup + i, to_int(fma(high, set1(-128.0f), code)));
+      }
+      sum[(g * kGroup + part) / kSumGroup] = static_cast<int32_t>(reduce_add(total));
     }
-    sum[g] = static_cast<int32_t>(reduce_add(total));
   }
 }
 

@@ -87,14 +87,14 @@ struct Activations {
     Random random(static_cast<uint64_t>(m) * 131 + static_cast<uint64_t>(cols));
     const int kp = (cols + 31) / 32 * 32;
     const size_t count = static_cast<size_t>(m) * kp;
-    f32.resize(count), scale.resize(count / 32), bf16.resize(count), q.resize(2 * count), sum.resize(count / 32);
+    f32.resize(count), scale.resize(count / 32), bf16.resize(count), q.resize(2 * count), sum.resize(count / 16);
     for (int r = 0; r < m; r++) {
       std::vector<float> x = random.values(static_cast<size_t>(cols));
       if (r == static_cast<int>(nan_at)) x[0] = NAN;
       const size_t at = static_cast<size_t>(r) * kp;
       std::copy(x.begin(), x.end(), f32.begin() + static_cast<long>(at));
       k.to_bf16(x.data(), cols, kp, bf16.data() + at);
-      k.to_int8_pair(x.data(), cols, kp, q.data() + 2 * at, scale.data() + at / 32, sum.data() + at / 32);
+      k.to_int8_pair(x.data(), cols, kp, q.data() + 2 * at, scale.data() + at / 32, sum.data() + at / 16);
     }
     input = {kp, f32.data(), bf16.data(), q.data(), scale.data(), sum.data()};
   }
