@@ -1,6 +1,6 @@
 // y = W x with q8_0 weights (int8, a half scale each 32 along K) and activations of 15 bits in two int8 halves (a float scale each 32). The
-// products of a group are summed exactly in int32, then scaled and added in float32, groups in order. Weights are stored as q + 128, so the
-// group's sum has -128 * (sum of the activations) added. Bound: 1.0625 bytes a weight, 4 ops a weight and row.
+// products of a group are summed exactly in int32, then scaled and added in float32, groups in order. Weights are stored as q + kByteZero,
+// so the group's sum has -kByteZero * (sum of the activations) added. Bound: 1.0625 bytes a weight, 4 ops a weight and row.
 #include "isa/gemm.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
@@ -23,7 +23,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ah
     Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += kQ8Group) {
       Int sums[kSets][rows][kVectors] = {};
-      if (kSets == 2) start_sums(sums[kSets - 1], -128, in.sum, at, g);
+      if (kSets == 2) start_sums(sums[kSets - 1], -kByteZero, in.sum, at, g);
       for (int half = 0; half < 2; half += kSets) {
         for (int c = 0; c < kGroup / 4; c++) {
           if (half == 0) ahead.fetch();
@@ -36,7 +36,7 @@ void tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ah
             }
           }
         }
-        if (kSets == 1 && half == 0) join_halves(sums[0], -128, in.sum, at, g);
+        if (kSets == 1 && half == 0) join_halves(sums[0], -kByteZero, in.sum, at, g);
       }
       if (kSets == 2) join_sums(sums[0], sums[kSets - 1]);
       Float scale[kVectors];

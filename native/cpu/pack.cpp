@@ -29,7 +29,7 @@ size_t group_bytes(Format format) { return format == Format::kQ8_0 ? kQ8Group : 
 size_t nibble_byte(int k, int r) { return (static_cast<size_t>(k / 8) * kBlockRows + r) * 4 + k % 4; }
 
 void pack_q8_group(const uint8_t* values, int r, uint8_t* group) {
-  for (int k = 0; k < kGroup; k++) group[(static_cast<size_t>(k / 4) * kBlockRows + r) * 4 + k % 4] = values[k] ^ 0x80;
+  for (int k = 0; k < kGroup; k++) group[(static_cast<size_t>(k / 4) * kBlockRows + r) * 4 + k % 4] = values[k] ^ kByteZero;
 }
 
 void pack_q4_group(const uint8_t* values, int r, uint8_t* group) {
@@ -51,7 +51,7 @@ void unpack_quantised(Format format, const uint8_t* block, int row, int cols, fl
     const uint8_t* group = block + static_cast<size_t>(k / kGroup) * bytes;
     const int i = k % kGroup;
     if (format == Format::kQ8_0) {
-      const int q = group[(static_cast<size_t>(i / 4) * kBlockRows + row) * 4 + i % 4] - 128;
+      const auto q = static_cast<int8_t>(group[(static_cast<size_t>(i / 4) * kBlockRows + row) * 4 + i % 4] ^ kByteZero);
       dst[k] = half_at(group + kQ8Bytes + kHalfBytes * row) * static_cast<float>(q);
       continue;
     }

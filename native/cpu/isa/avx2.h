@@ -17,6 +17,7 @@ constexpr int kTileRows = 4;  // 8 sums and the halves of weights and activation
 constexpr int kIntTileRows = 4;
 constexpr int kTwoSetRows = 1;
 constexpr int kWideVectors = 2;
+constexpr int kByteZero = 128;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>}
 #define LOCKSTEP_INT_TILES(f) {f<1>, f<2>, f<3>, f<4>}

@@ -16,6 +16,7 @@ constexpr int kTileRows = 8;  // 16 sums: two vdpbf16ps a cycle at 6 cycles of l
 constexpr int kIntTileRows = 6;
 constexpr int kTwoSetRows = 4;
 constexpr int kWideVectors = 4;
+constexpr int kByteZero = 128;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>, f<7>, f<8>}
 #define LOCKSTEP_INT_TILES(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>}

@@ -1,7 +1,7 @@
 // Byte layout of packed weight blocks (32 output rows each, K padded to 32 with zeros). Row r of a block is lane r of every vector:
 //   f32    [K][32] float
 //   bf16   [K/2][32][2] bf16
-//   q8_0   a group of 32 along K: [8][32][4] bytes q + 128, then scales [32] half
+//   q8_0   a group of 32 along K: [8][32][4] bytes q + kByteZero, then scales [32] half
 //   q4_0   a group: [4][32][4] bytes, whose low nibbles are k = 8c … 8c+3 and high nibbles k = 8c+4 … 8c+7, then scales [32] half
 //   q4_1   as q4_0, then minimums [32] half
 #pragma once

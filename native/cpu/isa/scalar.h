@@ -14,6 +14,7 @@ constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
 constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
 constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
 constexpr int kTwoSetRows = 1;
+constexpr int kByteZero = 128;   // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
 constexpr int kWideVectors = 2;  // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
 
 typedef float Float __attribute__((vector_size(16)));
