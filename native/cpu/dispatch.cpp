@@ -1,6 +1,17 @@
 // Chooses the kernel table that this CPU can run. Compiled for the baseline only.
 #include <cstring>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#ifndef HWCAP2_BF16  // kernel headers before 5.6
+#define HWCAP2_I8MM (1 << 13)
+#define HWCAP2_BF16 (1 << 14)
+#endif
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 #include "kernels.h"
 
 namespace lockstep::cpu {
@@ -12,6 +23,16 @@ extern const Kernels kTable;
 #endif
 #if defined(LOCKSTEP_HAVE_AVX2)
 namespace avx2 {
+extern const Kernels kTable;
+}
+#endif
+#if defined(LOCKSTEP_HAVE_NEON_I8MM)
+namespace neon_i8mm {
+extern const Kernels kTable;
+}
+#endif
+#if defined(LOCKSTEP_HAVE_NEON)
+namespace neon {
 extern const Kernels kTable;
 }
 #endif
@@ -34,10 +55,37 @@ void push(Tables* t, const Kernels& table) {
   t->names[t->count++] = table.name;
 }
 
-// __builtin_cpu_supports also asks the operating system (xgetbv) whether it saves the wide registers. Every CPU with AVX2 has F16C.
+#if defined(LOCKSTEP_HAVE_NEON)
+struct ArmFeatures {
+  bool dot_product = false;
+  bool bf16 = false;
+  bool i8mm = false;
+};
+
+#if defined(__APPLE__)
+bool has_feature(const char* name) {
+  int value = 0;
+  size_t size = sizeof(value);
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+ArmFeatures arm_features() {
+  return {has_feature("hw.optional.arm.FEAT_DotProd"), has_feature("hw.optional.arm.FEAT_BF16"), has_feature("hw.optional.arm.FEAT_I8MM")};
+}
+#elif defined(__linux__)
+ArmFeatures arm_features() {
+  const unsigned long first = getauxval(AT_HWCAP);
+  const unsigned long second = getauxval(AT_HWCAP2);
+  return {(first & HWCAP_ASIMDDP) != 0, (second & HWCAP2_BF16) != 0, (second & HWCAP2_I8MM) != 0};
+}
+#else
+ArmFeatures arm_features() { return {}; }  // nobody to ask: the scalar kernels
+#endif
+#endif
+
 Tables find_tables() {
   Tables t{};
 #if defined(LOCKSTEP_HAVE_AVX2)
+  // This also asks the operating system (xgetbv) whether it saves the wide registers. Every CPU with AVX2 has F16C.
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #if defined(LOCKSTEP_HAVE_AVX512)
@@ -46,6 +94,13 @@ Tables find_tables() {
   if (avx2 && avx512) push(&t, avx512::kTable);
 #endif
   if (avx2) push(&t, avx2::kTable);
+#endif
+#if defined(LOCKSTEP_HAVE_NEON)
+  const ArmFeatures arm = arm_features();
+#if defined(LOCKSTEP_HAVE_NEON_I8MM)
+  if (arm.dot_product && arm.bf16 && arm.i8mm) push(&t, neon_i8mm::kTable);
+#endif
+  if (arm.dot_product) push(&t, neon::kTable);
 #endif
   push(&t, scalar::kTable);
   return t;
