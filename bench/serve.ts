@@ -7,7 +7,7 @@ import { arrivalTimes } from './arrivals.js';
 import { type Codec, customPrompts, type Prompt, randomPrompts, shareGptPrompts } from './datasets.js';
 import { type CountedResult, type Figures, figuresOf, type Objectives } from './figures.js';
 import { createRandom, type Random } from './random.js';
-import { type Endpoint, type RequestResult, sendJson, streamRequest } from './stream-client.js';
+import { type Endpoint, type RequestResult, readResult, sendJson, streamRequest } from './stream-client.js';
 
 export interface BenchServeSettings {
   readonly backend: 'openai' | 'vllm' | 'openai-chat';
@@ -51,6 +51,9 @@ export interface BenchServeOutcome {
   readonly results: readonly RequestResult[];
 }
 
+/** Answers are read when the run is over, but for those of a run so long that they would fill the memory. */
+const unreadBytesMax = 1 << 28;
+
 export async function benchServe(settings: BenchServeSettings): Promise<BenchServeOutcome> {
   const at = (path: string): Endpoint => ({
     url: new URL(settings.baseUrl + path),
@@ -69,13 +72,17 @@ export async function benchServe(settings: BenchServeSettings): Promise<BenchSer
   await inTurn(settings.numWarmups, settings.maxConcurrency ?? settings.numWarmups, null, () => ask(0));
   const times = arrivalTimes(prompts.length, settings.requestRate, settings.burstiness, random);
   let done = 0;
+  let unreadBytes = 0;
   const startMs = performance.now();
-  const results = await inTurn(prompts.length, settings.maxConcurrency ?? prompts.length, times, async (index) => {
-    const result = await ask(index);
+  const answers = await inTurn(prompts.length, settings.maxConcurrency ?? prompts.length, times, async (index) => {
+    const answer = await ask(index);
     settings.onProgress?.(++done, prompts.length);
-    return result;
+    if (answer.body instanceof Error || unreadBytes > unreadBytesMax) return readResult(answer);
+    unreadBytes += answer.body.bytes.length;
+    return answer;
   });
   const durationS = (performance.now() - startMs) / 1000;
+  const results = answers.map((answer) => ('body' in answer ? readResult(answer) : answer));
   const counted = await countTokens(results, prompts, codec);
   const figures = figuresOf(counted, results.length - counted.length, durationS, settings.percentiles, settings.objectives);
   return { model, figures, results };

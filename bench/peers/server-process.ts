@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { streamRequest } from '../stream-client.js';
+import { readResult, streamRequest } from '../stream-client.js';
 
 export interface ServerCommand {
   readonly name: 'llama.cpp' | 'Lockstep';
@@ -44,7 +44,7 @@ export async function startServer({ name, program, args, port, model }: ServerCo
   const endpoint = { url: new URL(`${baseUrl}/v1/completions`), headers: {}, timeoutMs: 10_000 };
   const body = JSON.stringify({ model, prompt: 'Hello', max_tokens: 1, stream: true });
   for (;;) {
-    const { error } = await streamRequest(endpoint, body);
+    const { error } = readResult(await streamRequest(endpoint, body));
     if (error === null) break;
     if (child.exitCode !== null || performance.now() - startMs > startTimeoutMs) {
       child.kill('SIGKILL');
