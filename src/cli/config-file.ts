@@ -1,6 +1,6 @@
 /** `--config FILE.yaml`: flag names, with dashes or underscores, and their values. Which flag a name is, `load-options.ts` says. */
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
+import { createRequire } from 'node:module';
 import { startError } from '../errors.js';
 
 /** The file's values by flag name. Throws LockstepError `start` when the file cannot be read or is not a mapping. */
@@ -15,6 +15,8 @@ export function readConfigFile(path: string): ReadonlyMap<string, unknown> {
 }
 
 export function parseConfig(text: string, path: string): ReadonlyMap<string, unknown> {
+  // Loaded here: it takes 30 ms, and most starts have no file.
+  const { parse } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
   let value: unknown;
   try {
     value = parse(text);
