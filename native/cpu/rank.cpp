@@ -28,9 +28,9 @@ Status Rank::load(const RankShard& shard, const WeightMap& weights) {
 Status Rank::step(int epoch) {
   Status status = run_step(epoch);
   if (!status.ok()) {
-    communicator_.abort();
-    // The reason, and not that the others were woken by it, is what the result shows.
+    // The reason, and not that the others were woken by it, is what the result shows; written first, since the others report at once.
     if (status.fault() != Fault::kAborted) group_->buffers().result[epoch & 1].resultHeader[1] = static_cast<int32_t>(status.fault());
+    communicator_.abort();
   }
   return status;
 }

@@ -29,7 +29,7 @@ inline void pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("yield");
+  asm volatile("isb");  // yield does nothing on cores without hardware threads; isb takes tens of cycles, as x86's pause does
 #endif
 }
 
