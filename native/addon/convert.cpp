@@ -16,6 +16,7 @@ constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxExperts = 1024;
 constexpr int64_t kMaxPositions = 1 << 24;
 constexpr int64_t kMaxRows = 1 << 16;
+constexpr int64_t kMaxBytes = int64_t{1} << 52;
 
 }  // namespace
 
@@ -228,7 +229,6 @@ Range read_range(const Napi::Value& value, const std::string& path, int total, R
 TensorSource read_source(const Napi::Value& value, const std::string& path, int num_files, Reader* r) {
   TensorSource source;
   const Napi::Object object = r->object(value, path);
-  constexpr int64_t kMaxBytes = int64_t{1} << 52;
   source.file = static_cast<int>(r->integer(object, "file", path, 0, num_files - 1));
   source.byte_offset = r->integer(object, "byteOffset", path, 0, kMaxBytes);
   source.type = static_cast<ElementType>(r->choice(object, "type", path, kElementTypeNames, kNumElementTypes));
@@ -238,6 +238,34 @@ TensorSource read_source(const Napi::Value& value, const std::string& path, int 
   source.first_row = r->integer(object, "firstRow", path, 0, INT_MAX);
   source.interleaved_head_dim = static_cast<int>(r->integer(object, "interleavedHeadDim", path, 0, kMaxWidth));
   return source;
+}
+
+Place read_place(const Napi::Value& value, const std::string& path, int num_files, Reader* r) {
+  Place place;
+  if (value.IsNull()) return place;
+  const char* const types[] = {"f32", "f16", "bf16", "i32", "i64"};
+  const Napi::Object object = r->object(value, path);
+  place.present = true;
+  place.file = static_cast<int>(r->integer(object, "file", path, 0, num_files - 1));
+  place.byte_offset = r->integer(object, "byteOffset", path, 0, kMaxBytes);
+  place.type = static_cast<PlaceType>(r->choice(object, "type", path, types, 5));
+  return place;
+}
+
+Scaling read_scaling(const Napi::Value& value, const std::string& path, int num_files, Reader* r) {
+  Scaling scaling;
+  if (value.IsNull()) return scaling;
+  const char* const layouts[] = {"rows", "gptq", "awq"};
+  const Napi::Object object = r->object(value, path);
+  scaling.present = true;
+  scaling.layout = static_cast<CodeLayout>(r->choice(object, "layout", path, layouts, 3));
+  scaling.group_rows = r->integer(object, "groupRows", path, 1, INT_MAX);
+  scaling.group_cols = r->integer(object, "groupCols", path, 1, INT_MAX);
+  scaling.scales = read_place(r->get(object, "scales", path), path + ".scales", num_files, r);
+  scaling.zeros = read_place(r->get(object, "zeros", path), path + ".zeros", num_files, r);
+  scaling.group_of_column = read_place(r->get(object, "groupOfColumn", path), path + ".groupOfColumn", num_files, r);
+  scaling.zero_point = static_cast<int>(r->integer(object, "zeroPoint", path, 0, 255));
+  return scaling;
 }
 
 }  // namespace
@@ -299,6 +327,7 @@ WeightMap read_weights(const Napi::Value& value, Reader* r) {
     tensor.cols = static_cast<int>(r->integer(from, "cols", path, 1, kMaxWidth));
     tensor.format = static_cast<WeightFormat>(r->choice(from, "format", path, formats, 5));
     tensor.source = read_source(r->get(from, "source", path), path + ".source", static_cast<int>(map.files.size()), r);
+    tensor.scaling = read_scaling(r->get(from, "scaling", path), path + ".scaling", static_cast<int>(map.files.size()), r);
     tensor.bias = static_cast<float>(r->number(from, "bias", path));
     map.tensors.push_back(std::move(tensor));
   }

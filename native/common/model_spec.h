@@ -74,6 +74,10 @@ enum class ElementType : uint8_t {
   kQ5_K,
   kQ6_K,
   kIq4Nl,
+  kU4,
+  kU8,
+  kI8,
+  kF8E4M3,
 };
 
 enum class WeightFormat : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
@@ -88,11 +92,31 @@ struct TensorSource {
   int interleaved_head_dim = 0;
 };
 
+enum class PlaceType : uint8_t { kF32, kF16, kBf16, kI32, kI64 };
+
+struct Place {
+  bool present = false;  // where TypeScript has null
+  int file = 0;
+  int64_t byte_offset = 0;
+  PlaceType type = PlaceType::kF32;
+};
+
+enum class CodeLayout : uint8_t { kRows, kGptq, kAwq };
+
+struct Scaling {
+  bool present = false;  // where TypeScript has null
+  CodeLayout layout = CodeLayout::kRows;
+  int64_t group_rows = 1, group_cols = 1;
+  Place scales, zeros, group_of_column;
+  int zero_point = 0;
+};
+
 struct WeightTensor {
   std::string name;
   int rows = 0, cols = 0;
   WeightFormat format = WeightFormat::kF32;
   TensorSource source;
+  Scaling scaling;
   float bias = 0;
 };
 

@@ -8,8 +8,8 @@
 
 namespace lockstep {
 
-inline constexpr const char* kElementTypeNames[] = {"f32",  "f16",  "bf16", "q8_0", "q4_0", "q4_1", "q5_0",
-                                                    "q5_1", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl"};
+inline constexpr const char* kElementTypeNames[] = {"f32",  "f16",  "bf16", "q8_0", "q4_0",   "q4_1", "q5_0", "q5_1", "q2_k",
+                                                    "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "u4",   "u8",   "i8",   "f8_e4m3"};
 constexpr int kNumElementTypes = static_cast<int>(sizeof(kElementTypeNames) / sizeof(kElementTypeNames[0]));
 
 const quant::TypeInfo& type_info(ElementType type);

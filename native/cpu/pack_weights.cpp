@@ -9,6 +9,11 @@ namespace {
 
 constexpr int kGatedRows = kBlockRows / 2;
 
+// The GGUF type whose blocks become those of a quantised format.
+const quant::TypeInfo& block_type(Format format) {
+  return type_info(format == Format::kQ8_0 ? ElementType::kQ8_0 : format == Format::kQ4_0 ? ElementType::kQ4_0 : ElementType::kQ4_1);
+}
+
 bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8Pair; }
 
 // What a thread reads with.
@@ -51,7 +56,7 @@ Status pack_float_block(const PackJob& job, int block, const Kernels& kernels, F
 }
 
 Status pack_quantised_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
-  const quant::TypeInfo& shape = type_info(job.tensor->source.type);
+  const quant::TypeInfo& shape = block_type(job.format);
   const size_t row_bytes = static_cast<size_t>(job.cols.count) / shape.block_values * shape.block_bytes;
   const size_t skip = static_cast<size_t>(job.cols.first) / shape.block_values * shape.block_bytes;
   const uint8_t* rows[kBlockRows];

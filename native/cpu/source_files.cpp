@@ -84,16 +84,22 @@ Status SourceFiles::check(const WeightTensor& tensor) const {
       (source.interleaved_head_dim % 2 != 0 || tensor.rows % source.interleaved_head_dim != 0 || source.transposed)) {
     return bad(name + " cannot be cut into rotary pairs of heads of " + std::to_string(source.interleaved_head_dim));
   }
-  const int64_t row_bytes = source.cols / shape.block_values * shape.block_bytes;
-  const File& file = files_[source.file];
-  if (source.byte_offset > file.bytes || row_bytes > (file.bytes - source.byte_offset) / source.rows) {
-    return bad(name + " lies beyond the end of " + file.path + " (" + std::to_string(file.bytes) +
-               " bytes): the file is truncated or corrupt");
+  if (tensor.scaling.present) {
+    if (source.transposed || source.interleaved_head_dim != 0) return bad(name + " has scales, and so cannot be transposed or interleaved");
+    LOCKSTEP_RETURN_IF_ERROR(check_scaling(*this, tensor));
   }
-  return Status();
+  return check(tensor.name, source.file, source.byte_offset, source.cols / shape.block_values * shape.block_bytes * source.rows);
+}
+
+Status SourceFiles::check(const std::string& what, int file, int64_t offset, int64_t bytes) const {
+  const File& from = files_[file];
+  if (offset <= from.bytes && bytes <= from.bytes - offset) return Status();
+  return bad("tensor " + what + " lies beyond the end of " + from.path + " (" + std::to_string(from.bytes) +
+             " bytes): the file is truncated or corrupt");
 }
 
 Status TensorRows::blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows) {
+  if (tensor.scaling.present) return scaled_.blocks(tensor, first, count, rows);
   const TensorSource& source = tensor.source;
   const quant::TypeInfo& shape = type_info(source.type);
   const int64_t row_bytes = source.cols / shape.block_values * shape.block_bytes;
@@ -110,6 +116,7 @@ Status TensorRows::blocks(const WeightTensor& tensor, int first, int count, cons
 }
 
 Status TensorRows::floats(const WeightTensor& tensor, int first, int count, const float** rows) {
+  if (tensor.scaling.present) return scaled_.floats(tensor, first, count, rows);
   const size_t cols = static_cast<size_t>(tensor.cols);
   if (tensor.source.transposed) {
     const bool here = panel_of_ == &tensor && first >= panel_first_ && first + count <= panel_first_ + kPanelRows;

@@ -8,6 +8,7 @@
 
 #include "common/model_spec.h"
 #include "common/status.h"
+#include "cpu/scaled_rows.h"
 
 namespace lockstep::cpu {
 
@@ -18,6 +19,8 @@ class SourceFiles {
   Status read(int file, int64_t offset, int64_t bytes, uint8_t* out) const;
   // That the whole source tensor lies in its file and our rows in the tensor.
   Status check(const WeightTensor& tensor) const;
+  // That `bytes` bytes from `offset` on lie in a file; `what` is named in the error.
+  Status check(const std::string& what, int file, int64_t offset, int64_t bytes) const;
 
  private:
   struct File {
@@ -31,16 +34,18 @@ class SourceFiles {
 // One thread's window on tensors: rows in our numbering, as floats or as the file's blocks. Pointers are valid until the next call.
 class TensorRows {
  public:
-  explicit TensorRows(const SourceFiles* files) : files_(files) {}
+  explicit TensorRows(const SourceFiles* files) : files_(files), scaled_(files) {}
   // rows[i]: row first + i, all its cols as floats.
   Status floats(const WeightTensor& tensor, int first, int count, const float** rows);
-  // rows[i]: the same rows as they lie in the file. Not for transposed tensors.
+  // rows[i]: the same rows as blocks that need no conversion: as they lie in the file, or the codes of a quantised layer as blocks of
+  // tensor.format. Not for transposed tensors.
   Status blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows);
 
  private:
   Status transposed_panel(const WeightTensor& tensor, int first);
 
   const SourceFiles* files_;
+  ScaledRows scaled_;
   std::vector<uint8_t> raw_;
   std::vector<float> values_;
   std::vector<const uint8_t*> raw_rows_;

@@ -27,6 +27,7 @@ Format to_format(WeightFormat format) {
 }
 
 bool packs_as_is(const WeightTensor& tensor) {
+  if (tensor.scaling.present) return holds_its_codes(tensor);
   const ElementType type = tensor.source.type;
   const bool same = (tensor.format == WeightFormat::kQ8_0 && type == ElementType::kQ8_0) ||
                     (tensor.format == WeightFormat::kQ4_0 && type == ElementType::kQ4_0) ||

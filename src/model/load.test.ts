@@ -107,8 +107,8 @@ test('what cannot be loaded is one line that names file and fault', async () => 
     /model.safetensors: tensor model.embed_tokens.weight has shape \[512, 64\], but .* \[512, 128\]/,
   );
   await refused(
-    changed({ 'config.json': config({ quantization_config: { quant_method: 'gptq', bits: 4 } }) }),
-    /weights quantised by gptq are not supported yet/,
+    changed({ 'config.json': config({ quantization_config: { quant_method: 'quip', bits: 2 } }) }),
+    /weights quantised by quip are not supported; supported are gptq, awq/,
   );
   await refused(
     changed({ 'config.json': config({ rope_scaling: { type: 'dynamic', factor: 2 } }) }),

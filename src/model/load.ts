@@ -12,7 +12,7 @@ import { readConfig, textConfig } from './config.js';
 import { generationDefaults } from './generation.js';
 import { readGgufCheckpoint } from './gguf.js';
 import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
-import { refuseQuantised } from './quantization/checkpoint-config.js';
+import { readQuantScheme } from './quantization/checkpoint-config.js';
 import { computeTypeOf } from './quantization/formats.js';
 import { readSafetensorsFolder } from './safetensors.js';
 import type { LoadedModel, ModelSpec } from './spec.js';
@@ -48,7 +48,7 @@ function loadFolder(folder: string, options: SpecOptions): LoadedModel {
   const outer = readConfig(path);
   const architecture = architectureOf(outer);
   const config = textConfig(outer);
-  refuseQuantised(config);
+  const scheme = readQuantScheme(config);
   const spec = architecture.spec(config, options);
   const checkpoint = readSafetensorsFolder(folder);
   const { weights, notes } = mapWeights({
@@ -57,6 +57,7 @@ function loadFolder(folder: string, options: SpecOptions): LoadedModel {
     rules: architecture.tensors,
     aliases: architecture.aliases ?? [],
     computeType: options.computeType,
+    scheme,
   });
   const tokenizer = tokenizerSource(folder);
   return {
@@ -81,6 +82,7 @@ function loadGguf(path: string, options: SpecOptions): LoadedModel {
     rules: architecture.gguf?.tensors ?? {},
     aliases: [],
     computeType: options.computeType,
+    scheme: null,
   });
   return {
     path,

@@ -89,7 +89,10 @@ export interface ModelSpec {
   readonly logits: { readonly softcap: number | null; readonly scale: number };
 }
 
-/** How values lie in a file. Lower-case names of GGUF's types; blocks run along a row. */
+/**
+ * How values lie in a file. Lower-case names of GGUF's types, whose blocks run along a row, and of the codes of quantised safetensors:
+ * u4 is two to a byte, the first in the low bits.
+ */
 export type ElementType =
   | 'f32'
   | 'f16'
@@ -104,7 +107,11 @@ export type ElementType =
   | 'q4_k'
   | 'q5_k'
   | 'q6_k'
-  | 'iq4_nl';
+  | 'iq4_nl'
+  | 'u4'
+  | 'u8'
+  | 'i8'
+  | 'f8_e4m3';
 
 /** How a matrix is kept in memory and multiplied: those that have a kernel. Vectors (norms, biases) are always f32. */
 export type WeightFormat = 'f32' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1';
@@ -131,6 +138,35 @@ export interface TensorSource {
   readonly interleavedHeadDim: number;
 }
 
+/** Where the values of a small tensor beside the codes begin; how many there are follows from the codes' shape. */
+export interface Place {
+  /** Index into `WeightMap.files`. */
+  readonly file: number;
+  readonly byteOffset: number;
+  readonly type: 'f32' | 'f16' | 'bf16' | 'i32' | 'i64';
+}
+
+/**
+ * How the codes of a quantised linear layer become weights: w[r][c] = scale * (code - zero), with the scale and the zero point of the group
+ * that r and c are in. `TensorSource.rows` and `cols` are then those of the layer, [out, in], however its codes lie:
+ *   rows   code after code along a row. Scales [out / groupRows, in / groupCols]; zero points as u4 (u8), packed along out: [out/8, groups]
+ *   gptq   int32 words [in/8, out] of eight codes (of u8: [in/4, out] of four) along `in`. Scales [groups, out]; zero points [groups, out/8]
+ *   awq    int32 words [in, out/8] of eight codes of rows 0, 2, 4, 6, 1, 3, 5, 7 of the eight. Scales [groups, out]; zero points [groups, out/8]
+ */
+export interface Scaling {
+  readonly layout: 'rows' | 'gptq' | 'awq';
+  /** Rows and columns that share a scale; more than the layer has: all of them. gptq and awq: one row. */
+  readonly groupRows: number;
+  readonly groupCols: number;
+  readonly scales: Place;
+  /** int32 words of codes, laid out as the codes are; null: `zeroPoint` for all groups. */
+  readonly zeros: Place | null;
+  /** The zero point, or what is added to a stored one (GPTQ's first form stores zero - 1). */
+  readonly zeroPoint: number;
+  /** [in] the group of each column (GPTQ's g_idx); null: column / groupCols. */
+  readonly groupOfColumn: Place | null;
+}
+
 export interface WeightTensor {
   /** Our name; see the list below. */
   readonly name: string;
@@ -138,6 +174,8 @@ export interface WeightTensor {
   readonly cols: number;
   readonly format: WeightFormat;
   readonly source: TensorSource;
+  /** Of a quantised safetensors layer: what the codes in `source` stand for. null: the values are the weights. */
+  readonly scaling: Scaling | null;
   /** Added to every value read, as checkpoints of Gemma in GGUF already hold w + 1: then -1 with weightOffset 1. 0 otherwise. */
   readonly bias: number;
 }

@@ -33,6 +33,7 @@ function map(
     rules,
     aliases: architecture.aliases ?? [],
     computeType,
+    scheme: null,
   });
   return { tensors: new Map(weights.tensors.map((t) => [t.name, t])), notes };
 }

@@ -4,8 +4,9 @@
  */
 import { startError } from '../errors.js';
 import type { Checkpoint, StoredTensor } from './checkpoint.js';
-import { elementLayouts, isElementType, isQuantised, matrixFormat } from './quantization/formats.js';
-import type { ComputeType, ElementType, ModelSpec, NormSpec, WeightMap, WeightTensor } from './spec.js';
+import { elementLayouts, isQuantised, isValueType, matrixFormat, valueTypes } from './quantization/formats.js';
+import { LayerTensors, type QuantisedLinear, type QuantScheme } from './quantization/scheme.js';
+import type { ComputeType, ModelSpec, NormSpec, WeightMap, WeightTensor } from './spec.js';
 
 /** Where one of our tensors lies in a checkpoint. In names, `*` stands for the layer and `#` for the expert. */
 export interface TensorRule {
@@ -101,6 +102,8 @@ export interface MapInput {
   readonly rules: TensorRules;
   readonly aliases: NameAliases;
   readonly computeType: ComputeType;
+  /** How a quantised safetensors checkpoint stores its linear layers; null: plainly. */
+  readonly scheme: QuantScheme | null;
 }
 
 /** The weight map, and notes on what was converted or left out. */
@@ -109,15 +112,21 @@ export function mapWeights(input: MapInput): { weights: WeightMap; notes: string
   const wanted = wantedTensors(input.spec);
   const rowsOf = new Map(wanted.map((w) => [w.scope + w.part, w.vector ? w.cols : w.rows]));
   const used = new Set<string>();
+  const reasons = new Set<string>();
   const tensors = wanted.map((w) => {
-    const [rule, source] = findSource(w, input.rules, stored, input.checkpoint);
-    used.add(source.name);
-    return weightTensor(w, rule, source, rowsOf, input);
+    const [rule, source] = findSource(w, stored, input);
+    if (!('codes' in source)) {
+      used.add(source.name);
+      return weightTensor(w, rule, source, rowsOf, input);
+    }
+    for (const name of source.names) used.add(name);
+    if (source.kept.why !== null) reasons.add(source.kept.why);
+    return quantisedTensor(w, rule, source, rowsOf, input);
   });
   const sameFormat = withPairsAlike(tensors);
   return {
     weights: { files: input.checkpoint.files, tensors: sameFormat },
-    notes: [...conversionNotes(sameFormat, input.computeType), ...leftOver(input.checkpoint, used)],
+    notes: [...conversionNotes(sameFormat, input, reasons), ...leftOver(input.checkpoint, used)],
   };
 }
 
@@ -133,12 +142,14 @@ function byRuleName(checkpoint: Checkpoint, aliases: NameAliases): Map<string, S
   return stored;
 }
 
+/** A linear layer that is stored quantised, with the names of all its tensors. */
+type QuantisedSource = QuantisedLinear & { readonly names: readonly string[] };
+
 function findSource(
   w: WantedTensor,
-  rules: TensorRules,
   stored: ReadonlyMap<string, StoredTensor>,
-  checkpoint: Checkpoint,
-): [TensorRule, StoredTensor] {
+  { rules, checkpoint, scheme }: MapInput,
+): [TensorRule, StoredTensor | QuantisedSource] {
   const key = w.scope.replace(/\d+/, '*').replace(/\d+/, '#') + w.part;
   const entry = rules[key];
   const sources = entry === undefined ? [] : ([] as Source[]).concat(entry);
@@ -146,12 +157,44 @@ function findSource(
   for (const source of sources) {
     const rule = typeof source === 'string' ? { name: source } : source;
     const name = rule.name.replace('*', String(w.layer)).replace('#', String(w.expert));
+    if (scheme && !w.vector && name.endsWith('.weight')) {
+      const layer = new LayerTensors(name.slice(0, -'.weight'.length), stored, checkpoint);
+      const linear = scheme.linear(layer);
+      if (linear) return [rule, { ...linear, names: layer.names() }];
+    }
     const found = stored.get(name);
     if (found) return [rule, found];
     names.push(name);
   }
   const files = checkpoint.files.length === 1 ? checkpoint.files[0] : `${checkpoint.files[0]} and ${checkpoint.files.length - 1} more`;
   throw startError(`${files}: tensor ${names.join(' or ') || w.scope + w.part} is missing`);
+}
+
+function quantisedTensor(
+  w: WantedTensor,
+  rule: TensorRule,
+  { codes, type, rows, cols, scaling, kept }: QuantisedLinear,
+  rowsOf: ReadonlyMap<string, number>,
+  input: MapInput,
+): WeightTensor {
+  const file = input.checkpoint.files[codes.file];
+  const [first, total] = partOf(w, rule, rowsOf, input.spec);
+  if (rule.stacked) throw startError(`${file}: tensor ${codes.name}: stacked experts are not read from quantised checkpoints`);
+  if (rows !== total || cols !== w.cols) {
+    throw startError(
+      `${file}: tensor ${codes.name} holds a layer of [${rows}, ${cols}], but the model's configuration asks for [${total}, ${w.cols}]`,
+    );
+  }
+  const place = { file: codes.file, byteOffset: codes.byteOffset, type, rows, cols };
+  return {
+    name: w.scope + w.part,
+    rows: w.rows,
+    cols: w.cols,
+    format: w.part === 'router' || input.computeType === 'float32' ? 'f32' : kept.format,
+    source: { ...place, transposed: false, firstRow: first, interleavedHeadDim: 0 },
+    scaling,
+    bias: 0,
+  };
 }
 
 function weightTensor(
@@ -163,9 +206,9 @@ function weightTensor(
 ): WeightTensor {
   const file = input.checkpoint.files[source.file];
   const { type } = source;
-  if (!isElementType(type)) {
+  if (!isValueType(type)) {
     throw startError(
-      `${file}: tensor ${source.name} is of type ${type}, which is not supported; supported are ${Object.keys(elementLayouts).join(', ')}`,
+      `${file}: tensor ${source.name} is of type ${type}, which is not supported here; supported are ${valueTypes.join(', ')}`,
     );
   }
   const [first, total] = partOf(w, rule, rowsOf, input.spec);
@@ -200,6 +243,7 @@ function weightTensor(
       transposed: rule.transposed === true && !w.vector,
       interleavedHeadDim: rule.interleaved ? input.spec.dims.headDim : 0,
     },
+    scaling: null,
     bias: rule.bias ?? 0,
   };
 }
@@ -230,20 +274,31 @@ function withPairsAlike(tensors: readonly WeightTensor[]): WeightTensor[] {
   });
 }
 
-function conversionNotes(tensors: readonly WeightTensor[], computeType: ComputeType): string[] {
-  const counts = new Map<ElementType, number>();
-  for (const { source, format } of tensors) {
-    if (isQuantised(source.type) && format !== source.type) counts.set(source.type, (counts.get(source.type) ?? 0) + 1);
+function conversionNotes(tensors: readonly WeightTensor[], { computeType, scheme }: MapInput, reasons: ReadonlySet<string>): string[] {
+  const notes: string[] = [];
+  const count = (chosen: readonly WeightTensor[], key: (t: WeightTensor) => string) => {
+    const counts = new Map<string, number>();
+    for (const t of chosen) counts.set(key(t), (counts.get(key(t)) ?? 0) + 1);
+    return [...counts];
+  };
+  const scaled = tensors.filter((t) => t.scaling !== null);
+  if (scheme && scaled.length > 0) {
+    const list = count(scaled, (t) => t.format).map(([format, n]) => `${n} matrices as ${format}`);
+    const why = computeType === 'float32' ? ['--dtype float32 asks for it'] : [...reasons];
+    notes.push(`${scheme.summary}: ${list.join(', ')}${why.length > 0 ? ` (${why.join('; ')})` : ''}`);
   }
-  if (counts.size === 0) return [];
-  const list = [...counts].map(([type, n]) => `${n} of ${type}`).join(', ');
-  const why = computeType === 'float32' ? '--dtype float32 asks for it' : 'no kernel multiplies these in their bits';
-  return [`quantised tensors dequantised to ${computeType === 'float32' ? 'float32' : 'bf16'} (${why}): ${list}`];
+  const converted = tensors.filter((t) => t.scaling === null && isQuantised(t.source.type) && t.format !== t.source.type);
+  if (converted.length > 0) {
+    const list = count(converted, (t) => t.source.type).map(([type, n]) => `${n} of ${type}`);
+    const why = computeType === 'float32' ? '--dtype float32 asks for it' : 'no kernel multiplies these in their bits';
+    notes.push(`quantised tensors dequantised to ${computeType === 'float32' ? 'float32' : 'bf16'} (${why}): ${list.join(', ')}`);
+  }
+  return notes;
 }
 
-/** Tensors that checkpoints carry and nobody needs: attention masks, tables that are computed, heads that are tied. */
+/** Tensors that checkpoints carry and nobody needs: attention masks, tables that are computed, heads that are tied, scales of fp8 KV caches. */
 const needless =
-  /(^|\.)(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias|lm_head\.weight)$|^(rope_freqs|rope_factors_(long|short))\.weight$/;
+  /(^|\.)(rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias|lm_head\.weight|attn\.[qkv]_scale)$|^(rope_freqs|rope_factors_(long|short))\.weight$/;
 /** Towers of models that also take images or sound; only their text part is served. */
 const towers = /^(vision_tower|vision_model|multi_modal_projector|audio_tower|model\.vision_tower|model\.multi_modal_projector|v\.|mm\.)/;
 

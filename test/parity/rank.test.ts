@@ -9,51 +9,11 @@ import { loadModel } from '../../src/model/load.js';
 import type { LoadedModel, WeightTensor } from '../../src/model/spec.js';
 import { shardOf } from '../../src/parallel/sharding.js';
 import { stepBuffers } from '../../src/step/buffers.js';
+import { checkGoldens, shortFactors, tolerance, withRanks } from './check-goldens.js';
 import { fixtures, modelsIn, readGolden, sharedData } from './golden.js';
-import { type Output, type RankSetup, Ranks, type Sampling } from './ranks.js';
+import type { Output, Ranks, Sampling } from './ranks.js';
 
 const stories = join(fixtures, 'stories260K');
-const tolerance = 1e-3;
-/** Longrope chooses its factors once, by the longest length: of the golden's prompts two want 48 and one wants more. */
-const shortFactors = 48;
-
-async function withRanks<T>(setup: RankSetup, use: (ranks: Ranks) => Promise<T>): Promise<T> {
-  const ranks = await Ranks.start(setup);
-  try {
-    return await use(ranks);
-  } finally {
-    await ranks.stop();
-  }
-}
-
-/** Greedy ids and log-probabilities of every prompt equal the golden's. */
-async function checkGoldens(folder: string, mode: 'gather' | 'reduce', worldSize: number, maxModelLen?: number): Promise<void> {
-  const golden = readGolden(join(folder, 'golden.json'));
-  const setup = { path: folder, dtype: 'float32', mode, worldSize, ...(maxModelLen && { maxModelLen }) } as const;
-  await withRanks(setup, async (ranks) => {
-    for (const prompt of golden.prompts) {
-      const fits = prompt.prompt_ids.length + prompt.greedy_ids.length <= shortFactors;
-      if (folder.includes('longrope') && fits !== (maxModelLen === shortFactors)) continue;
-      const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length);
-      assert.deepEqual(
-        outputs.map((o) => o.id),
-        prompt.greedy_ids,
-        `${folder} ${prompt.id} ${mode} ${worldSize}`,
-      );
-      outputs.forEach((output, i) => {
-        prompt.steps[i].top.forEach(([id, logprob], j) => {
-          assert.equal(output.top[j][0], id);
-          assert.ok(
-            Math.abs(output.top[j][1] - logprob) < tolerance,
-            `${folder} ${prompt.id} step ${i}: ${output.top[j][1]} and not ${logprob}`,
-          );
-        });
-        assert.equal(output.rank, 1);
-      });
-    }
-  });
-}
-
 const below = (folder: string) => modelsIn(folder).map((name) => join(folder, name));
 for (const folder of below(join(sharedData ?? fixtures, 'tiny-models'))) {
   const lengths = folder.includes('longrope') ? [shortFactors, undefined] : [undefined];

@@ -158,6 +158,22 @@ const readers: Readonly<Record<ElementType, BlockReader>> = {
   iq4_nl: (b, at, out, to) => {
     for (let i = 0; i < 32; i++) out[to + i] = half(b, at) * (iq4Values[nibble(b, at + 2, i)] as number);
   },
+  u4: (b, at, out, to) => {
+    out[to] = (b[at] as number) & 15;
+    out[to + 1] = (b[at] as number) >> 4;
+  },
+  u8: (b, at, out, to) => {
+    out[to] = b[at] as number;
+  },
+  i8: (b, at, out, to) => {
+    out[to] = b.readInt8(at);
+  },
+  f8_e4m3: (b, at, out, to) => {
+    const code = b[at] as number;
+    const [exponent, fraction] = [(code >> 3) & 15, code & 7];
+    const magnitude = exponent === 0 ? fraction * 2 ** -9 : (8 + fraction) * 2 ** (exponent - 10);
+    out[to] = (code & 127) === 127 ? Number.NaN : code & 128 ? -magnitude : magnitude;
+  },
 };
 
 /** `count` values of `type` as float64 (of the exact products, not rounded to float32). */

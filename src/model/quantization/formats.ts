@@ -27,11 +27,22 @@ export const elementLayouts: Readonly<Record<ElementType, ElementLayout>> = {
   q5_k: { blockValues: 256, blockBytes: 176 },
   q6_k: { blockValues: 256, blockBytes: 210 },
   iq4_nl: { blockValues: 32, blockBytes: 18 },
+  u4: { blockValues: 2, blockBytes: 1 },
+  u8: { blockValues: 1, blockBytes: 1 },
+  i8: { blockValues: 1, blockBytes: 1 },
+  f8_e4m3: { blockValues: 1, blockBytes: 1 },
 };
 
 export function isElementType(type: string): type is ElementType {
   return Object.hasOwn(elementLayouts, type);
 }
+
+/** Codes mean nothing without their scales (`Scaling`). */
+const codeTypes: readonly ElementType[] = ['u4', 'u8', 'i8', 'f8_e4m3'];
+/** Types whose values are weights as they stand. */
+export const valueTypes = (Object.keys(elementLayouts) as ElementType[]).filter((type) => !codeTypes.includes(type));
+
+export const isValueType = (type: string): type is ElementType => (valueTypes as readonly string[]).includes(type);
 
 export const isQuantised = (type: ElementType): boolean => elementLayouts[type].blockValues > 1;
 
