@@ -256,7 +256,7 @@ def vary(question: str, rng: random.Random, chatty: bool) -> str:
         question = question[:1].upper() + question[1:]
     elif style > 0.99:
         question = question.upper()
-    if rng.random() < 0.18:
+    if rng.random() < 0.12:
         question = misspell(question, rng)
         if rng.random() < 0.3:
             question = misspell(question, rng)

@@ -22,8 +22,8 @@ from model import Shape, greedy, hidden_states, init
 from vocabulary import VOCAB, Chat, train_tokenizer
 
 ROWS, TIME = 7, 256  # a batch: rows of several conversations, each seeing only itself
-LEARNED = 640  # most tokens of a batch that are learned; the head is computed for these only
-CUT = 0.9
+LEARNED = 768  # most tokens of a batch that are learned; the head is computed for these only
+CUT = 0.8
 DROPOUT = 0.1
 PEAK_ADAM, PEAK_MUON, DECAY = 2.5e-3, 0.015, 0.05
 EMA = 0.995
