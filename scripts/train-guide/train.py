@@ -146,7 +146,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "models" / "guide")
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=1300)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--start-from", type=Path, help="a folder that this script wrote: its tokenizer and weights instead of new ones")
     parser.add_argument("--every", type=int, default=100, help="steps between looks at the held-out questions")
     args = parser.parse_args()
