@@ -65,11 +65,13 @@ export async function benchServe(settings: BenchServeSettings): Promise<BenchSer
   const endpoint = at(settings.endpoint ?? (isChat ? '/v1/chat/completions' : '/v1/completions'));
   const codec = serverCodec(at);
   const random = createRandom(settings.seed);
-  const prompts = await readPrompts(settings, isChat, codec, random);
+  // Warm-ups ask with one prompt more, that the run does not have: it would find a part of it in the server's prefix cache.
+  const [warmup, ...prompts] = await readPrompts({ ...settings, numPrompts: settings.numPrompts + 1 }, isChat, codec, random);
   const bodies = prompts.map((prompt) => bodyOf(prompt, model, isChat, settings.extraBody));
   const ask = (index: number) => streamRequest(endpoint, bodies[index] ?? '');
 
-  await inTurn(settings.numWarmups, settings.maxConcurrency ?? settings.numWarmups, null, () => ask(0));
+  const warmupBody = warmup === undefined ? '' : bodyOf(warmup, model, isChat, settings.extraBody);
+  await inTurn(settings.numWarmups, settings.maxConcurrency ?? settings.numWarmups, null, () => streamRequest(endpoint, warmupBody));
   const times = arrivalTimes(prompts.length, settings.requestRate, settings.burstiness, random);
   let done = 0;
   let unreadBytes = 0;

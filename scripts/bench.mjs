@@ -15,7 +15,7 @@ const benches = {
         .map((file) => runScript(file, flags)),
   },
   kernels: { run: (flags) => [runKernels(flags)] },
-  peers: { run: (flags) => [runScript('bench/peers/compare.ts', flags)], needs: 'npm run bench -- peers --llama-bin DIR …' },
+  peers: { run: (flags) => [runPeers(flags)], needs: 'npm run bench -- peers --models-dir DIR --llama-bin DIR …' },
 };
 
 function runScript(source, flags) {
@@ -27,6 +27,11 @@ function runKernels(flags) {
   buildNativePrograms();
   say(kernelBench);
   return run(kernelBench, flags);
+}
+
+function runPeers(flags) {
+  buildNativePrograms(); // the probe of the roofs is one
+  return runScript('bench/peers/compare.ts', flags);
 }
 
 const [name, ...flags] = process.argv.slice(2);

@@ -1,150 +1,194 @@
 /**
- * Lockstep beside llama.cpp's server, at equal bits, in one run: the servers take turns (A B A B …), so that a machine that gets slower or
- * faster meanwhile does so for both. Prints a table of medians and ratios and writes them to bench/results.
+ * Lockstep beside llama.cpp's server and vLLM, at equal bits, on the same cores, in the same minute: in each round all servers are started,
+ * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all. Prints the
+ * tables of medians and ratios and joins them into bench/results/peers.json; scripts/readme-tables.mjs makes the README's tables and the plot of it.
  *
- *   npm run bench -- peers --llama-bin DIR --q4_1 FILE.gguf --bf16 FILE.gguf --bf16-folder FOLDER [--rounds N]
+ *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
+ *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N]
  *
- * llama-quantize --allow-requantize FILE.gguf OUT.gguf BF16 makes the bf16 file.
+ * DIR holds smollm2-135m-bf16.gguf (llama-quantize --allow-requantize FILE.gguf OUT.gguf BF16), qwen-0.5b-bf16.gguf (random-qwen.py), and for
+ * vLLM the folders smollm2-135m and qwen-0.5b; the other formats are made there.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { spreadOf } from '../figures.js';
 import { timestamp } from '../serve-report.js';
-import type { ServerCommand } from './server-process.js';
-import { measure, workloads } from './workloads.js';
+import { watchOthers } from './cpu-time.js';
+import { type Case, commandOf, type Engine, type EngineSetup, engines, versionsOf } from './engines.js';
+import { costOf, formats, ggufOf, type ModelName, models } from './models.js';
+import { resultTables } from './report.js';
+import { joinResults, type Results, type Row } from './results.js';
+import { bestRoof, probeRoof, type Roof } from './roof.js';
+import { attachServer, type RunningServer, startServer } from './server-process.js';
+import { measureLoad, streamsOf, type Workload, type WorkloadName, workloads } from './workloads.js';
 
 const { values: flags } = parseArgs({
   options: {
-    'llama-bin': { type: 'string' },
-    q4_1: { type: 'string' },
-    bf16: { type: 'string' },
-    'bf16-folder': { type: 'string' },
-    rounds: { type: 'string', default: '2' },
+    'models-dir': { type: 'string', default: '.cache/bench-models' },
+    'llama-bin': { type: 'string', default: '' },
+    'vllm-bin': { type: 'string' },
+    'vllm-url': { type: 'string' },
+    models: { type: 'string', default: '135M,0.5B' },
+    formats: { type: 'string', default: 'bf16,Q8_0,Q4_0,Q4_1' },
+    workloads: { type: 'string', default: 'start,decode1,decode16,prefill' },
+    engines: { type: 'string', default: 'llama.cpp,vLLM,Lockstep' },
+    rounds: { type: 'string', default: '3' },
     port: { type: 'string', default: '8950' },
-    'result-dir': { type: 'string', default: 'bench/results' },
+    result: { type: 'string', default: 'bench/results/peers.json' },
   },
 });
-const numParameters = 134_515_008; // of SmolLM2-135M, tied embedding counted once
-const maxSeqLen = 1024;
-const numStreams = 16;
+/** A value that others took more of the cores from is measured again, so many times at most. */
+const othersShareMax = 0.03;
+const retries = 2;
 
-interface Format {
-  readonly name: string;
-  readonly bitsPerWeight: number;
-  readonly commands: readonly ServerCommand[];
+function listed<T extends string>(flag: 'models' | 'formats' | 'workloads' | 'engines', known: readonly T[]): T[] {
+  const asked = flags[flag].split(',').map((word) => word.trim());
+  const unknown = asked.find((word) => !known.some((name) => name === word));
+  if (unknown !== undefined) throw new Error(`--${flag} has '${unknown}'; there are ${known.join(', ')}`);
+  return known.filter((name) => asked.includes(name));
 }
 
-function formatOf(name: string, llamaFile: string, lockstepModel: string): Format {
-  const cores = String(cpus().length);
-  const port = Number(flags.port);
-  const llamaArgs = [
-    '-m',
-    llamaFile,
-    '-t',
-    cores,
-    '-np',
-    String(numStreams),
-    '-c',
-    String(numStreams * maxSeqLen),
-    '--no-webui',
-    '--no-warmup',
-  ];
-  const lockstepArgs = ['dist/src/cli/main.js', 'serve', lockstepModel, '--max-model-len', String(maxSeqLen), '--log-level', 'warning'];
-  return {
-    name,
-    bitsPerWeight: (statSync(llamaFile).size * 8) / numParameters,
-    commands: [
-      {
-        name: 'llama.cpp',
-        program: join(flags['llama-bin'] ?? '', 'llama-server'),
-        args: [...llamaArgs, '--port', String(port)],
-        port,
-        model: 'm',
-      },
-      {
-        name: 'Lockstep',
-        program: process.execPath,
-        args: [...lockstepArgs, '--served-model-name', 'm', '--port', String(port + 1)],
-        port: port + 1,
-        model: 'm',
-      },
-    ],
-  };
+const say = (text: string) => process.stderr.write(`${text}\n`);
+const setup: EngineSetup = {
+  modelDir: flags['models-dir'],
+  llamaBin: flags['llama-bin'],
+  vllmBin: flags['vllm-bin'] ?? null,
+  cores: cpus().length,
+  firstPort: Number(flags.port),
+};
+
+interface Server extends RunningServer {
+  readonly engine: Engine;
 }
 
-function formatsAsked(): Format[] {
-  const { q4_1: q4, bf16, 'bf16-folder': folder } = flags;
-  const formats = [...(q4 ? [formatOf('Q4_1', q4, q4)] : []), ...(bf16 ? [formatOf('bf16', bf16, folder ?? bf16)] : [])];
-  if (!flags['llama-bin'] || formats.length === 0) {
-    process.stderr.write('needs --llama-bin DIR and --q4_1 FILE.gguf or --bf16 FILE.gguf; see the top of bench/peers/compare.ts\n');
-    process.exit(2);
+async function startEngine(engine: Engine, at: Case): Promise<Server | null> {
+  if (engine === 'vLLM' && flags['vllm-url'] !== undefined && at.format === 'bf16') {
+    return { ...(await attachServer(engine, flags['vllm-url'])), engine };
   }
-  return formats;
+  const command = commandOf(engine, at, setup);
+  return command === null ? null : { ...(await startServer(command)), engine };
 }
 
-const medianOf = (values: readonly number[]) => spreadOf(values, []).median;
+/** Values of one workload by engine, and what disturbed them. */
+class Collected {
+  readonly values: Partial<Record<Engine, number[]>> = {};
+  othersShare = 0;
 
-async function compare(format: Format, rounds: number) {
-  const runs: Record<string, number[][]> = {};
-  for (let round = 0; round < rounds; round++) {
-    for (const command of format.commands) {
-      process.stderr.write(`${format.name}, round ${round + 1} of ${rounds}: ${command.name} …\n`);
-      runs[command.name] = [...(runs[command.name] ?? []), await measure(command, round)];
+  add(engine: Engine, value: number, othersShare: number): void {
+    this.values[engine] = [...(this.values[engine] ?? []), value];
+    this.othersShare = Math.max(this.othersShare, othersShare);
+  }
+}
+
+async function measureUndisturbed(server: Server, workload: Workload & { load: NonNullable<Workload['load']> }, seed: number) {
+  for (let attempt = 0; ; attempt++) {
+    const others = watchOthers(server.pid === null ? [] : [server.pid]);
+    const value = await measureLoad(workload, server.baseUrl, seed + attempt);
+    const othersShare = server.pid === null ? 0 : others(); // the CPU time of an attached server would count as others'
+    if (othersShare <= othersShareMax || attempt === retries) return { value, othersShare };
+    say(`  others had ${(othersShare * 100).toFixed(0)} % of the cores: once more`);
+  }
+}
+
+/** Seeds of the prompts differ by round and workload: no prefix is ever seen twice. */
+const seedOf = (round: number, name: WorkloadName) =>
+  1 + (round * 16 + Object.keys(workloads).indexOf(name)) * 8 + (Date.now() % 65536) * 1024;
+
+async function runRound(
+  at: Case,
+  names: readonly WorkloadName[],
+  round: number,
+  collected: ReadonlyMap<WorkloadName, Collected>,
+): Promise<Roof> {
+  const servers: Server[] = [];
+  const roofs = [probeRoof(setup.cores)];
+  try {
+    for (const engine of listed('engines', engines)) {
+      const server = await startEngine(engine, at);
+      if (server === null) continue;
+      servers.push(server);
+      if (server.firstTokenMs !== null) collected.get('start')?.add(engine, server.firstTokenMs, 0);
     }
+    for (const name of names) {
+      const workload: Workload = workloads[name];
+      if (workload.load === null) continue;
+      for (const server of servers) {
+        const { value, othersShare } = await measureUndisturbed(server, { ...workload, load: workload.load }, seedOf(round, name));
+        collected.get(name)!.add(server.engine, value, othersShare);
+        say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
+      }
+    }
+    roofs.push(probeRoof(setup.cores));
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
   }
-  return workloads.map(({ name, unit, isMoreBetter }, index) => {
-    const of = (server: string) => (runs[server] ?? []).map((values) => values[index] ?? Number.NaN);
-    const [theirs, ours] = [medianOf(of('llama.cpp')), medianOf(of('Lockstep'))];
-    const ratio = isMoreBetter ? ours / theirs : theirs / ours;
+  return bestRoof(roofs);
+}
+
+async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]> {
+  const path = ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin);
+  const cost = costOf(path);
+  const collected = new Map(names.map((name) => [name, new Collected()] as const));
+  const roofs: Roof[] = [];
+  for (let round = 0; round < Number(flags.rounds); round++) {
+    say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
+    // Files that were never read are a start from the disk, which is another thing.
+    if (round === 0 && names.includes('start')) await runRound(at, [], 0, new Map());
+    roofs.push(await runRound(at, names, round, collected));
+  }
+  const roof = bestRoof(roofs);
+  return names.map((name): Row => {
+    const workload: Workload = workloads[name];
+    const { values, othersShare } = collected.get(name)!;
     return {
+      model: at.model,
+      format: at.format,
       workload: name,
-      unit,
-      format: format.name,
-      bitsPerWeight: format.bitsPerWeight,
-      theirs,
-      ours,
-      ratio,
-      runs: [of('llama.cpp'), of('Lockstep')],
+      unit: workload.unit,
+      bitsPerWeight: (cost.weightBytes * 8) / cost.parameters,
+      values,
+      othersShare,
+      roof,
+      roofValue: workload.load === null ? null : (workload.roof?.(workload.load, cost, at.format, roof) ?? null),
+      date: timestamp(new Date()),
+      commit: commit(),
     };
   });
+}
+
+function commit(): string {
+  const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
+  return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--', 'src', 'native') === '' ? '' : ' and changes');
+}
+
+function write(rows: readonly Row[]): void {
+  const hardware = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryGB: Math.round(totalmem() / 1e9),
+    node: process.version,
+  };
+  const old = existsSync(flags.result) ? (JSON.parse(readFileSync(flags.result, 'utf8')) as Results) : null;
+  const results = joinResults(old, { hardware, versions: versionsOf(setup), rows });
+  mkdirSync(dirname(flags.result), { recursive: true });
+  writeFileSync(flags.result, `${JSON.stringify(results, null, 1)}\n`);
 }
 
 // A server must not outlive the comparison.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
-const formats = formatsAsked();
-const rows = [];
-for (const format of formats) rows.push(...(await compare(format, Number(flags.rounds))));
-
-const text = (value: number) => value.toFixed(value < 100 ? 1 : 0);
-const lines = rows.map(
-  (row) =>
-    `| ${row.workload} | ${row.format} | ${row.bitsPerWeight.toFixed(2)} | ${text(row.theirs)} | ${text(row.ours)} | ${row.unit} | ${row.ratio.toFixed(2)} |`,
-);
-const head =
-  '| workload | format | bits/weight | llama.cpp | Lockstep | unit | Lockstep / llama.cpp (above 1: better) |\n| --- | --- | --- | --- | --- | --- | --- |';
-process.stdout.write(`${head}\n${lines.join('\n')}\n`);
-
-/** "version: 1 (de3ff81)"; it goes to stderr. */
-function llamaVersion(): string {
-  const { stdout, stderr } = spawnSync(join(flags['llama-bin'] ?? '', 'llama-server'), ['--version'], { encoding: 'utf8' });
-  return /version: .*/.exec(stderr + stdout)?.[0] ?? 'unknown';
+const names = listed('workloads', Object.keys(workloads) as WorkloadName[]);
+for (const model of listed('models', Object.keys(models) as ModelName[])) {
+  for (const format of listed('formats', formats)) {
+    // Rooms for many sequences are made only for those that need them: some engines get slower with them.
+    const groups = [names.filter((name) => streamsOf(name) <= 16), names.filter((name) => streamsOf(name) > 16)];
+    for (const group of groups.filter(({ length }) => length > 0)) {
+      const rows = await compare({ model, format, streams: Math.max(16, ...group.map(streamsOf)) }, group);
+      write(rows); // at once: a later case may fail
+      process.stdout.write(`${resultTables({ rows })}\n`);
+    }
+  }
 }
-
-const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
-const record = {
-  date: timestamp(new Date()),
-  commit: git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--', 'src', 'native') === '' ? '' : ' and changes'),
-  command: `npm run bench -- peers --rounds ${flags.rounds}`,
-  hardware: { cpu: cpus()[0]?.model, cores: cpus().length, memoryGB: Math.round(totalmem() / 1e9), node: process.version },
-  model: 'SmolLM2-135M-Instruct',
-  llamaCpp: llamaVersion(),
-  rows,
-};
-mkdirSync(flags['result-dir'], { recursive: true });
-const path = join(flags['result-dir'], `peers-${record.date}.json`);
-writeFileSync(path, `${JSON.stringify(record, null, 1)}\n`);
-process.stderr.write(`written to ${path}\n`);
+say(`written to ${flags.result}; node scripts/readme-tables.mjs takes it into the README and the plot`);

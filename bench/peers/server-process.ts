@@ -6,33 +6,37 @@ import { performance } from 'node:perf_hooks';
 import { readResult, streamRequest } from '../stream-client.js';
 
 export interface ServerCommand {
-  readonly name: 'llama.cpp' | 'Lockstep';
+  readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
+  /** Beside those of this process. */
+  readonly env: Readonly<Record<string, string>>;
   readonly port: number;
-  /** The name to ask for. */
-  readonly model: string;
 }
 
 export interface RunningServer {
   readonly baseUrl: string;
-  /** From the start of the process to its first token, ms. */
-  readonly firstTokenMs: number;
-  /** Bytes in memory: all of them, and those that belong to no file. Linux. */
-  memory(): { readonly resident: number; readonly anonymous: number };
+  /** From the start of the process to its first token, ms; null: it was running already. */
+  readonly firstTokenMs: number | null;
+  /** The process, which leads a group of its own; null: somebody else's. */
+  readonly pid: number | null;
+  /** Bytes in memory. Linux. */
+  residentBytes(): number;
   stop(): Promise<void>;
 }
 
-const startTimeoutMs = 120_000;
+const startTimeoutMs = 400_000;
+const stopTimeoutMs = 10_000;
 const pollMs = 10;
 const logKept = 4000;
+const prompt = 'Hello world';
 
 /** Starts the server and waits for its first token. Throws with the end of its log when that does not come. */
-export async function startServer({ name, program, args, port, model }: ServerCommand): Promise<RunningServer> {
+export async function startServer({ name, program, args, env, port }: ServerCommand): Promise<RunningServer> {
   const baseUrl = `http://127.0.0.1:${port}`;
   const startMs = performance.now();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const kill = () => child.kill('SIGKILL');
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env }, detached: true });
+  const kill = () => signalGroup(child, 'SIGKILL');
   process.once('exit', kill); // also after a signal: see compare.ts
   child.once('exit', () => process.off('exit', kill));
   let log = '';
@@ -41,31 +45,51 @@ export async function startServer({ name, program, args, port, model }: ServerCo
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
-  const endpoint = { url: new URL(`${baseUrl}/v1/completions`), headers: {}, timeoutMs: 10_000 };
-  const body = JSON.stringify({ model, prompt: 'Hello', max_tokens: 1, stream: true });
+  child.on('error', (error) => keep(Buffer.from(error.message)));
   for (;;) {
-    const { error } = readResult(await streamRequest(endpoint, body));
+    const error = await firstTokenFault(baseUrl);
     if (error === null) break;
-    if (child.exitCode !== null || performance.now() - startMs > startTimeoutMs) {
-      child.kill('SIGKILL');
+    if (child.pid === undefined || child.exitCode !== null || performance.now() - startMs > startTimeoutMs) {
+      kill();
       throw new Error(`${name} did not answer (${error}):\n${log}`);
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
   const firstTokenMs = performance.now() - startMs;
-  return { baseUrl, firstTokenMs, memory: () => memoryOf(child), stop: () => stop(child) };
+  return { baseUrl, firstTokenMs, pid: child.pid!, residentBytes: () => residentBytes(child), stop: () => stop(child) };
 }
 
-function memoryOf(child: ChildProcess) {
+/** A server that somebody else has started. */
+export async function attachServer(name: string, baseUrl: string): Promise<RunningServer> {
+  const error = await firstTokenFault(baseUrl);
+  if (error !== null) throw new Error(`${name} at ${baseUrl} does not answer: ${error}`);
+  return { baseUrl, firstTokenMs: null, pid: null, residentBytes: () => Number.NaN, stop: async () => {} };
+}
+
+async function firstTokenFault(baseUrl: string): Promise<string | null> {
+  const endpoint = { url: new URL(`${baseUrl}/v1/completions`), headers: {}, timeoutMs: 30_000 };
+  return readResult(await streamRequest(endpoint, JSON.stringify({ model: 'm', prompt, max_tokens: 1, stream: true }))).error;
+}
+
+function residentBytes(child: ChildProcess): number {
   const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
-  const bytes = (field: string) => Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? Number.NaN) * 1024;
-  return { resident: bytes('VmRSS'), anonymous: bytes('RssAnon') };
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? Number.NaN) * 1024;
+}
+
+/** The server and what it has started. */
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, signal);
+  } catch {
+    // It has ended.
+  }
 }
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;
   child.kill('SIGTERM');
-  const kill = setTimeout(() => child.kill('SIGKILL'), 10_000);
+  const kill = setTimeout(() => signalGroup(child, 'SIGKILL'), stopTimeoutMs);
   await once(child, 'exit');
   clearTimeout(kill);
+  signalGroup(child, 'SIGKILL'); // workers that outlive their parent
 }

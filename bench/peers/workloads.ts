@@ -1,74 +1,86 @@
-/** What the servers are compared in. Random tokens, greedy, no end of sequence; one figure each. */
+/** What the servers are compared in: fresh random tokens, greedy, no end of sequence; one figure each, and what it could be at most. */
 import type { Figures } from '../figures.js';
 import { type BenchServeSettings, benchServe } from '../serve.js';
-import { type RunningServer, type ServerCommand, startServer } from './server-process.js';
+import type { Format, ModelCost } from './models.js';
+import { type Roof, roofSeconds } from './roof.js';
 
-interface Load {
+export interface Load {
   readonly inputLen: number; // tokens
   readonly outputLen: number;
   readonly numPrompts: number;
   readonly concurrency: number;
 }
 
-interface Workload {
-  readonly name: string;
-  readonly unit: string;
-  readonly isMoreBetter: boolean;
+/** A workload without a load is measured at the start of a server. */
+export interface Workload {
+  readonly title: string;
+  readonly unit: 'tok/s' | 'ms';
   readonly load: Load | null;
-  readonly value: (figures: Figures | null, server: RunningServer) => number;
+  readonly value: (figures: Figures) => number;
+  /** null: nothing bounds it but the program. */
+  readonly roof: ((load: Load, cost: ModelCost, format: Format, roof: Roof) => number) | null;
 }
 
-const perSecond = (figures: Figures | null) => 1000 / (figures?.spreads.tpot.median ?? Number.NaN);
+const perStep = (figures: Figures) => 1000 / figures.spreads.tpot.median;
+const throughput = (figures: Figures) => figures.outputThroughput;
 
-export const workloads: readonly Workload[] = [
-  { name: 'start to first token', unit: 'ms', isMoreBetter: false, load: null, value: (_, server) => server.firstTokenMs },
-  {
-    name: 'decode, 1 stream',
+/** Tokens of all streams over the time of their prompts and steps, as `outputThroughput` counts them. */
+function streamsRoof(load: Load, cost: ModelCost, format: Format, roof: Roof): number {
+  const { prefill, decode } = roofSeconds(load, cost, format, roof);
+  return (load.concurrency * load.outputLen) / (prefill + decode);
+}
+
+export const workloads = {
+  start: { title: 'start to first token', unit: 'ms', load: null, value: () => Number.NaN, roof: null },
+  decode1: {
+    title: 'decode, 1 stream',
     unit: 'tok/s',
-    isMoreBetter: true,
-    load: { inputLen: 32, outputLen: 128, numPrompts: 4, concurrency: 1 },
-    value: perSecond,
+    load: { inputLen: 32, outputLen: 128, numPrompts: 3, concurrency: 1 },
+    value: perStep,
+    roof: (load, cost, format, roof) => (load.outputLen - 1) / roofSeconds(load, cost, format, roof).decode,
   },
-  {
-    name: '16 streams',
+  decode16: {
+    title: '16 streams',
     unit: 'tok/s',
-    isMoreBetter: true,
-    load: { inputLen: 32, outputLen: 64, numPrompts: 32, concurrency: 16 },
-    value: (figures) => figures?.outputThroughput ?? Number.NaN,
+    load: { inputLen: 32, outputLen: 128, numPrompts: 32, concurrency: 16 },
+    value: throughput,
+    roof: streamsRoof,
   },
-  {
-    name: 'prefill of 512 tokens',
+  decode256: {
+    title: '256 streams',
     unit: 'tok/s',
-    isMoreBetter: true,
+    load: { inputLen: 32, outputLen: 64, numPrompts: 256, concurrency: 256 },
+    value: throughput,
+    roof: streamsRoof,
+  },
+  prefill: {
+    title: 'prefill of 512 tokens',
+    unit: 'tok/s',
     load: { inputLen: 512, outputLen: 1, numPrompts: 6, concurrency: 1 },
-    value: (figures) => (512 * 1000) / (figures?.spreads.ttft.median ?? Number.NaN),
+    value: (figures) => (512 * 1000) / figures.spreads.ttft.median,
+    roof: (load, cost, format, roof) => load.inputLen / roofSeconds(load, cost, format, roof).prefill,
   },
-  { name: 'resident memory', unit: 'MB', isMoreBetter: false, load: null, value: (_, server) => server.memory().resident / 1e6 },
-];
+} as const satisfies Readonly<Record<string, Workload>>;
+export type WorkloadName = keyof typeof workloads;
 
-/** One life of a server: start, every workload in the order of the table, stop. One value a workload. */
-export async function measure(command: ServerCommand, seed: number): Promise<number[]> {
-  const server = await startServer(command);
-  try {
-    const values: number[] = [];
-    for (const { name, load, value } of workloads) {
-      const figures = load === null ? null : (await benchServe(settingsOf(load, server.baseUrl, command.model, seed))).figures;
-      if (figures && figures.failed > 0) throw new Error(`${command.name}, ${name}: ${figures.failed} requests failed`);
-      values.push(value(figures, server));
-    }
-    return values;
-  } finally {
-    await server.stop();
-  }
+/** Most sequences that a load has at once. */
+export const streamsOf = (name: WorkloadName): number => workloads[name].load?.concurrency ?? 1;
+
+/** One run of a load against a server. Throws when a request fails. */
+export async function measureLoad(workload: Workload & { readonly load: Load }, baseUrl: string, seed: number): Promise<number> {
+  const { figures, results } = await benchServe(settingsOf(workload.load, baseUrl, seed));
+  const error = results.find((result) => result.error !== null)?.error;
+  if (error) throw new Error(`${workload.title}: ${error}`);
+  return workload.value(figures);
 }
 
-function settingsOf(load: Load, baseUrl: string, model: string, seed: number): BenchServeSettings {
+function settingsOf(load: Load, baseUrl: string, seed: number): BenchServeSettings {
   return {
     backend: 'openai',
     baseUrl,
     endpoint: null,
     headers: {},
-    model,
+    model: 'm',
     dataset: { name: 'random', inputLen: load.inputLen, outputLen: load.outputLen, rangeRatio: 0, prefixLen: 0 },
     numPrompts: load.numPrompts,
     requestRate: Number.POSITIVE_INFINITY,

@@ -1,0 +1,24 @@
+// What this machine can do at most, as one line of JSON, for benches that run no kernels: bytes read a second, and operations a second of
+// the widest dot products in bf16 and int8 (0: this processor has none).
+//   lockstep_roof THREADS
+#include <cstdio>
+#include <cstdlib>
+
+#include "bench/roof.h"
+
+int main(int argc, char** argv) {
+  using namespace lockstep::bench;
+  const int threads = argc == 2 ? std::atoi(argv[1]) : 0;
+  if (threads < 1 || threads > 64) {
+    std::fprintf(stderr, "usage: lockstep_roof THREADS\n");
+    return 2;
+  }
+  const char* isa = "scalar";
+#if defined(__x86_64__)
+  const bool avx512 = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+  isa = avx512 ? "avx512" : __builtin_cpu_supports("avx2") ? "avx2" : "scalar";
+#endif
+  std::printf("{\"bytesPerS\":%.0f,\"bf16PerS\":%.0f,\"int8PerS\":%.0f}\n", read_bandwidth(threads), dot_peak_bf16(isa, threads),
+              dot_peak_int8(isa, threads));
+  return 0;
+}
