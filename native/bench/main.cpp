@@ -77,20 +77,25 @@ size_t linears_bytes(const cpu::Kernels& k, const Model& m, Format f, std::vecto
   return bytes;
 }
 
-// Random activations of the widest input, in all kinds.
+// Random activations of the widest input, in all kinds. One group of 20 is fine, as in a real model's rows.
+constexpr uint64_t kFineGroups = 0x8000080000800008;
 struct Activations {
   std::vector<float> f32, scale;
   std::vector<uint16_t> bf16;
   std::vector<int8_t> q;
   std::vector<int32_t> sum;
+  std::vector<uint64_t> fine;
   Activations(const cpu::Kernels& k, int rows, int cols)
-      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(2 * scale.size()) {
+      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(2 * scale.size()),
+        fine(scale.size()) {
     uint32_t state = 1;
     for (float& x : f32) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 8) * 0x1p-23f - 1;
     k.to_bf16(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), bf16.data());
-    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data());
+    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data(),
+                   fine.data());
+    std::fill(fine.begin(), fine.end(), kFineGroups);
   }
-  cpu::Input input(int cols) const { return {cols, f32.data(), bf16.data(), q.data(), scale.data(), sum.data()}; }
+  cpu::Input input(int cols) const { return {cols, f32.data(), bf16.data(), q.data(), scale.data(), sum.data(), fine.data()}; }
 };
 
 void run_step(const Options& o, const std::vector<Linear>& linears, const Activations& x, float* out, int m, int thread, Barrier* barrier) {
@@ -208,6 +213,7 @@ void bench_rows(const Options& o, const Model& model) {
   std::vector<uint16_t> bf16(x.f32.size());
   std::vector<int8_t> q(x.f32.size());
   std::vector<int32_t> sum(x.sum.size());
+  std::vector<uint64_t> fine(x.fine.size());
   std::vector<float> scale(x.scale.size());
   float value = 0;
   int32_t index = 0;
@@ -215,7 +221,7 @@ void bench_rows(const Options& o, const Model& model) {
   bench_row(o, "rms_norm", n, [&] { k.rms_norm(x.f32.data(), weight.data(), 0, 1e-5f, n, out.data()); });
   bench_row(o, "layer_norm", n, [&] { k.layer_norm(x.f32.data(), weight.data(), nullptr, 1e-5f, n, out.data()); });
   bench_row(o, "to_bf16", n, [&] { k.to_bf16(x.f32.data(), n, n, bf16.data()); });
-  bench_row(o, "to_int8_pair", n, [&] { k.to_int8_pair(x.f32.data(), n, n, q.data(), scale.data(), sum.data()); });
+  bench_row(o, "to_int8_pair", n, [&] { k.to_int8_pair(x.f32.data(), n, n, q.data(), scale.data(), sum.data(), fine.data()); });
   bench_row(o, "argmax", model.vocab, [&] { k.argmax(x.f32.data(), model.vocab, &value, &index); });
   bench_row(o, "sum_exp", model.vocab, [&] { total = k.sum_exp(x.f32.data(), model.vocab, 1.0f); });
 }

@@ -13,7 +13,7 @@ void unpack_row(Format format, const uint8_t* block, int row, int cols, float* d
 
 // quantize.cpp
 void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out);
-void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
+void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine);
 
 // norm.cpp
 void rms_norm(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);

@@ -48,6 +48,8 @@ void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffer
   out->q = cursor->take<int8_t>(2 * values);  // two halves
   out->scale = cursor->take<float>(values / kGroup);
   out->sum = cursor->take<int32_t>(values / kSumGroup);
+  const size_t most_rows = static_cast<size_t>(rows) * shapes.rows_per_token;
+  out->fine = cursor->take<uint64_t>(most_rows * fine_words(shapes.max_input));
 }
 
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out) {

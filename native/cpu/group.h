@@ -32,6 +32,7 @@ struct InputBuffers {
   int8_t* q = nullptr;
   float* scale = nullptr;
   int32_t* sum = nullptr;
+  uint64_t* fine = nullptr;
 };
 
 // Buffers of a step, row-major; row strides ("ld") are whole cache lines.

@@ -38,7 +38,9 @@ struct Input {
   const int8_t* q;       // [m, k_padded / 32, 2, 32] value = scale of its group * (128 * first half + second half)
   const float* scale;    // [m, k_padded / 32]
   const int32_t* sum;    // [m, k_padded / 16] sum of the values over their scale, for formats with an offset or a minimum
+  const uint64_t* fine;  // [m, fine_words(k_padded)] a bit a group of 32: 0 where all second halves are zeros
 };
+inline int fine_words(int k_padded) { return (k_padded / kGroup + 63) / 64; }
 
 // Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.
 struct Packed {
@@ -114,7 +116,7 @@ struct Kernels {
 
   // --- activations: one row each, so that any thread may do any row ---
   void (*to_bf16)(const float* x, int k, int k_padded, uint16_t* out);
-  void (*to_int8_pair)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum);
+  void (*to_int8_pair)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine);
   void (*rms_norm)(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
   void (*add)(const float* x, int n, float* out);  // out += x

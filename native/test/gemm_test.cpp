@@ -82,21 +82,25 @@ struct Activations {
   std::vector<uint16_t> bf16;
   std::vector<int8_t> q;
   std::vector<int32_t> sum;
+  std::vector<uint64_t> fine;
 
   Activations(const cpu::Kernels& k, int m, int cols, float nan_at = -1) {
     Random random(static_cast<uint64_t>(m) * 131 + static_cast<uint64_t>(cols));
     const int kp = (cols + 31) / 32 * 32;
     const size_t count = static_cast<size_t>(m) * kp;
     f32.resize(count), scale.resize(count / 32), bf16.resize(count), q.resize(2 * count), sum.resize(count / 16);
+    fine.resize(static_cast<size_t>(m) * cpu::fine_words(kp));
     for (int r = 0; r < m; r++) {
       std::vector<float> x = random.values(static_cast<size_t>(cols));
+      if (r % 3 == 1) x[static_cast<size_t>(r * 37 % cols)] *= 64;  // an outlier makes its group fine, in some rows of a tile
       if (r == static_cast<int>(nan_at)) x[0] = NAN;
       const size_t at = static_cast<size_t>(r) * kp;
       std::copy(x.begin(), x.end(), f32.begin() + static_cast<long>(at));
       k.to_bf16(x.data(), cols, kp, bf16.data() + at);
-      k.to_int8_pair(x.data(), cols, kp, q.data() + 2 * at, scale.data() + at / 32, sum.data() + at / 16);
+      k.to_int8_pair(x.data(), cols, kp, q.data() + 2 * at, scale.data() + at / 32, sum.data() + at / 16,
+                     fine.data() + r * cpu::fine_words(kp));
     }
-    input = {kp, f32.data(), bf16.data(), q.data(), scale.data(), sum.data()};
+    input = {kp, f32.data(), bf16.data(), q.data(), scale.data(), sum.data(), fine.data()};
   }
 
   double seen(Format format, int row, int col) const {

@@ -31,17 +31,23 @@ void check_int8(Check& check, const cpu::Kernels& k, const std::vector<float>& x
   std::vector<int8_t> q(static_cast<size_t>(2 * padded(n)), 99);
   std::vector<float> scale(static_cast<size_t>(groups));
   std::vector<int32_t> sum(static_cast<size_t>(2 * groups));
-  k.to_int8_pair(x.data(), n, padded(n), q.data(), scale.data(), sum.data());
+  std::vector<uint64_t> fine(static_cast<size_t>(cpu::fine_words(padded(n))), ~uint64_t{0});
+  k.to_int8_pair(x.data(), n, padded(n), q.data(), scale.data(), sum.data(), fine.data());
+  double squares = 0;
+  for (float v : x) squares += static_cast<double>(v) * v;
   for (int g = 0; g < groups; g++) {
     int total[2] = {};
     float largest = 0;
+    for (int i = g * 32; i < std::min(n, g * 32 + 32); i++) largest = std::fmax(largest, std::fabs(x[i]));
+    const bool is_fine = (fine[g / 64] >> (g % 64) & 1) != 0;
+    check.expect(is_fine == (largest > 8 * std::sqrt(squares / n)), "int8: group %d of %d is %s", g, n, is_fine ? "fine" : "not fine");
     for (int i = g * 32; i < g * 32 + 32; i++) {
       const float want = i < n ? x[i] : 0.0f;
-      largest = std::fmax(largest, std::fabs(want));
       const int8_t* group = q.data() + g * 64;
       const int code = 128 * group[i % 32] + group[i % 32 + 32];
       total[i % 32 / 16] += code;
-      check.expect(std::fabs(code * scale[g] - want) <= 0.502f * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code, scale[g], want);
+      check.expect(is_fine || group[i % 32 + 32] == 0, "int8 %d of %d: a second half in a group that is not fine", i, n);
+      check.expect(std::fabs(code * scale[g] - want) <= (is_fine ? 0.502f : 64.01f) * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code, scale[g], want);
     }
     for (int part = 0; part < 2; part++) {
       const int found = sum[2 * g + part];
@@ -58,7 +64,13 @@ void test_activations(Check& check, const cpu::Kernels& k) {
     Random random(static_cast<uint64_t>(n));
     check_bf16(check, k, random.values(static_cast<size_t>(n), 3.0f));
     check_int8(check, k, random.values(static_cast<size_t>(n), 3.0f));
+    std::vector<float> outlier = random.values(static_cast<size_t>(n));
+    outlier[static_cast<size_t>(n) / 2] = -100;
+    check_int8(check, k, outlier);
   }
+  std::vector<float> wide = Random(1).values(5000);  // more than 64 groups
+  wide[4000] = 90;
+  check_int8(check, k, wide);
   check_int8(check, k, std::vector<float>(64, 0.0f));
   check_bf16(check, k, {1.00390625f, 1.01171875f, -1.00390625f, 3.4e38f, 0.0f, -0.0f});  // ties to even; rounds to infinity
   // NaN and infinity: some result, and NaN stays NaN in bf16.
@@ -71,7 +83,8 @@ void test_activations(Check& check, const cpu::Kernels& k) {
   std::vector<int8_t> q(128);
   float scale[2];
   int32_t sum[4];
-  k.to_int8_pair(odd.data(), 64, 64, q.data(), scale, sum);
+  uint64_t fine = 0;
+  k.to_int8_pair(odd.data(), 64, 64, q.data(), scale, sum, &fine);
   check.expect(std::isinf(scale[1]), "an infinity leaves scale %g", scale[1]);
 }
 
