@@ -33,5 +33,6 @@ const args = [
   `--test-concurrency=${concurrency}`,
   `--test-timeout=${fileTimeoutMs}`,
 ];
-const env = filters.length === 0 ? { ...process.env, LOCKSTEP_NO_SHARED: '1' } : process.env;
+// What servers keep between starts is no business of the user's cache.
+const env = { LOCKSTEP_CACHE: 'build/test-cache', ...process.env, ...(filters.length === 0 ? { LOCKSTEP_NO_SHARED: '1' } : {}) };
 process.exit(run(process.execPath, [...args, ...flags, ...files], { env }));

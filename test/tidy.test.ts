@@ -28,15 +28,16 @@ function sourcesBelow(folder: string, endings: readonly string[]): Source[] {
 const importLines: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   log: [],
+  cache: ['log'],
   step: [],
   model: ['errors', 'log'],
   chat: ['errors', 'log'],
   metrics: ['errors', 'log'],
-  tokenizer: ['model', 'errors'],
+  tokenizer: ['model', 'cache', 'errors'],
   sampling: ['tokenizer', 'errors'],
   addon: ['errors', 'type:step', 'type:model'],
   scheduler: ['step', 'sampling', 'errors'],
-  parallel: ['step', 'model', 'addon', 'errors', 'log'],
+  parallel: ['step', 'model', 'addon', 'cache', 'errors', 'log'],
   engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'model', 'step', 'metrics', 'errors', 'log'],
   api: ['engine', 'chat', 'tokenizer', 'sampling', 'metrics', 'errors', 'log'],
 };

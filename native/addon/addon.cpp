@@ -23,6 +23,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("createGroup", Napi::Function::New(env, create_group));
   exports.Set("destroyGroup", Napi::Function::New(env, destroy_group));
   exports.Set("abortGroup", Napi::Function::New(env, abort_group));
+  exports.Set("saveWeights", Napi::Function::New(env, save_weights));
   exports.Set("createRank", Napi::Function::New(env, create_rank));
   return exports;
 }

@@ -6,6 +6,7 @@
 #include "addon/addon.h"
 #include "addon/convert.h"
 #include "addon/probe.h"
+#include "cpu/packed_file.h"
 
 namespace lockstep::addon {
 namespace {
@@ -26,6 +27,31 @@ Napi::Value fail(const Napi::CallbackInfo& info, const std::string& text) {
 }
 
 int handle_of(const Napi::CallbackInfo& info) { return info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0; }
+
+class Save : public Napi::AsyncWorker {
+ public:
+  Save(Napi::Env env, std::shared_ptr<cpu::Group> group, std::shared_ptr<const cpu::Weights> weights, std::string path)
+      : Napi::AsyncWorker(env),
+        done_(Napi::Promise::Deferred::New(env)),
+        group_(std::move(group)),
+        weights_(std::move(weights)),
+        path_(std::move(path)) {}
+  Napi::Promise promise() const { return done_.Promise(); }
+
+ protected:
+  void Execute() override {
+    const Status status = cpu::write_packed(path_, weights_->arena, group_->ending);
+    if (!status.ok()) SetError(status.text());
+  }
+  void OnOK() override { done_.Resolve(Env().Undefined()); }
+  void OnError(const Napi::Error& error) override { done_.Reject(error.Value()); }
+
+ private:
+  const Napi::Promise::Deferred done_;
+  const std::shared_ptr<cpu::Group> group_;
+  const std::shared_ptr<const cpu::Weights> weights_;
+  const std::string path_;
+};
 
 }  // namespace
 
@@ -74,6 +100,7 @@ Napi::Value create_group(const Napi::CallbackInfo& info) {
 void end_group(int handle) {
   const std::shared_ptr<cpu::Group> group = find_group(handle);
   if (!group) return;
+  group->ending.store(true);
   group->meeting()->abort();
   const std::lock_guard<std::mutex> lock(registry().mutex);
   registry().groups.erase(handle);
@@ -84,6 +111,18 @@ Napi::Value destroy_group(const Napi::CallbackInfo& info) {
   end_group(handle);
   info.Env().GetInstanceData<AddonData>()->buffers.erase(handle);
   return info.Env().Undefined();
+}
+
+Napi::Value save_weights(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<cpu::Group> group = find_group(handle_of(info));
+  const int rank = info[1].IsNumber() ? info[1].As<Napi::Number>().Int32Value() : -1;
+  if (!group || rank < 0 || rank >= group->world_size() || !info[2].IsString())
+    return fail(info, "saveWeights takes a group, a rank and a path");
+  std::shared_ptr<const cpu::Weights> weights = group->keep_weights(rank);
+  if (!weights) return fail(info, "saveWeights: rank " + std::to_string(rank) + " has not loaded");
+  auto* save = new Save(info.Env(), group, std::move(weights), info[2].As<Napi::String>().Utf8Value());  // deletes itself
+  save->Queue();
+  return save->promise();
 }
 
 Napi::Value abort_group(const Napi::CallbackInfo& info) {

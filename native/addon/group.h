@@ -11,6 +11,8 @@ namespace lockstep::addon {
 
 Napi::Value create_group(const Napi::CallbackInfo& info);
 Napi::Value destroy_group(const Napi::CallbackInfo& info);
+// (group, rank, path) -> Promise<void>: writes the rank's packed weights to a new file, on a thread of its own.
+Napi::Value save_weights(const Napi::CallbackInfo& info);
 Napi::Value abort_group(const Napi::CallbackInfo& info);
 // Every wait of the group returns, and no rank can join it any more.
 void end_group(int handle);

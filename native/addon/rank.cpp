@@ -7,10 +7,10 @@
 namespace lockstep::addon {
 
 Napi::Function RankObject::define(Napi::Env env) {
-  return DefineClass(
-      env, "Rank",
-      {InstanceMethod<&RankObject::load>("load"), InstanceMethod<&RankObject::step>("step"), InstanceMethod<&RankObject::fault>("fault"),
-       InstanceMethod<&RankObject::weight_bytes>("weightBytes"), InstanceMethod<&RankObject::close>("close")});
+  return DefineClass(env, "Rank",
+                     {InstanceMethod<&RankObject::load>("load"), InstanceMethod<&RankObject::step>("step"),
+                      InstanceMethod<&RankObject::fault>("fault"), InstanceMethod<&RankObject::weight_bytes>("weightBytes"),
+                      InstanceMethod<&RankObject::packed_use>("packedUse"), InstanceMethod<&RankObject::close>("close")});
 }
 
 RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankObject>(info) {
@@ -32,12 +32,13 @@ RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankOb
 Napi::Value RankObject::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!rank_) return Napi::String::New(env, "the rank is closed");
-  if (info.Length() != 2) return Napi::String::New(env, "load takes a shard and a weight map");
+  if (info.Length() < 2) return Napi::String::New(env, "load takes a shard, a weight map and perhaps a path");
   Reader reader;
   const RankShard shard = read_shard(info[0], group_->config(), &reader);
   const WeightMap weights = read_weights(info[1], &reader);
   if (!reader.ok()) return Napi::String::New(env, reader.error());
-  const Status status = rank_->load(shard, weights);
+  packed_.path = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
+  const Status status = rank_->load(shard, weights, &packed_);
   if (status.ok()) return env.Null();
   fault_ = status.text();
   return Napi::String::New(env, fault_);
@@ -55,6 +56,13 @@ Napi::Value RankObject::step(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value RankObject::fault(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), fault_); }
+
+Napi::Value RankObject::packed_use(const Napi::CallbackInfo& info) {
+  Napi::Object use = Napi::Object::New(info.Env());
+  use.Set("used", Napi::Boolean::New(info.Env(), packed_.used));
+  use.Set("problem", packed_.problem.empty() ? info.Env().Null() : Napi::String::New(info.Env(), packed_.problem));
+  return use;
+}
 
 Napi::Value RankObject::weight_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), rank_ ? static_cast<double>(rank_->weight_bytes()) : 0);

@@ -19,12 +19,14 @@ class RankObject : public Napi::ObjectWrap<RankObject> {
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value fault(const Napi::CallbackInfo& info);
+  Napi::Value packed_use(const Napi::CallbackInfo& info);
   Napi::Value weight_bytes(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<cpu::Group> group_;
   std::unique_ptr<cpu::Rank> rank_;  // null once closed
   std::string fault_;
+  cpu::PackedSource packed_;
 };
 
 // (group, rank) -> Rank

@@ -79,7 +79,8 @@ Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kern
       policy_(policy_for(config_, cores)),
       meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms),
                buffers.control.control + kControlAbort),
-      weights_(new std::atomic<const Weights*>[config_.dims.world_size]) {
+      weights_(new std::atomic<const Weights*>[config_.dims.world_size]),
+      kept_(config_.dims.world_size) {
   for (int r = 0; r < config_.dims.world_size; r++) weights_[r].store(nullptr, std::memory_order_relaxed);
 }
 
@@ -106,6 +107,17 @@ std::shared_ptr<Group> Group::create(GroupConfig config, uint8_t* shared, const 
   ArenaCursor place(group->activation_memory_.data());
   take_activations(group->shapes_, c.dims.max_tokens, kMaxSplitRows, &place, &group->activations_);
   return group;
+}
+
+void Group::publish(int rank, std::shared_ptr<const Weights> weights) {
+  weights_[rank].store(weights.get(), std::memory_order_release);
+  const std::lock_guard<std::mutex> lock(kept_mutex_);
+  kept_[rank] = std::move(weights);
+}
+
+std::shared_ptr<const Weights> Group::keep_weights(int rank) const {
+  const std::lock_guard<std::mutex> lock(kept_mutex_);
+  return kept_[rank];
 }
 
 bool Group::all_loaded() const {

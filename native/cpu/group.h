@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -90,9 +91,13 @@ class Group {
   uint8_t* kv() const { return kv_.data(); }
 
   // Tables looked up by id whose rows lie with several ranks; set by each rank when it has loaded.
-  void publish(int rank, const Weights* weights) { weights_[rank].store(weights, std::memory_order_release); }
+  void publish(int rank, std::shared_ptr<const Weights> weights);
   const Weights* weights_of(int rank) const { return weights_[rank].load(std::memory_order_acquire); }
   bool all_loaded() const;
+  // The same for those who outlive the rank; null: not loaded.
+  std::shared_ptr<const Weights> keep_weights(int rank) const;
+  // Set when the group ends: what works on its behalf in the background gives up.
+  std::atomic<bool> ending{false};
 
  private:
   Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kernels, int cores);
@@ -107,6 +112,8 @@ class Group {
   Arena activation_memory_;
   Arena kv_;
   std::unique_ptr<std::atomic<const Weights*>[]> weights_;
+  mutable std::mutex kept_mutex_;
+  std::vector<std::shared_ptr<const Weights>> kept_;  // [world_size] what weights_ points to
 };
 
 }  // namespace lockstep::cpu

@@ -12,16 +12,16 @@ Rank::Rank(std::shared_ptr<Group> group, int rank)
 
 Rank::~Rank() { group_->publish(rank_, nullptr); }
 
-Status Rank::load(const RankShard& shard, const WeightMap& weights) {
+Status Rank::load(const RankShard& shard, const WeightMap& weights, PackedSource* packed) {
   if (weights_) return Status(Fault::kLoad, "this rank has already loaded");
-  auto loaded = std::make_unique<Weights>();
-  LOCKSTEP_RETURN_IF_ERROR(load_weights(group_->config().spec, shard, weights, group_->kernels(), &threads_, loaded.get()));
+  auto loaded = std::make_shared<Weights>();
+  LOCKSTEP_RETURN_IF_ERROR(load_weights(group_->config().spec, shard, weights, group_->kernels(), &threads_, packed, loaded.get()));
   auto backend = std::make_unique<CpuBackend>(group_.get(), shard, loaded.get(), &threads_);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
   reader_.init(&group_->buffers(), group_->config().spec.vocab);
   weights_ = std::move(loaded);
   backend_ = std::move(backend);
-  group_->publish(rank_, weights_.get());
+  group_->publish(rank_, weights_);
   return Status();
 }
 

@@ -15,7 +15,8 @@ class Rank {
  public:
   Rank(std::shared_ptr<Group> group, int rank);
   ~Rank();
-  Status load(const RankShard& shard, const WeightMap& weights);
+  // `packed`: where the packed weights may lie already.
+  Status load(const RankShard& shard, const WeightMap& weights, PackedSource* packed);
   // Runs the plan of `epoch` and writes its result. On a fault the other ranks are woken with kAborted.
   Status step(int epoch);
   size_t weight_bytes() const { return weights_ ? weights_->arena.bytes() : 0; }
@@ -27,7 +28,7 @@ class Rank {
   const int rank_;
   ShmCommunicator communicator_;
   Threads threads_;
-  std::unique_ptr<Weights> weights_;
+  std::shared_ptr<Weights> weights_;
   std::unique_ptr<CpuBackend> backend_;
   StepReader reader_;
 };

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "cpu/packed_file.h"
+
 namespace lockstep::cpu {
 namespace {
 
@@ -312,7 +314,7 @@ QkvColumns qkv_columns(int q_rows, int kv_rows) {
 }
 
 Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, const Kernels& kernels, Threads* threads,
-                    Weights* out) {
+                    PackedSource* packed, Weights* out) {
   SourceFiles files;
   LOCKSTEP_RETURN_IF_ERROR(files.open(map.files));
   Planner planner(spec, shard, map, files, out);
@@ -329,12 +331,17 @@ Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightM
     return Status(Fault::kLoad, "no memory for " + std::to_string(cursor.used() >> 20) + " MiB of weights");
   }
   std::vector<PackJob> jobs;
+  std::vector<Stretch> stretches;
   for (size_t i = 0; i < planner.planned.size(); i++) {
     Planned& planned = planner.planned[i];
     planned.job.data = out->arena.data() + offsets[i];
     planned.matrix->segments[planned.segment].packed.data = planned.job.data;
     jobs.push_back(planned.job);
+    stretches.push_back({offsets[i], (i + 1 < offsets.size() ? offsets[i + 1] : cursor.used()) - offsets[i]});
   }
+  packed->used = !packed->path.empty() && read_packed(packed->path, stretches, threads, &out->arena, &packed->problem);
+  LOCKSTEP_RETURN_IF_ERROR(threads->status());
+  if (packed->used) return Status();
   return pack(jobs, files, kernels, threads);
 }
 

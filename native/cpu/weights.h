@@ -62,9 +62,16 @@ struct QkvColumns {
 };
 QkvColumns qkv_columns(int q_rows, int kv_rows);
 
+// Where the blocks may lie packed already, and what came of it.
+struct PackedSource {
+  std::string path;     // "": nowhere
+  bool used = false;    // the blocks are from there
+  std::string problem;  // why not, where there is a file
+};
+
 // Reads, cuts and packs; `threads` are those that will read the result, so that memory is touched first by its reader.
 Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, const Kernels& kernels, Threads* threads,
-                    Weights* out);
+                    PackedSource* packed, Weights* out);
 
 // --- between weights.cpp and pack_weights.cpp ---
 

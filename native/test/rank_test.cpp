@@ -193,7 +193,8 @@ Run run_ranks(Check& check, ParallelMode mode, int world, int threads, cpu::KvTy
   std::vector<std::unique_ptr<cpu::Rank>> ranks;
   for (int r = 0; r < world; r++) {
     ranks.push_back(std::make_unique<cpu::Rank>(group, r));
-    const Status status = ranks.back()->load(shard_of(config.spec, mode, r, world), weights);
+    cpu::PackedSource packed;
+    const Status status = ranks.back()->load(shard_of(config.spec, mode, r, world), weights, &packed);
     check.expect(status.ok(), "rank %d: %s", r, status.text().c_str());
   }
   Run run;

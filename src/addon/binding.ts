@@ -28,10 +28,18 @@ export interface GroupOptions {
   readonly stepTimeoutMs: number;
 }
 
+export interface PackedUse {
+  readonly used: boolean;
+  readonly problem: string | null;
+}
+
 /** A rank's seat in a group. Methods are called from the rank's own thread; none throws, errors come back as text. */
 export interface NativeRank {
-  /** Reads, cuts and packs this rank's weights. null, or what is wrong. Every rank must be loaded before the first step. */
-  load(shard: RankShard, weights: WeightMap): string | null;
+  /** Reads, cuts and packs this rank's weights, or takes them from `packed`, a file that `saveWeights` wrote of the same shard and map.
+   *  null, or what is wrong. Every rank must be loaded before the first step. */
+  load(shard: RankShard, weights: WeightMap, packed?: string | null): string | null;
+  /** Whether `load` took the packed file; `problem`: what is wrong with one that is there. */
+  packedUse(): PackedUse;
   /** Runs the plan of `epoch` (slot epoch & 1) and writes its result. 0, or a fault code. Blocks for the length of the step. */
   step(epoch: number): number;
   /** Text of the last fault. */
@@ -61,6 +69,8 @@ export interface NativeAddon {
   /** Wakes every rank that waits inside a step, from any thread; its step ends with a fault. */
   abortGroup(group: number): void;
   createRank(group: number, rank: number): NativeRank;
+  /** Writes the packed weights of a loaded rank to a new file, on a thread of its own. Rejects with what the system says. */
+  saveWeights(group: number, rank: number, path: string): Promise<void>;
   /** The bytes of `rows` rows of `cols` values of a GGUF or float type as float32; for tests. */
   dequantize(type: string, bytes: Uint8Array, count: number): Float32Array;
 }

@@ -13,8 +13,13 @@ let loaded: NativeAddon | undefined;
 
 /** The native addon. Throws a start error that names the file and the remedy. */
 export function loadAddon(): NativeAddon {
-  loaded ??= openAddon(join(packageRoot(), builtAt));
+  loaded ??= openAddon(addonPath());
   return loaded;
+}
+
+/** The file that `loadAddon` opens. */
+export function addonPath(): string {
+  return join(packageRoot(), builtAt);
 }
 
 /** The same from a path of one's own. */

@@ -30,6 +30,10 @@ export const engineFlags = [
     help: 'seed of the random numbers of requests that bring none. Unset: a different one each time' },
   { name: 'max-logprobs', type: 'int', default: 20, min: 0, max: 1000, group: model,
     help: 'most log-probabilities that a request may ask for at each position' },
+  { name: 'weight-cache', type: 'boolean', default: true, group: model,
+    help: 'keep packed weights and the parsed tokenizer in ~/.cache/lockstep (XDG_CACHE_HOME, LOCKSTEP_CACHE) for the next start' },
+  { name: 'weight-cache-size', type: 'size', default: 20 * 2 ** 30, min: 0, group: model, value: 'BYTES',
+    help: 'most bytes that are kept there; those not used for longest go first' },
 
   { name: 'device', type: 'string', default: 'auto', choices: ['auto', 'cpu', 'cuda'], group: ranks,
     help: 'this build has the CPU backend: auto means cpu, and cuda is refused' },

@@ -1,5 +1,6 @@
 /** Options -> model -> ranks -> engine: the wiring that `serve` and `bench throughput` share. */
 import { fileURLToPath } from 'node:url';
+import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
 import { EngineThread } from '../engine/engine-thread.js';
 import { sizeSteps } from '../engine/sizing.js';
@@ -65,7 +66,8 @@ export async function startEngine(options: EngineOptions, { logger, environment,
   const chunkedPrefill = options.enableChunkedPrefill;
   const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), { ...options, worldSize, chunkedPrefill });
   const threads = threadsPerRank(options.cpuThreads, worldSize);
-  const ranks = new RankGroup(model, { dims, mode: options.tensorParallelMode, threadsPerRank: threads, stepTimeoutMs });
+  const cache = openCache(options, environment, logger);
+  const ranks = new RankGroup(model, { dims, mode: options.tensorParallelMode, threadsPerRank: threads, stepTimeoutMs, cache });
   const scheduler = {
     maxNumSeqs: options.maxNumSeqs,
     enablePrefixCaching: options.enablePrefixCaching,
@@ -102,6 +104,11 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     await ranks.stop();
   };
   return { name: options.model ?? bundledName, model, dims, engine, ready, stop };
+}
+
+function openCache(options: EngineOptions, environment: Surroundings['environment'], logger: Logger): DiskCache | null {
+  const folder = cacheFolder(environment);
+  return options.weightCache && folder !== null ? new DiskCache({ folder, bytesMax: options.weightCacheSize, logger }) : null;
 }
 
 /** An engine without HTTP around it, ready for requests. A fault ends the process, as there is nobody to answer. */

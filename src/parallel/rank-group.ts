@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { loadAddon } from '../addon/load.js';
+import type { DiskCache } from '../cache/disk-cache.js';
 import { LockstepError, startError } from '../errors.js';
 import type { LoadedModel } from '../model/spec.js';
 import { type StepBuffers, type StepResult, stepBuffers } from '../step/buffers.js';
@@ -11,6 +12,7 @@ import type { StepDims } from '../step/layout.js';
 import { allFinished, hasFault, publish, raiseAbort, stopRanks } from './channel.js';
 import type { RankMessage, RankStart } from './rank-worker.js';
 import { shardOf, type TensorParallelMode } from './sharding.js';
+import { keepPacked, type LoadedRank, packedPaths, type Storing } from './weight-cache.js';
 
 export interface RankGroupOptions {
   readonly dims: StepDims;
@@ -18,6 +20,8 @@ export interface RankGroupOptions {
   readonly threadsPerRank: number;
   /** A rank that hears nothing of the others for so long within a step gives up, and the step fails on all. */
   readonly stepTimeoutMs: number;
+  /** Keeps packed weights between starts; null: nothing does. */
+  readonly cache: DiskCache | null;
 }
 
 export class RankGroup {
@@ -27,26 +31,29 @@ export class RankGroup {
   /** Handle of the native group. */
   readonly group: number;
   readonly #workers: readonly Worker[];
+  #storing: Storing | null = null;
   #stopping = false;
   #fault: string | null = null;
   #onFault: ((reason: string) => void) | null = null;
 
   constructor(model: LoadedModel, options: RankGroupOptions) {
-    const { dims, mode, threadsPerRank, stepTimeoutMs } = options;
+    const { dims, mode, threadsPerRank, stepTimeoutMs, cache } = options;
     const { spec, weights, computeType } = model;
     this.buffers = stepBuffers(dims);
     const offsets = Float64Array.from(this.buffers.layout.placements, (p) => p.byteOffset);
     const group = { dims, mode, spec, computeType, threadsPerRank, stepTimeoutMs };
     this.group = loadAddon().createGroup(group, new Uint8Array(this.buffers.shared), offsets);
     const entry = new URL('./rank-worker.js', import.meta.url);
-    this.#workers = Array.from({ length: dims.worldSize }, (_, rank) => {
-      const shard = shardOf(spec, mode, rank, dims.worldSize);
-      const start: RankStart = { group: this.group, shard, weights, dims, shared: this.buffers.shared };
+    const shards = Array.from({ length: dims.worldSize }, (_, rank) => shardOf(spec, mode, rank, dims.worldSize));
+    const paths = cache && packedPaths(model, shards, cache);
+    this.#workers = shards.map((shard, rank) => {
+      const start: RankStart = { group: this.group, shard, weights, packed: paths?.[rank] ?? null, dims, shared: this.buffers.shared };
       return new Worker(entry, { workerData: start, name: `rank-${rank}` });
     });
-    this.ready = Promise.all(this.#workers.map((worker, rank) => this.#watch(worker, rank))).then((bytes) =>
-      bytes.reduce((a, b) => a + b, 0),
-    );
+    this.ready = Promise.all(this.#workers.map((worker, rank) => this.#watch(worker, rank))).then((loaded) => {
+      if (cache && paths) this.#storing = keepPacked(loaded, paths, cache, (rank, path) => loadAddon().saveWeights(this.group, rank, path));
+      return loaded.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+    });
   }
 
   /** `listener` is called once when a rank can no longer step; a fault is not mended. */
@@ -58,21 +65,23 @@ export class RankGroup {
   /** Ends the threads. A step that runs is given up. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    this.#storing?.cancel();
     const addon = loadAddon();
     const gone = this.#workers.map((worker) => (worker.threadId === -1 ? null : new Promise((resolve) => worker.once('exit', resolve))));
     stopRanks(this.buffers.control);
     addon.abortGroup(this.group);
     await Promise.all(gone);
     addon.destroyGroup(this.group);
+    await this.#storing?.ended;
   }
 
-  #watch(worker: Worker, rank: number): Promise<number> {
+  #watch(worker: Worker, rank: number): Promise<LoadedRank> {
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => {
         reject(startError(reason));
         this.#fail(reason);
       };
-      worker.on('message', (message: RankMessage) => (message.kind === 'ready' ? resolve(message.weightBytes) : fail(message.message)));
+      worker.on('message', (message: RankMessage) => (message.kind === 'ready' ? resolve(message) : fail(message.message)));
       worker.on('error', (error) => fail(`rank ${rank}: ${error instanceof LockstepError ? error.message : String(error)}`));
       worker.on('exit', () => {
         if (!this.#stopping) fail(`rank ${rank}: its thread ended`);

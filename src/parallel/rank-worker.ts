@@ -1,6 +1,6 @@
 /** A rank's thread: load its shard, then one native call an engine step. The entry file of the worker that `rank-group.ts` starts. */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { RankShard } from '../addon/binding.js';
+import type { PackedUse, RankShard } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import type { WeightMap } from '../model/spec.js';
 import { stepBuffers } from '../step/buffers.js';
@@ -11,23 +11,27 @@ export interface RankStart {
   readonly group: number;
   readonly shard: RankShard;
   readonly weights: WeightMap;
+  /** Where the packed weights may lie already. */
+  readonly packed: string | null;
   readonly dims: StepDims;
   readonly shared: SharedArrayBuffer;
 }
 
-export type RankMessage = { readonly kind: 'ready'; readonly weightBytes: number } | { readonly kind: 'failed'; readonly message: string };
+export type RankMessage =
+  | { readonly kind: 'ready'; readonly weightBytes: number; readonly packed: PackedUse }
+  | { readonly kind: 'failed'; readonly message: string };
 
 /** A rank looks at its stop word at least so often. */
 const idleMs = 1000;
 
-function run({ group, shard, weights, dims, shared }: RankStart, send: (message: RankMessage) => void): void {
+function run({ group, shard, weights, packed, dims, shared }: RankStart, send: (message: RankMessage) => void): void {
   const rank = loadAddon().createRank(group, shard.rank);
-  const problem = rank.load(shard, weights);
+  const problem = rank.load(shard, weights, packed);
   if (problem !== null) {
     send({ kind: 'failed', message: problem });
     return;
   }
-  send({ kind: 'ready', weightBytes: rank.weightBytes() });
+  send({ kind: 'ready', weightBytes: rank.weightBytes(), packed: rank.packedUse() });
   const { control } = stepBuffers(dims, shared);
   // Two plans may be published before the first is run, so epochs are counted here.
   for (let epoch = 0; waitForPlan(control, epoch, idleMs); ) {
