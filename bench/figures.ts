@@ -64,6 +64,8 @@ export function spreadOf(values: readonly number[], percentiles: readonly number
   };
 }
 
+export const medianOf = (values: readonly number[]): number => spreadOf(values, []).median;
+
 function meets(r: CountedResult, objectives: Objectives): boolean {
   // As there, each ITL does not count for goodput: its objective would be on a request's mean, which is TPOT.
   const values = { ttft: r.ttftMs, tpot: tpotOf(r), e2el: r.latencyMs };

@@ -20,7 +20,7 @@ import { type Case, commandOf, type Engine, type EngineSetup, engines, versionsO
 import { costOf, formats, ggufOf, type ModelName, models } from './models.js';
 import { resultTables } from './report.js';
 import { joinResults, type Results, type Row } from './results.js';
-import { bestRoof, probeRoof, type Roof } from './roof.js';
+import { bestRoof, medianRoof, probeRoof, type Roof } from './roof.js';
 import { attachServer, type RunningServer, startServer } from './server-process.js';
 import { measureLoad, streamsOf, type Workload, type WorkloadName, workloads } from './workloads.js';
 
@@ -138,7 +138,7 @@ async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]>
     if (round === 0 && names.includes('start')) await runRound(at, [], 0, new Map());
     roofs.push(await runRound(at, names, round, collected));
   }
-  const roof = bestRoof(roofs);
+  const roof = medianRoof(roofs);
   return names.map((name): Row => {
     const workload: Workload = workloads[name];
     const { values, othersShare } = collected.get(name)!;

@@ -1,5 +1,5 @@
 /** The measured rows: what one holds, how runs are joined into one file, and what is made of them for a reader. Pure. */
-import { spreadOf } from '../figures.js';
+import { medianOf } from '../figures.js';
 import type { Engine } from './engines.js';
 import type { Format, ModelName } from './models.js';
 import type { Roof } from './roof.js';
@@ -37,8 +37,6 @@ export function joinResults(old: Results | null, fresh: Results): Results {
   const kept = (old?.rows ?? []).filter((row) => !replaced.has(keyOf(row)));
   return { ...fresh, versions: { ...old?.versions, ...fresh.versions }, rows: [...kept, ...fresh.rows] };
 }
-
-export const medianOf = (values: readonly number[]) => spreadOf(values, []).median;
 
 export const figureOf = (row: Row, engine: Engine): number | null => {
   const values = row.values[engine];

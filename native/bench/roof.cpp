@@ -104,10 +104,11 @@ __attribute__((target("avx2,fma"))) void fma_256() {
 }
 #endif
 
-double best_rate(int threads, double amount, const std::function<void(int)>& work) {
-  double best = 0;
-  for (int i = 0; i < kTries; i++) best = std::max(best, amount * threads / time_threads(threads, work));
-  return best;
+double rate(Pick pick, int threads, double amount, const std::function<void(int)>& work) {
+  double rates[kTries];
+  for (double& value : rates) value = amount * threads / time_threads(threads, work);
+  std::sort(rates, rates + kTries);
+  return rates[pick == Pick::kBest ? kTries - 1 : kTries / 2];
 }
 
 }  // namespace
@@ -133,24 +134,24 @@ double time_threads(int threads, const std::function<void(int)>& work) {
   return seconds_now() - start;
 }
 
-double read_bandwidth(int threads) {
+double read_bandwidth(int threads, Pick pick) {
   const Pages pages(kReadBytes * threads);
-  return best_rate(threads, kReadBytes, [&](int t) { sink = read_all(pages.data() + kReadBytes * t, kReadBytes); });
+  return rate(pick, threads, kReadBytes, [&](int t) { sink = read_all(pages.data() + kReadBytes * t, kReadBytes); });
 }
 
-double dot_peak_bf16(const char* isa, int threads) {
+double dot_peak_bf16(const char* isa, int threads, Pick pick) {
 #if defined(__x86_64__)
   const double ops = static_cast<double>(kRounds) * 2;
-  if (std::strcmp(isa, "avx512") == 0) return best_rate(threads, ops * kChains * 32, [](int) { dot_bf16_512(); });
-  if (std::strcmp(isa, "avx2") == 0) return best_rate(threads, ops * 12 * 8, [](int) { fma_256(); });
+  if (std::strcmp(isa, "avx512") == 0) return rate(pick, threads, ops * kChains * 32, [](int) { dot_bf16_512(); });
+  if (std::strcmp(isa, "avx2") == 0) return rate(pick, threads, ops * 12 * 8, [](int) { fma_256(); });
 #endif
   return 0;
 }
 
-double dot_peak_int8(const char* isa, int threads) {
+double dot_peak_int8(const char* isa, int threads, Pick pick) {
 #if defined(__x86_64__)
   const double ops = static_cast<double>(kRounds) * 2;
-  if (std::strcmp(isa, "avx512") == 0) return best_rate(threads, ops * kChains * 64, [](int) { dot_int8_512(); });
+  if (std::strcmp(isa, "avx512") == 0) return rate(pick, threads, ops * kChains * 64, [](int) { dot_int8_512(); });
 #endif
   return 0;
 }

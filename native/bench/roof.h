@@ -27,11 +27,15 @@ class Pages {
 // Runs work(thread) on `threads` threads at once and returns the seconds until the last is done.
 double time_threads(int threads, const std::function<void(int)>& work);
 
-// Bytes a second that `threads` threads read together, each its own memory; the best of a few tries.
-double read_bandwidth(int threads);
+// Of some 40 tries of a few milliseconds each: the best is what kernels are held against that are timed by their best, the median what
+// holds for seconds.
+enum class Pick { kBest, kMedian };
+
+// Bytes a second that `threads` threads read together, each its own memory.
+double read_bandwidth(int threads, Pick pick = Pick::kBest);
 
 // Multiply-adds (two operations each) a second of the widest dot products of `isa`, in registers alone. 0: not known for this isa.
-double dot_peak_bf16(const char* isa, int threads);
-double dot_peak_int8(const char* isa, int threads);
+double dot_peak_bf16(const char* isa, int threads, Pick pick = Pick::kBest);
+double dot_peak_int8(const char* isa, int threads, Pick pick = Pick::kBest);
 
 }  // namespace lockstep::bench
