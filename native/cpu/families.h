@@ -33,10 +33,13 @@ void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, co
 // activation.cpp: y[tile_rows, 32] of one block to its place in out; row_first is the first of the m rows.
 void store_tile(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out);
 
-// attention.cpp
+// kv_cache.cpp
 void kv_append(const KvView& kv, int pos, const float* k, const float* v);
+
+// attention.cpp, attention_int8.cpp
 size_t attention_scratch_bytes(int query_rows, int head_dim);
 void attention(const AttentionArgs& args);
+void attention_int8(const AttentionArgs& args);
 void attention_merge(const float* max, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count, int head_dim,
                      float* out);
 

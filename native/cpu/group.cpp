@@ -68,8 +68,7 @@ void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCurso
 }
 
 size_t kv_head_block_bytes(const GroupConfig& config) {
-  const size_t value_bytes = config.kv_type == KvType::kBf16 ? 2 : 4;
-  return 2 * static_cast<size_t>(config.dims.block_size) * config.spec.head_dim * value_bytes;
+  return kv_block_bytes(config.kv_type, config.spec.head_dim, config.dims.block_size);
 }
 
 Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kernels, int cores)

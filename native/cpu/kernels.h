@@ -20,7 +20,7 @@ constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
 constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 2^20 logits stays below 2^64
 
 enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
-enum class KvType : uint8_t { kF32, kBf16 };
+enum class KvType : uint8_t { kF32, kBf16, kInt8 };
 enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
 
 // What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. q8_0, q4_0, q4_1: groups of 32 in two int8 halves.
@@ -69,9 +69,23 @@ struct GemmOut {
   const float* weight;      // null, or [m]
 };
 
-// K and V of one layer and one KV head lie in tiles of 16 tokens. K tile: [head_dim/2][16][2] bf16 or [head_dim][16] f32.
-// V tile: [8][head_dim][2] bf16 (token pairs) or [16][head_dim] f32. A KV block is block_size/16 K tiles, then as many V tiles.
+// K and V of one layer and one KV head lie in tiles of 16 tokens:
+//   f32   K [head_dim][16], V [16][head_dim]
+//   bf16  K [head_dim/2][16][2], V [8][head_dim][2]
+//   int8  K [ceil(head_dim/4)][16][4], V [4][head_dim][4] of bytes as the isa's dot product takes them (round(x / scale) + 0 or 128)
+// A KV block is block_size/16 K tiles, then as many V tiles; for int8 then the scales of each 16 tokens, [16] of K and [16] of V, bf16.
 // Slots that were never written must hold finite values (zeros): where rows share a tile, keys behind a row weigh exactly 0.
+constexpr size_t kTileScaleBytes = 2 * kKeyTile * 2;
+static inline size_t kv_tile_bytes(KvType type, int head_dim) {
+  const size_t dims = static_cast<size_t>(type == KvType::kInt8 ? (head_dim + 3) / 4 * 4 : head_dim);
+  return kKeyTile * dims * (type == KvType::kF32 ? 4 : type == KvType::kBf16 ? 2 : 1);
+}
+// Bytes of one KV head's part of a block of block_size tokens.
+static inline size_t kv_block_bytes(KvType type, int head_dim, int block_size) {
+  const size_t tile = 2 * kv_tile_bytes(type, head_dim) + (type == KvType::kInt8 ? kTileScaleBytes : 0);
+  return static_cast<size_t>(block_size / kKeyTile) * tile;
+}
+
 struct KvView {
   KvType type;
   int head_dim;
@@ -95,7 +109,8 @@ struct AttentionArgs {
   float scale;
   float softcap;  // 0: none
   int piece;      // keys piece*kPiece … min((piece+1)*kPiece, pos0 + rows) - 1
-  // Results, unnormalised: running maximum, sum of exp, and sum of exp * V. A row that sees no key of the piece gets -inf, 0, 0.
+  // Results, unnormalised, with scores in units of log2: maximum, sum of 2^(score - max), and sum of 2^(score - max) * V. A row that sees
+  // no key of the piece gets -inf, 0, 0.
   float* max;     // [rows, heads]
   float* sum;     // [rows, heads]
   float* acc;     // [rows, heads, head_dim]

@@ -33,7 +33,7 @@ struct Sequence {
     const size_t d = static_cast<size_t>(s.head_dim);
     q = random.values(d * s.heads * len, 2.0f), k = random.values(d * len, 2.0f), v = random.values(d * len);
     const int blocks = (len + s.block_size - 1) / s.block_size;
-    const size_t stride = 2 * d * s.block_size * (s.type == KvType::kBf16 ? 2 : 4) + 64;
+    const size_t stride = cpu::kv_block_bytes(s.type, s.head_dim, s.block_size) + 64;
     cache.resize(stride * blocks);
     for (int b = 0; b < blocks; b++) table.push_back(b);
     for (int b = blocks - 1; b > 0; b--) std::swap(table[b], table[random.below(b + 1)]);
@@ -47,6 +47,20 @@ struct Sequence {
   size_t at(int pos) const { return static_cast<size_t>(pos) * shape.head_dim; }
 
   float cached(float x) const { return shape.type == KvType::kBf16 ? bf16_round(x) : x; }
+  // What the cache holds of a token's K or V.
+  std::vector<float> cached_row(const float* x) const {
+    std::vector<float> row(x, x + shape.head_dim);
+    if (shape.type != KvType::kInt8) {
+      for (float& value : row) value = cached(value);
+      return row;
+    }
+    float largest = 0;
+    for (const float value : row) largest = std::fmax(largest, std::fabs(value));
+    float scale = bf16_round(largest / 127);
+    if (scale < largest / 127) scale = std::nextafter(scale, 1e30f), scale = bf16_round(scale * (1 + 0x1p-8f));
+    for (float& value : row) value = std::nearbyint(value / scale) * scale;
+    return row;
+  }
 
   // out[rows, heads, head_dim] of the queries pos0 … pos0 + rows - 1, all pieces, merged. With `guard`, results are checked for writes
   // behind.
@@ -83,10 +97,10 @@ struct Sequence {
     std::vector<double> scores;
     double largest = -1e300, total = 0;
     for (int key = first; key <= pos; key++) {
+      const std::vector<float> row = cached_row(k.data() + at(key));
       double dot = 0;
       for (int d = 0; d < shape.head_dim; d++) {
-        dot +=
-            static_cast<double>(cached(q[(static_cast<size_t>(pos) * shape.heads + head) * shape.head_dim + d])) * cached(k[at(key) + d]);
+        dot += static_cast<double>(cached(q[(static_cast<size_t>(pos) * shape.heads + head) * shape.head_dim + d])) * row[d];
       }
       dot *= scale();
       if (shape.softcap > 0) dot = shape.softcap * std::tanh(dot / shape.softcap);
@@ -97,29 +111,33 @@ struct Sequence {
     for (int key = first; key <= pos; key++) {
       const double p = std::exp(scores[static_cast<size_t>(key - first)] - largest);
       total += p;
-      for (int d = 0; d < shape.head_dim; d++) (*out)[static_cast<size_t>(d)] += p * cached(v[at(key) + d]);
+      const std::vector<float> row = cached_row(v.data() + at(key));
+      for (int d = 0; d < shape.head_dim; d++) (*out)[static_cast<size_t>(d)] += p * row[d];
     }
     for (double& x : *out) x /= total;
   }
 };
 
-constexpr KvType kTypes[] = {KvType::kF32, KvType::kBf16};
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kBf16, KvType::kInt8};
+
+// bf16: half a unit of the rounded weights. int8: half a unit of the codes of query and weights, and where rounding to a code is a tie.
+double tolerance_of(KvType type) { return type == KvType::kBf16 ? 4e-3 : type == KvType::kInt8 ? 1e-3 : 2e-6; }
+const char* name_of(KvType type) { return type == KvType::kBf16 ? "bf16" : type == KvType::kInt8 ? "int8" : "f32"; }
 
 void check_accuracy(Check& check, const cpu::Kernels& kernels, const Shape& shape, int len, int pos0, int rows) {
   Sequence s(kernels, shape, len);
   s.append(kernels, 0, pos0 + rows);
   const std::vector<float> out = s.attend(kernels, pos0, rows);
   std::vector<double> want;
-  const double tolerance = shape.type == KvType::kBf16 ? 4e-3 : 2e-6;  // bf16: half a unit of the rounded weights
   char what[96];
-  std::snprintf(what, sizeof(what), "%s head_dim %d heads %d block %d window %d cap %g at %d + %d",
-                shape.type == KvType::kBf16 ? "bf16" : "f32", shape.head_dim, shape.heads, shape.block_size, shape.window,
-                static_cast<double>(shape.softcap), pos0, rows);
+  std::snprintf(what, sizeof(what), "%s head_dim %d heads %d block %d window %d cap %g at %d + %d", name_of(shape.type), shape.head_dim,
+                shape.heads, shape.block_size, shape.window, static_cast<double>(shape.softcap), pos0, rows);
   for (int r = 0; r < rows; r++) {
     for (int h = 0; h < shape.heads; h++) {
       s.exact(pos0 + r, h, &want);
       for (int d = 0; d < shape.head_dim; d++) {
-        check.near(out[(static_cast<size_t>(r) * shape.heads + h) * shape.head_dim + d], want[static_cast<size_t>(d)], tolerance, what, d);
+        check.near(out[(static_cast<size_t>(r) * shape.heads + h) * shape.head_dim + d], want[static_cast<size_t>(d)],
+                   tolerance_of(shape.type), what, d);
       }
     }
   }
@@ -142,7 +160,8 @@ void test_attention_accuracy(Check& check, const cpu::Kernels& k) {
 
 void test_attention_sameness(Check& check, const cpu::Kernels& k) {
   const Shape shapes[] = {{KvType::kF32, 24, 3, 16, 0, 0},   {KvType::kBf16, 64, 3, 16, 0, 0}, {KvType::kBf16, 80, 1, 32, 0, 0},
-                          {KvType::kBf16, 16, 2, 16, 8, 30}, {KvType::kF32, 32, 4, 16, 40, 0}, {KvType::kBf16, 128, 7, 16, 270, 0}};
+                          {KvType::kBf16, 16, 2, 16, 8, 30}, {KvType::kF32, 32, 4, 16, 40, 0}, {KvType::kBf16, 128, 7, 16, 270, 0},
+                          {KvType::kInt8, 64, 3, 16, 0, 0},  {KvType::kInt8, 18, 2, 32, 40, 5}};
   constexpr int kLen = 540;
   for (const Shape& shape : shapes) {
     const size_t row = static_cast<size_t>(shape.heads) * shape.head_dim;
@@ -202,7 +221,9 @@ void test_attention_edges(Check& check, const cpu::Kernels& k) {
     for (int pos = 0; pos < 20; pos++) std::fill_n(far.k.begin() + pos * 16, 16, pos == 7 ? 100.0f : -100.0f);
     far.append(k, 0, 20);
     const std::vector<float> out = far.attend(k, 19, 1);
-    for (int d = 0; d < 16; d++) check.expect(out[d] == far.cached(far.v[far.at(7) + d]), "largest score: %g", out[d]);
+    for (int d = 0; d < 16; d++)
+      check.expect(std::fabs(out[d] - far.cached_row(far.v.data() + far.at(7))[d]) <= (type == KvType::kInt8 ? 1e-6F : 0.0F),
+                   "largest score: %g", out[d]);
     // NaN in q or K ends and stays with its row; a key behind the row may hold NaN.
     Sequence odd(k, {type, 16, 1, 16, 0, 0}, 20);
     odd.append(k, 0, 20);

@@ -16,7 +16,8 @@ constexpr int kTileVectors = 2;
 constexpr int kTileRows = 4;  // 8 sums and the halves of weights and activations fill 16 registers; 5 rows were slower
 constexpr int kIntTileRows = 4;
 constexpr int kTwoSetRows = 1;
-constexpr int kWideVectors = 2;
+constexpr int kQueryRows = 4;
+constexpr int kQueryVectors = 2;
 constexpr int kByteZero = 128;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>}
@@ -71,6 +72,7 @@ LOCKSTEP_INLINE Int to_int(Float x) { return _mm256_cvtps_epi32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return _mm256_cvtepi32_ps(x); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm256_set1_epi32(x); }
 LOCKSTEP_INLINE Float pow2(Int n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
+LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
@@ -97,7 +99,12 @@ LOCKSTEP_INLINE void store_bf16(uint16_t* p, Float v) {
   const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(words, words), 0x08);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
 }
+LOCKSTEP_INLINE void store_bf16_two(uint16_t* p, Float a, Float b) {
+  store_bf16(p, a);
+  store_bf16(p + kLanes, b);
+}
 LOCKSTEP_INLINE Pairs load_pairs(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+LOCKSTEP_INLINE Pairs in_register(Pairs x) { return x; }
 LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) { return _mm256_maskload_epi32(static_cast<const int*>(p), first_lanes(n)); }
 LOCKSTEP_INLINE Pairs set1_pairs(const void* p) {
   int32_t x;

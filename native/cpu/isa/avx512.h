@@ -15,7 +15,8 @@ constexpr int kTileVectors = 2;
 constexpr int kTileRows = 8;  // 16 sums: two vdpbf16ps a cycle at 6 cycles of latency want 12
 constexpr int kIntTileRows = 6;
 constexpr int kTwoSetRows = 4;
-constexpr int kWideVectors = 4;
+constexpr int kQueryRows = 6;  // with 4 vectors 24 sums: 10 loads for 24 products, where 8 x 2 has 10 for 16
+constexpr int kQueryVectors = 4;
 constexpr int kByteZero = 128;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>, f<7>, f<8>}
@@ -68,6 +69,7 @@ LOCKSTEP_INLINE Float round_even(Float x) { return _mm512_roundscale_ps(x, _MM_F
 LOCKSTEP_INLINE Int to_int(Float x) { return _mm512_cvtps_epi32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return _mm512_cvtepi32_ps(x); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm512_set1_epi32(x); }
+LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return _mm512_scalef_ps(x, n); }
 LOCKSTEP_INLINE Float pow2(Int n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)); }
 
 // --- half floats ---
@@ -89,7 +91,16 @@ LOCKSTEP_INLINE void store_bf16(uint16_t* p, Float v) {
   const __m256bh half = _mm512_cvtneps_pbh(v);
   memcpy(p, &half, sizeof(half));
 }
+LOCKSTEP_INLINE void store_bf16_two(uint16_t* p, Float a, Float b) {
+  const __m512bh both = _mm512_cvtne2ps_pbh(b, a);
+  memcpy(p, &both, sizeof(both));
+}
 LOCKSTEP_INLINE Pairs load_pairs(const void* p) { return _mm512_loadu_si512(p); }
+// GCC 12 otherwise loads a vector again for every row that it is multiplied with.
+LOCKSTEP_INLINE Pairs in_register(Pairs x) {
+  asm("" : "+v"(x));
+  return x;
+}
 LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) { return _mm512_maskz_loadu_epi32(first_lanes(n), p); }
 LOCKSTEP_INLINE Pairs set1_pairs(const void* p) {
   int32_t x;

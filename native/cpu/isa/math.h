@@ -28,6 +28,34 @@ LOCKSTEP_INLINE Float exp(Float x) {
   return select(tiny, zero(), (p + set1(1.0f)) * pow2(to_int(n)));
 }
 
+// 2^x, relative error below 1.2e-7 for -126.5 <= x < 127; below it is 0, exp2(0) is exactly 1. NaN gives NaN.
+LOCKSTEP_INLINE Float exp2(Float x) {
+  const Float clamped = max(set1(-127.0f), x);
+  const Float n = round_even(clamped);
+  const Float r = (clamped - n) * set1(0.693147181f);
+  Float p = set1(1.0f / 5040);
+  p = fma(p, r, set1(1.0f / 720));
+  p = fma(p, r, set1(1.0f / 120));
+  p = fma(p, r, set1(1.0f / 24));
+  p = fma(p, r, set1(1.0f / 6));
+  p = fma(p, r, set1(0.5f));
+  p = fma(p * r, r, r);
+  return select(greater(set1(-126.5f), x), zero(), (p + set1(1.0f)) * pow2(to_int(n)));
+}
+
+// 2^x for x <= 0 that is then rounded to 8 bits or so: relative error below 3e-6, exp2_coarse(0) is exactly 1. Below -126.5 it is 0 or
+// subnormal, which rounding to bf16 makes 0. A minimax polynomial of degree 4 on [-1/2, 1/2] with the constant held at 1.
+LOCKSTEP_INLINE Float exp2_coarse(Float x) {
+  const Float clamped = max(set1(-127.0f), x);
+  const Float n = round_even(clamped);
+  const Float r = clamped - n;
+  Float p = set1(9.58286e-3f);
+  p = fma(p, r, set1(5.590643e-2f));
+  p = fma(p, r, set1(0.24024099f));
+  p = fma(p, r, set1(0.6931242f));
+  return times_pow2(fma(p, r, set1(1.0f)), n);
+}
+
 // tanh(x), relative error below 3e-7. Small |x|: x + x^3 P(x^2), coefficients of Cephes (S. Moshier, tanhf); else 1 - 2 / (exp(2|x|) + 1).
 LOCKSTEP_INLINE Float tanh(Float x) {
   const Float a = abs(x);

@@ -21,7 +21,8 @@ constexpr int kTileVectors = 4;
 constexpr int kTileRows = 6;  // 24 sums, 4 vectors of weights and one of activations fill 29 of 32 registers
 constexpr int kIntTileRows = 3;
 constexpr int kTwoSetRows = 1;
-constexpr int kWideVectors = 4;
+constexpr int kQueryRows = 6;
+constexpr int kQueryVectors = 4;
 constexpr int kByteZero = 0;
 
 #define LOCKSTEP_TILES(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>}
@@ -75,6 +76,7 @@ LOCKSTEP_INLINE Int to_int(Float x) { return vcvtq_s32_f32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return vcvtq_f32_s32(x); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return vdupq_n_s32(x); }
 LOCKSTEP_INLINE Float pow2(Int n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23)); }
+LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0); }
@@ -89,6 +91,7 @@ LOCKSTEP_INLINE uint16_t to_bf16(float x) {
 LOCKSTEP_INLINE float from_bf16(uint16_t x) { return bit_cast<float>(static_cast<uint32_t>(x) << 16); }
 LOCKSTEP_INLINE Float load_bf16(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 LOCKSTEP_INLINE Pairs load_pairs(const void* p) { return vreinterpretq_u32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+LOCKSTEP_INLINE Pairs in_register(Pairs x) { return x; }
 LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) {
   uint32_t lanes[kLanes] = {};
   memcpy(lanes, p, 4 * static_cast<size_t>(n));
@@ -123,6 +126,11 @@ LOCKSTEP_INLINE Float dot_bf16(Float acc, Pairs a, Pairs b) {
   return fma(vreinterpretq_f32_u32(vandq_u32(a, high)), vreinterpretq_f32_u32(vandq_u32(b, high)), acc);
 }
 #endif
+
+LOCKSTEP_INLINE void store_bf16_two(uint16_t* p, Float a, Float b) {
+  store_bf16(p, a);
+  store_bf16(p + kLanes, b);
+}
 
 // --- int8 and int4 ---
 LOCKSTEP_INLINE Bytes load_bytes(const void* p) { return vld1q_s8(static_cast<const int8_t*>(p)); }

@@ -11,11 +11,12 @@ namespace {
 constexpr const char* kIsaName = "scalar";
 constexpr int kLanes = 4;
 constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
-constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile, most query rows of an attention tile
+constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile
 constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
 constexpr int kTwoSetRows = 1;
-constexpr int kByteZero = 128;   // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
-constexpr int kWideVectors = 2;  // vectors of keys or head dims in an attention tile of up to 4 rows; half of them in a taller one
+constexpr int kByteZero = 128;  // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
+constexpr int kQueryRows = 4;   // most query rows of an attention tile
+constexpr int kQueryVectors = 2;  // vectors of keys or of head dims in it
 
 typedef float Float __attribute__((vector_size(16)));
 typedef int32_t Int __attribute__((vector_size(16)));
@@ -72,6 +73,8 @@ LOCKSTEP_INLINE Int to_int(Float x) { return __builtin_convertvector(x, Int); } 
 LOCKSTEP_INLINE Float to_float(Int x) { return __builtin_convertvector(x, Float); }
 LOCKSTEP_INLINE Int set1_int(int32_t x) { return Int{x, x, x, x}; }
 LOCKSTEP_INLINE Float pow2(Int n) { return bit_cast<Float>((n + 127) << 23); }  // -127 (gives 0) … 127
+// x * 2^n for whole n from -127 (gives 0) to 127
+LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) {
@@ -107,11 +110,18 @@ LOCKSTEP_INLINE Float load_bf16(const uint16_t* p) {
 LOCKSTEP_INLINE void store_bf16(uint16_t* p, Float v) {
   for (int i = 0; i < kLanes; i++) p[i] = to_bf16(v[i]);
 }
+// kLanes values of a, then of b
+LOCKSTEP_INLINE void store_bf16_two(uint16_t* p, Float a, Float b) {
+  store_bf16(p, a);
+  store_bf16(p + kLanes, b);
+}
 LOCKSTEP_INLINE Pairs load_pairs(const void* p) {
   Pairs v;
   memcpy(&v, p, sizeof(v));
   return v;
 }
+// x, which the compiler then keeps in a register over its uses
+LOCKSTEP_INLINE Pairs in_register(Pairs x) { return x; }
 LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) {
   Pairs v{};
   memcpy(&v, p, 4 * static_cast<size_t>(n));
