@@ -31,11 +31,13 @@ void Sampler::apply_bias_and_penalties(const SampleParams& p) {
   if (!has_penalties(p)) return;
   // Counted anew each time from the row's tokens: cheaper than keeping counts right over preemption, and nothing to go stale.
   // 1: seen, plus 2 for each occurrence in the output.
-  for (int i = 0; i < p.num_tokens; i++) counts_[p.tokens[i]] = (counts_[p.tokens[i]] | 1) + (i >= p.prompt_len ? 2 : 0);
-  for (int i = 0; i < p.num_tokens; i++) {
-    int32_t& count = counts_[p.tokens[i]];
+  const int length = p.num_tokens + p.num_drafts;
+  const auto token = [&](int i) { return i < p.num_tokens ? p.tokens[i] : p.drafts[i - p.num_tokens]; };
+  for (int i = 0; i < length; i++) counts_[token(i)] = (counts_[token(i)] | 1) + (i >= p.prompt_len ? 2 : 0);
+  for (int i = 0; i < length; i++) {
+    int32_t& count = counts_[token(i)];
     if (count == 0) continue;
-    float& logit = work_[p.tokens[i]];
+    float& logit = work_[token(i)];
     if (p.repetition != 1) logit = logit > 0 ? logit / p.repetition : logit * p.repetition;
     if (count > 1) {
       logit -= p.frequency * static_cast<float>(count / 2);

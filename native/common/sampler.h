@@ -33,6 +33,8 @@ struct SampleParams {
   int num_masked;
   const int32_t* tokens;  // [num_tokens] of the sequence so far; those from prompt_len on are output
   int num_tokens, prompt_len;
+  const int32_t* drafts;  // [num_drafts] that follow them, taken to be right; all of them output
+  int num_drafts;
 };
 
 struct TokenScore {

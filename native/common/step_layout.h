@@ -45,6 +45,9 @@ namespace lockstep {
   X(resultHeader, int32_t)         \
   X(numSampled, int32_t)           \
   X(sampledIds, int32_t)           \
+  X(numDrafts, int32_t)            \
+  X(numGuessed, int32_t)           \
+  X(numRight, int32_t)             \
   X(outputIds, int32_t)            \
   X(outputLogprobs, float)         \
   X(outputRanks, int32_t)          \

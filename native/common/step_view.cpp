@@ -1,5 +1,6 @@
 #include "common/step_view.h"
 
+#include <algorithm>
 #include <string>
 
 namespace lockstep {
@@ -11,7 +12,7 @@ std::string number(const char* name, int64_t value) { return std::string(name) +
 
 }  // namespace
 
-void StepReader::init(const StepBuffers* buffers, int vocab) {
+Status StepReader::init(const StepBuffers* buffers, int vocab) {
   buffers_ = buffers;
   vocab_ = vocab;
   const StepDims& dims = buffers->dims;
@@ -21,8 +22,11 @@ void StepReader::init(const StepBuffers* buffers, int vocab) {
   view_.slot_entry.reserve(dims.max_tokens);
   view_.slot_position.reserve(dims.max_tokens);
   view_.slot_token.reserve(dims.max_tokens);
+  view_.guesses.assign(static_cast<size_t>(dims.max_rows) * (dims.max_drafts + 1), 0);
   length_.assign(dims.max_rows, -1);
   seen_in_.assign(dims.max_rows, 0);
+  if (dims.max_drafts > 0 && !lookup_.init(dims.max_rows, dims.max_seq_len)) return Status(Fault::kLoad, "no memory to look up drafts");
+  return Status();
 }
 
 Status StepReader::read(int epoch) {
@@ -35,16 +39,16 @@ Status StepReader::read(int epoch) {
   view_.slot_token.clear();
   view_.epoch = epoch;
   view_.slot = epoch & 1;
+  planned_slots_ = planned_outputs_ = 0;
   if (plan.planHeader[0] != epoch) return bad(number("slot holds epoch", plan.planHeader[0]) + ", asked for " + std::to_string(epoch));
   const int num_entries = plan.planHeader[1];
   const int num_tokens = plan.planHeader[2];
   if (num_entries < 0 || num_entries > dims.max_rows) return bad(number("entries", num_entries));
   if (num_tokens < 0 || num_tokens > dims.max_tokens) return bad(number("tokens", num_tokens));
-  if (num_entries > 0 && (plan.queryStart[0] != 0 || plan.outputStart[0] != 0)) return bad("queryStart or outputStart does not begin at 0");
-  view_.num_tokens = num_tokens;
   for (int i = 0; i < num_entries; i++) LOCKSTEP_RETURN_IF_ERROR(read_entry(plan, i));
-  if (static_cast<int>(view_.slot_token.size()) != num_tokens) return bad(number("slots end before", num_tokens));
-  if (static_cast<int>(view_.outputs.size()) != plan.planHeader[3]) return bad(number("outputs", plan.planHeader[3]));
+  if (planned_slots_ != num_tokens) return bad(number("slots end before", num_tokens));
+  if (planned_outputs_ != plan.planHeader[3]) return bad(number("outputs", plan.planHeader[3]));
+  view_.num_tokens = static_cast<int>(view_.slot_token.size());
   return Status();
 }
 
@@ -54,52 +58,91 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   const int flags = plan.entryFlags[entry];
   if (row < 0 || row >= dims.max_rows) return bad(number("row", row));
   if (seen_in_[row] == view_.epoch + 1) return bad(number("two entries have row", row));
-  const int first = plan.queryStart[entry];
-  const int count = plan.queryStart[entry + 1] - first;
-  if (first != static_cast<int>(view_.slot_token.size()) || count < 1 || first + count > view_.num_tokens) {
+  const int planned = plan.queryStart[entry + 1] - plan.queryStart[entry];
+  if (plan.queryStart[entry] != planned_slots_ || planned < 1 || planned_slots_ + planned > plan.planHeader[2])
     return bad(number("slots of row", row));
-  }
-  int position = plan.startPosition[entry];
-  if ((flags & kEntryReset) != 0) {
-    if (position < 0) return bad(number("reset without a position, row", row));
-  } else {
-    if (length_[row] < 0) return bad(number("no reset has been seen for row", row));
-    if (position > length_[row]) return bad(number("a gap in front of the chunk of row", row));
-    if (position < 0) {
-      position = length_[row];
-      if (count != 1) return bad(number("this backend tries no drafts, row", row));
-    }
-  }
-  const int end = position + count;
+  Span span{};
+  LOCKSTEP_RETURN_IF_ERROR(place(plan, entry, &span));
+  const int end = span.position + span.count;
   if (end > dims.max_seq_len || end > plan.contextMax[entry]) return bad(number("length of row", row));
-  LOCKSTEP_RETURN_IF_ERROR(check_blocks(row, (flags & kEntryReset) != 0 ? 0 : position, end));
-
-  const int32_t* tokens = buffers_->rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
+  const bool reset = (flags & kEntryReset) != 0;
+  LOCKSTEP_RETURN_IF_ERROR(check_blocks(row, reset ? 0 : span.position, end));
   // Penalties look at all tokens; those before the first chunk of a tenancy (a prefix that the cache had) are seen only here.
-  for (int i = 0; (flags & kEntryReset) != 0 && i < position; i++) {
+  const int32_t* tokens = tokens_of(row);
+  for (int i = 0; reset && i < span.position; i++) {
     if (tokens[i] < 0 || tokens[i] >= vocab_)
       return bad(number("token", tokens[i]) + " of row " + std::to_string(row) + " is not in the vocabulary");
   }
+  LOCKSTEP_RETURN_IF_ERROR(add_slots(plan, entry, span));
+
   const bool sample = (flags & kEntrySample) != 0;
   const bool score = (flags & kEntryPromptLogprobs) != 0;
+  // A sampled id is written behind the last slot, a scored slot is compared with the token behind it.
+  if (score && !sample && end > dims.max_seq_len - 1) return bad(number("nothing fits behind row", row));
+  const int planned_outputs = score || span.drafts ? planned : sample ? 1 : 0;
+  if (plan.outputStart[entry] != planned_outputs_ || plan.outputStart[entry + 1] != planned_outputs_ + planned_outputs)
+    return bad(number("outputStart of row", row));
+  planned_slots_ += planned;
+  planned_outputs_ += planned_outputs;
+  seen_in_[row] = view_.epoch + 1;
+  return Status();
+}
+
+// Where the entry begins, and how many of the planned slots it takes: all, but of drafts those that were found and that fit.
+Status StepReader::place(const PlanColumns& plan, int entry, Span* span) {
+  const int row = plan.rows[entry];
+  const int planned = plan.queryStart[entry + 1] - plan.queryStart[entry];
+  const int flags = plan.entryFlags[entry];
+  const bool reset = (flags & kEntryReset) != 0;
+  const int max_drafts = buffers_->dims.max_drafts;
+  *span = {plan.startPosition[entry], planned, 0, false};
+  if (reset && max_drafts > 0) lookup_.reset(row);
+  if (span->position >= 0) {
+    if (!reset && length_[row] < 0) return bad(number("no reset has been seen for row", row));
+    if (!reset && span->position > length_[row]) return bad(number("a gap in front of the chunk of row", row));
+    return Status();
+  }
+  if (reset) return bad(number("reset without a position, row", row));
+  if (length_[row] < 0) return bad(number("no reset has been seen for row", row));
+  if (planned > max_drafts + 1) return bad(number("more drafts than this server tries, row", row));
+  if (flags != kEntrySample) return bad(number("drafts without sampling, row", row));
+  span->position = length_[row];
+  span->drafts = true;
+  const int room = std::min(plan.contextMax[entry], buffers_->dims.max_seq_len) - length_[row];
+  span->count = std::min(planned, room);
+  if (span->count <= 0) {
+    span->count = 0;
+    return Status();
+  }
+  if (max_drafts > 0) {
+    const int32_t min_match = std::max(1, plan.planHeader[4]);
+    span->num_guesses = lookup_.propose(
+        {row, tokens_of(row), length_[row] + 1, min_match, std::max(min_match, plan.planHeader[5]), span->count}, guesses_of(entry));
+  }
+  span->count = std::min(span->count, 1 + span->num_guesses);
+  return Status();
+}
+
+Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& span) {
+  const int row = plan.rows[entry];
+  const int first_slot = static_cast<int>(view_.slot_token.size());
   const int first_output = static_cast<int>(view_.outputs.size());
-  for (int i = 0; i < count; i++) {
-    const int32_t token = tokens[position + i];
+  const int32_t* tokens = tokens_of(row);
+  const bool score = (plan.entryFlags[entry] & kEntryPromptLogprobs) != 0;
+  const int num_draws = (plan.entryFlags[entry] & kEntrySample) == 0 ? 0 : span.drafts ? span.count : 1;
+  for (int i = 0; i < span.count; i++) {
+    const int32_t token = span.drafts && i > 0 ? guesses_of(entry)[i - 1] : tokens[span.position + i];
     if (token < 0 || token >= vocab_) return bad(number("token", token) + " of row " + std::to_string(row) + " is not in the vocabulary");
     view_.slot_entry.push_back(entry);
-    view_.slot_position.push_back(position + i);
+    view_.slot_position.push_back(span.position + i);
     view_.slot_token.push_back(token);
-    const bool sampled = sample && i == count - 1;
-    if (sampled || score) view_.outputs.push_back({first + i, entry, row, position + i, sampled});
+    const int draw = i - (span.count - num_draws);
+    const int output = static_cast<int>(view_.outputs.size()) - first_output;
+    if (draw >= 0 || score)
+      view_.outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output});
   }
   const int num_outputs = static_cast<int>(view_.outputs.size()) - first_output;
-  if (plan.outputStart[entry] != first_output || plan.outputStart[entry + 1] != first_output + num_outputs) {
-    return bad(number("outputStart of row", row));
-  }
-  // A sampled id is written behind the last slot, a scored slot is compared with the token behind it.
-  if ((score || sample) && end > dims.max_seq_len - (score && !sample ? 1 : 0)) return bad(number("nothing fits behind row", row));
-  view_.entries.push_back({row, first, count, position, first_output, num_outputs, sample});
-  seen_in_[row] = view_.epoch + 1;
+  view_.entries.push_back({row, first_slot, span.count, span.position, first_output, num_outputs, num_draws, span.num_guesses});
   return Status();
 }
 
@@ -112,8 +155,24 @@ Status StepReader::check_blocks(int row, int from_position, int end_position) co
   return Status();
 }
 
-void StepReader::commit() {
-  for (const StepEntry& entry : view_.entries) length_[entry.row] = entry.position + entry.num_slots;
+void StepReader::commit(bool report) {
+  const ResultColumns& result = buffers_->result[view_.slot];
+  for (size_t i = 0; i < view_.entries.size(); i++) {
+    const StepEntry& entry = view_.entries[i];
+    // Each draw counts only if all drafts before it were right, which is how far this goes.
+    const int32_t* drawn = tokens_of(entry.row) + entry.position + entry.num_slots - entry.num_draws + 1;
+    const int32_t* guesses = guesses_of(i);
+    int right = 0;
+    while (right < std::min(entry.num_guesses, entry.num_draws) && drawn[right] == guesses[right]) right++;
+    const int settled = entry.num_draws == 0 ? 0 : std::min(right, entry.num_draws - 1) + 1;
+    length_[entry.row] = entry.position + entry.num_slots - entry.num_draws + settled;
+    if (!report) continue;
+    result.numSampled[i] = settled;
+    result.numDrafts[i] = std::max(0, entry.num_draws - 1);
+    result.numGuessed[i] = entry.num_guesses;
+    result.numRight[i] = right;
+  }
+  if (report) result.resultHeader[2] = view_.num_tokens;
 }
 
 }  // namespace lockstep

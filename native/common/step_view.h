@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/lookup.h"
 #include "common/status.h"
 #include "common/step_layout.h"
 
@@ -12,10 +13,11 @@ namespace lockstep {
 
 struct StepEntry {
   int row;
-  int first_slot, num_slots;
-  int position;  // of the first slot
+  int first_slot, num_slots;  // no slots: a step planned ahead for a sequence that has come to its end meanwhile
+  int position;               // of the first slot
   int first_output, num_outputs;
-  bool sample;
+  int num_draws;    // the last so many slots are sampled: 0 or 1, and one more for each draft
+  int num_guesses;  // what the lookup says will be drawn; slots behind the first hold them as drafts, as far as the plan lets them
 };
 
 // One row of logits that is looked at.
@@ -25,6 +27,8 @@ struct StepOutput {
   int row;
   int position;  // of the token whose logits these are; what they predict stands at position + 1
   bool sample;   // false: scored against the prompt's next token
+  int draw;      // which of the entry's draws; before it stand as many drafts
+  int at;        // its place in the result
 };
 
 struct StepView {
@@ -36,26 +40,41 @@ struct StepView {
   std::vector<StepOutput> outputs;
   // [num_tokens]
   std::vector<int32_t> slot_entry, slot_position, slot_token;
+  std::vector<int32_t> guesses;  // [entries, max_drafts + 1]
 };
 
-// Lengths of the rows as this rank knows them, and the reading of plans.
+// Lengths of the rows as this rank knows them, and the reading of plans. What a plan says of a decoding row is a bound: here the row gets
+// the drafts that it tries, and after the step its length by those that were right.
 class StepReader {
  public:
-  // Reserves for the largest step, so that read() allocates nothing.
-  void init(const StepBuffers* buffers, int vocab);
+  // Takes what the largest step needs, so that read() allocates nothing.
+  Status init(const StepBuffers* buffers, int vocab);
   // Fills view() from the plan of `epoch`. After an error the rank makes no further step.
   Status read(int epoch);
   const StepView& view() const { return view_; }
-  // After the step has run: rows are as long as the step made them.
-  void commit();
+  // After the step has run and every rank sees what was drawn: a draft was right when it is what was drawn in its place, and rows are as
+  // long as their right drafts make them. `report`: writes what the result says of it; one rank does.
+  void commit(bool report);
 
  private:
+  // The slots that a plan gives an entry, and those that it takes.
+  struct Span {
+    int position, count;
+    int num_guesses;
+    bool drafts;  // every slot is sampled
+  };
   Status read_entry(const PlanColumns& plan, int entry);
+  Status place(const PlanColumns& plan, int entry, Span* span);
+  Status add_slots(const PlanColumns& plan, int entry, const Span& span);
   Status check_blocks(int row, int from_position, int end_position) const;
+  int32_t* guesses_of(size_t entry) { return view_.guesses.data() + entry * (static_cast<size_t>(buffers_->dims.max_drafts) + 1); }
+  const int32_t* tokens_of(int row) const { return buffers_->rows.tokens + static_cast<size_t>(row) * buffers_->dims.max_seq_len; }
 
   const StepBuffers* buffers_ = nullptr;
   int vocab_ = 0;
   StepView view_;
+  PromptLookup lookup_;
+  int planned_slots_ = 0, planned_outputs_ = 0;
   std::vector<int32_t> length_;   // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
   std::vector<int32_t> seen_in_;  // [max_rows] epoch (+ 1) in which the row was last seen: twice in a plan is a fault
 };

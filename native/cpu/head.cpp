@@ -53,7 +53,9 @@ SampleParams CpuBackend::params_of(const StepOutput& output) const {
   p.masked_ids = rows.stopIds + static_cast<size_t>(row) * kMaxStopIds;
   p.num_masked = next - rows.promptLen[row] < rows.minTokens[row] ? std::clamp(rows.numStopIds[row], 0, kMaxStopIds) : 0;
   p.tokens = rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
-  p.num_tokens = next;
+  p.num_tokens = next - output.draw;
+  p.drafts = step_->slot_token.data() + output.slot + 1 - output.draw;
+  p.num_drafts = output.draw;
   p.prompt_len = rows.promptLen[row];
   return p;
 }
@@ -86,18 +88,18 @@ void CpuBackend::sample_output(int index, int i, int thread) {
   }
   if (!gather_ && shard_.rank != 0) return;
   if (output.sample) {
+    // After a wrong draft this is no token of the sequence; a later step overwrites it before anyone reads so far.
     if (next < dims.max_seq_len) tokens[next] = id;
-    result.numSampled[output.entry] = 1;
-    result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1)] = id;
+    result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1) + output.draw] = id;
   }
-  result.outputIds[index] = id;
+  result.outputIds[output.at] = id;
   const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
   if (wanted < 0) return;
-  const size_t top = static_cast<size_t>(index) * dims.max_logprobs;
+  const size_t top = static_cast<size_t>(output.at) * dims.max_logprobs;
   const TokenScore score =
       samplers_[thread].score(logits, id, std::min(wanted, dims.max_logprobs), result.topIds + top, result.topLogprobs + top);
-  result.outputLogprobs[index] = score.logprob;
-  result.outputRanks[index] = score.rank;
+  result.outputLogprobs[output.at] = score.logprob;
+  result.outputRanks[output.at] = score.rank;
 }
 
 Status CpuBackend::sample(int first, int count) {

@@ -18,7 +18,7 @@ Status Rank::load(const RankShard& shard, const WeightMap& weights, PackedSource
   LOCKSTEP_RETURN_IF_ERROR(load_weights(group_->config().spec, shard, weights, group_->kernels(), &threads_, packed, loaded.get()));
   auto backend = std::make_unique<CpuBackend>(group_.get(), shard, loaded.get(), &threads_);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
-  reader_.init(&group_->buffers(), group_->config().spec.vocab);
+  LOCKSTEP_RETURN_IF_ERROR(reader_.init(&group_->buffers(), group_->config().spec.vocab));
   weights_ = std::move(loaded);
   backend_ = std::move(backend);
   group_->publish(rank_, weights_);
@@ -40,7 +40,7 @@ Status Rank::run_step(int epoch) {
   LOCKSTEP_RETURN_IF_ERROR(reader_.read(epoch));
   PhaseTimes times;
   LOCKSTEP_RETURN_IF_ERROR(forward(group_->config().spec, reader_.view(), *backend_, communicator_, &times));
-  reader_.commit();
+  reader_.commit(rank_ == 0);
   double* out = group_->buffers().result[epoch & 1].timesUs + static_cast<size_t>(rank_) * 8;
   std::copy(times.us, times.us + PhaseTimes::kNumPhases, out);
   return Status();

@@ -85,11 +85,6 @@ Status CpuBackend::begin_step(const StepView& step) {
   dealt_ = gather_ && shard_.world_size > 1 && m_ > kPrivateRows;
   planned_window_ = -1;
   fault_.store(0, std::memory_order_relaxed);
-  if (shard_.rank == 0) {
-    const ResultColumns& result = group_->buffers().result[step.slot];
-    // Entries that sample are set to 1 by whoever samples them, after the ranks have met.
-    for (size_t i = 0; i < step.entries.size(); i++) result.numSampled[i] = 0;
-  }
   if (spec_.learned_positions) {
     for (const int32_t position : step.slot_position) {
       if (position + spec_.learned_offset >= spec_.learned_count)

@@ -83,6 +83,7 @@ struct KernelTest {
 void test_dequantize(Check& check);
 void test_threads(Check& check);
 void test_communicator(Check& check);
+void test_lookup(Check& check);
 void test_sampler(Check& check, const cpu::Kernels& k);
 void test_ranks(Check& check, const cpu::Kernels& k);
 void test_pack(Check& check, const cpu::Kernels& k);

@@ -30,6 +30,7 @@ constexpr PlainTest kPlainTests[] = {
     {"dequantize", test_dequantize},
     {"threads", test_threads},
     {"communicator", test_communicator},
+    {"lookup", test_lookup},
 };
 
 bool report(const std::string& name, const Check& check) {

@@ -3,6 +3,7 @@
 // test/parity.
 #include "cpu/rank.h"
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -13,7 +14,8 @@ namespace lockstep::test {
 namespace {
 
 constexpr int kHidden = 48, kVocab = 100, kHeads = 6, kKvHeads = 2, kHeadDim = 16, kIntermediate = 80, kExperts = 3;
-constexpr int kPrompt = 270, kDecode = 4, kRows = 2;  // a prompt of two pieces of context
+constexpr int kPrompt = 270, kOutput = 9, kRows = 2;  // a prompt of two pieces of context
+constexpr int kMaxDrafts = 3, kTop = 3;
 
 NormSpec rms(float offset) {
   NormSpec norm;
@@ -113,7 +115,7 @@ class WeightFile {
 
 // The step buffer, laid out as src/step/layout.ts does, with room to spare in each column.
 struct Buffer {
-  StepDims dims{kRows, 512, 512, 16, 64, 0, 4, 1, 32};
+  StepDims dims{kRows, 512, 512, 16, 64, kMaxDrafts, 4, 1, 32};
   std::vector<int64_t> offsets;
   std::vector<uint8_t> bytes;
   StepBuffers views{};
@@ -121,7 +123,7 @@ struct Buffer {
   explicit Buffer(int world_size) {
     dims.world_size = world_size;
     constexpr int64_t kColumn = 1 << 15;
-    for (int i = 0; i < 1 + 21 + 2 * (7 + 9); i++) offsets.push_back(i * kColumn);
+    for (int i = 0; i < 1 + 21 + 2 * (7 + 12); i++) offsets.push_back(i * kColumn);
     bytes.resize(static_cast<size_t>(kColumn) * offsets.size() + 64);
     views.dims = dims;
     bind_step_buffers(base(), offsets.data(), static_cast<int>(offsets.size()), &views);
@@ -149,25 +151,45 @@ RankShard shard_of(const ModelSpec& spec, ParallelMode mode, int rank, int world
   return shard;
 }
 
-// Row 0 has the long prompt, row 1 a short one; in one step, then decode. What came out: ids, then the bits of log-probabilities.
+// What came out of each row: ids, then the bits of log-probabilities.
 struct Run {
-  std::vector<int32_t> ids;
-  std::vector<float> logprobs;
+  std::vector<int32_t> ids[kRows];
+  std::vector<float> logprobs[kRows];
+  int right = 0, wrong = 0;  // drafts
 };
 
-void write_plan(StepBuffers& b, int epoch, bool prefill) {
+// Row 0 has the long prompt, row 1 a short one; in one step, then decode with at most `drafts` drafts.
+void write_plan(StepBuffers& b, int epoch, int drafts) {
   PlanColumns& plan = b.plan[epoch & 1];
-  const int counts[kRows] = {prefill ? kPrompt : 1, prefill ? 5 : 1};
+  const bool prefill = epoch == 1;
+  const int counts[kRows] = {prefill ? kPrompt : 1 + drafts, prefill ? 5 : 1 + drafts};
+  const int outputs = prefill ? 1 : 1 + drafts;
   plan.queryStart[0] = plan.outputStart[0] = 0;
   for (int row = 0; row < kRows; row++) {
     plan.rows[row] = row;
     plan.queryStart[row + 1] = plan.queryStart[row] + counts[row];
     plan.startPosition[row] = prefill ? 0 : -1;
-    plan.contextMax[row] = b.dims.max_seq_len;
+    plan.contextMax[row] = (row == 0 ? kPrompt : 5) + kOutput - 1;
     plan.entryFlags[row] = kEntrySample | (prefill ? kEntryReset : 0);
-    plan.outputStart[row + 1] = row + 1;
+    plan.outputStart[row + 1] = (row + 1) * outputs;
   }
-  plan.planHeader[0] = epoch, plan.planHeader[1] = kRows, plan.planHeader[2] = plan.queryStart[kRows], plan.planHeader[3] = kRows;
+  plan.planHeader[0] = epoch, plan.planHeader[1] = kRows, plan.planHeader[2] = plan.queryStart[kRows];
+  plan.planHeader[3] = kRows * outputs, plan.planHeader[4] = 1, plan.planHeader[5] = 3;
+}
+
+void read_result(const StepBuffers& b, int epoch, Run* run) {
+  const ResultColumns& result = b.result[epoch & 1];
+  for (int row = 0; row < kRows; row++) {
+    const int first = b.plan[epoch & 1].outputStart[row];
+    for (int j = 0; j < result.numSampled[row]; j++) {
+      run->ids[row].push_back(result.sampledIds[row * (kMaxDrafts + 1) + j]);
+      run->logprobs[row].push_back(result.outputLogprobs[first + j]);
+      for (int t = 0; t < kTop; t++) run->logprobs[row].push_back(result.topLogprobs[(first + j) * b.dims.max_logprobs + t]);
+    }
+    const int drafts = result.numDrafts[row];
+    run->right += std::min(drafts, result.numRight[row]);
+    run->wrong += drafts - std::min(drafts, result.numRight[row]);
+  }
 }
 
 void fill_rows(StepBuffers& b) {
@@ -178,11 +200,15 @@ void fill_rows(StepBuffers& b) {
     b.rows.topP[row] = row == 0 ? 1.0F : 0.9F;
     b.rows.repetitionPenalty[row] = 1.1F;
     b.rows.promptLen[row] = row == 0 ? kPrompt : 5;
-    b.rows.numLogprobs[row] = 3;
+    b.rows.numLogprobs[row] = kTop;
   }
+  // Row 1 says two words, by chance: some drafts are right and some wrong.
+  b.rows.numBias[1] = 2;
+  for (int i = 0; i < 2; i++) b.rows.biasIds[kMaxBiasLen + i] = 40 + i, b.rows.biasValues[kMaxBiasLen + i] = 60;
 }
 
-Run run_ranks(Check& check, ParallelMode mode, int world, int threads, cpu::KvType kv, const WeightMap& weights, const cpu::Kernels& k) {
+Run run_ranks(Check& check, ParallelMode mode, int world, int threads, int drafts, cpu::KvType kv, const WeightMap& weights,
+              const cpu::Kernels& k) {
   Buffer buffer(world);
   fill_rows(buffer.views);
   cpu::GroupConfig config;
@@ -198,20 +224,16 @@ Run run_ranks(Check& check, ParallelMode mode, int world, int threads, cpu::KvTy
     check.expect(status.ok(), "rank %d: %s", r, status.text().c_str());
   }
   Run run;
-  for (int epoch = 1; epoch <= 1 + kDecode; epoch++) {
-    write_plan(buffer.views, epoch, epoch == 1);
+  // Rows at their end stay in the plan, as one does that ends while the next step is planned.
+  for (int epoch = 1; epoch <= kOutput; epoch++) {
+    write_plan(buffer.views, epoch, drafts);
     std::vector<Status> results(static_cast<size_t>(world));
     std::vector<std::thread> running;
     for (int r = 0; r < world; r++)
       running.emplace_back([&, r] { results[static_cast<size_t>(r)] = ranks[static_cast<size_t>(r)]->step(epoch); });
     for (std::thread& thread : running) thread.join();
     for (const Status& status : results) check.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
-    const ResultColumns& result = buffer.views.result[epoch & 1];
-    for (int i = 0; i < kRows; i++) {
-      run.ids.push_back(result.sampledIds[i]);
-      run.logprobs.push_back(result.outputLogprobs[i]);
-      for (int j = 0; j < 3; j++) run.logprobs.push_back(result.topLogprobs[i * buffer.dims.max_logprobs + j]);
-    }
+    read_result(buffer.views, epoch, &run);
   }
   return run;
 }
@@ -222,16 +244,23 @@ void test_ranks(Check& check, const cpu::Kernels& k) {
   for (const bool f32 : {true, false}) {
     const WeightFile file(f32 ? WeightFormat::kF32 : WeightFormat::kBf16);
     const cpu::KvType kv = f32 ? cpu::KvType::kF32 : cpu::KvType::kBf16;
-    const Run alone = run_ranks(check, ParallelMode::kGather, 1, 1, kv, file.map(), k);
-    for (const auto& [world, threads] : std::vector<std::pair<int, int>>{{1, 3}, {2, 2}, {5, 1}}) {
-      const Run run = run_ranks(check, ParallelMode::kGather, world, threads, kv, file.map(), k);
-      const bool same = run.ids == alone.ids && same_bits(run.logprobs.data(), alone.logprobs.data(), alone.logprobs.size());
-      check.expect(same, "gather mode on %d ranks of %d threads has other bits than one thread", world, threads);
+    const Run alone = run_ranks(check, ParallelMode::kGather, 1, 1, 0, kv, file.map(), k);
+    check.expect(alone.ids[0].size() == kOutput && alone.ids[1].size() == kOutput, "a row has another number of ids");
+    for (const auto& [world, threads, drafts] :
+         std::vector<std::array<int, 3>>{{1, 3, 0}, {2, 2, 0}, {5, 1, 0}, {1, 1, 3}, {1, 2, 1}, {3, 1, 2}}) {
+      const Run run = run_ranks(check, ParallelMode::kGather, world, threads, drafts, kv, file.map(), k);
+      for (int row = 0; row < kRows; row++) {
+        const bool same = run.ids[row] == alone.ids[row] && run.logprobs[row].size() == alone.logprobs[row].size() &&
+                          same_bits(run.logprobs[row].data(), alone.logprobs[row].data(), alone.logprobs[row].size());
+        check.expect(same, "gather mode on %d ranks of %d threads with %d drafts: row %d has other bits than one thread", world, threads,
+                     drafts, row);
+      }
+      if (drafts > 0) check.expect(run.right > 0 && run.wrong > 0, "%d drafts were right and %d wrong", run.right, run.wrong);
     }
     for (const int world : {2, 3, 8}) {
-      const Run run = run_ranks(check, ParallelMode::kReduce, world, 1, kv, file.map(), k);
-      for (size_t i = 0; f32 && i < run.ids.size(); i++)
-        check.expect(run.ids[i] == alone.ids[i], "reduce mode on %d ranks: id %zu", world, i);
+      const Run run = run_ranks(check, ParallelMode::kReduce, world, 1, world == 3 ? 2 : 0, kv, file.map(), k);
+      for (int row = 0; f32 && row < kRows; row++)
+        check.expect(run.ids[row] == alone.ids[row], "reduce mode on %d ranks: row %d", world, row);
     }
   }
 }

@@ -94,7 +94,7 @@ export class KvCache {
    */
   register(seq: Sequence): void {
     if (this.prefixes === null) return;
-    const known = Math.min(seq.numScheduled, seq.numTokens);
+    const known = Math.min(seq.numScheduled, seq.numTokens, seq.cacheLen);
     while ((seq.numHashed + 1) * this.blockSize <= known) {
       const block = this.blockTables[seq.row * this.maxBlocksPerRow + seq.numHashed]!;
       seq.prefix = this.nameOf(block, seq, seq.numHashed * this.blockSize);

@@ -12,7 +12,11 @@ export class PlanWriter {
   private numTokens = 0;
   private numOutputs = 0;
 
-  constructor(buffers: StepBuffers) {
+  /** `lookup`: how the ranks look drafts up. */
+  constructor(
+    buffers: StepBuffers,
+    private readonly lookup: { readonly lookupMin: number; readonly lookupMax: number } | null,
+  ) {
     this.plans = buffers.plans;
     this.sequences = Array.from({ length: numSlots }, () => new Array<Sequence | null>(buffers.layout.dims.maxRows).fill(null));
   }
@@ -25,20 +29,19 @@ export class PlanWriter {
     this.numOutputs = 0;
   }
 
-  /** `count` tokens of `seq` from `seq.numScheduled` on. */
-  append(seq: Sequence, count: number, flags: number): void {
+  /** `count` tokens of `seq` from `start` on; `start` -1: its newest token and at most count - 1 drafts. */
+  append(seq: Sequence, start: number, count: number, contextMax: number, flags: number): void {
     const plan = this.plans[this.slot]!;
     const i = this.numEntries++;
     this.sequences[this.slot]![i] = seq;
     plan.rows[i] = seq.row;
     plan.queryStart[i] = this.numTokens;
-    // Exact, as long as no row tries drafts.
-    plan.startPosition[i] = seq.numScheduled;
-    plan.contextMax[i] = seq.numScheduled + count;
+    plan.startPosition[i] = start;
+    plan.contextMax[i] = contextMax;
     plan.entryFlags[i] = flags;
     plan.outputStart[i] = this.numOutputs;
     this.numTokens += count;
-    if (flags & entryFlag.promptLogprobs) this.numOutputs += count;
+    if (flags & entryFlag.promptLogprobs || start < 0) this.numOutputs += count;
     else if (flags & entryFlag.sample) this.numOutputs++;
   }
 
@@ -50,6 +53,8 @@ export class PlanWriter {
     plan.planHeader[1] = this.numEntries;
     plan.planHeader[2] = this.numTokens;
     plan.planHeader[3] = this.numOutputs;
+    plan.planHeader[4] = this.lookup?.lookupMin ?? 0;
+    plan.planHeader[5] = this.lookup?.lookupMax ?? 0;
     return plan;
   }
 

@@ -18,6 +18,7 @@ import { SequenceQueue } from './queue.js';
 import { checkInput, checkOptions } from './refusals.js';
 import { writeRow } from './row-columns.js';
 import { Sequence, type SequenceInput } from './sequence.js';
+import { Speculation, type SpeculationCounters } from './speculation.js';
 
 /** Rows, token slots, lengths and blocks are those of the step buffers. */
 export interface SchedulerOptions {
@@ -35,6 +36,8 @@ export interface SchedulerOptions {
   readonly growthBlocks?: number;
   /** 1: a step is planned when the one before it is back; 2: one step ahead. */
   readonly maxInFlight: 1 | 2;
+  /** Drafts by prompt lookup, at most `maxDrafts` of the step buffers; left out: none. Tokens that must agree, and that at most are compared. */
+  readonly speculation?: { readonly lookupMin: number; readonly lookupMax: number };
 }
 
 export interface SchedulerCounters {
@@ -47,6 +50,7 @@ export interface SchedulerCounters {
   /** Tokens looked up in the prefix cache, and found there; first admissions only. */
   readonly prefixCacheQueries: number;
   readonly prefixCacheHits: number;
+  readonly speculation: SpeculationCounters | null;
 }
 
 /** How often a sequence that does not fit can be overtaken; then admission stops until enough of the running have ended. */
@@ -70,6 +74,7 @@ export class Scheduler {
   private readonly budget: TokenBudget;
   private readonly kv: KvCache;
   private readonly plans: PlanWriter;
+  private readonly speculation: Speculation | null;
   private readonly output: MutableOutput;
   private readonly freeRows: Int32Array; // [maxRows] a stack
   private numFreeRows: number;
@@ -96,7 +101,9 @@ export class Scheduler {
     this.watermarkBlocks = Math.floor(options.watermark * dims.numBlocks);
     this.budget = new TokenBudget({ maxTokens: dims.maxTokens, ...options });
     this.kv = new KvCache(buffers.rows.blockTables, dims, options.enablePrefixCaching);
-    this.plans = new PlanWriter(buffers);
+    const { speculation } = options;
+    this.speculation = speculation === undefined ? null : new Speculation({ ...speculation, maxDrafts: dims.maxDrafts });
+    this.plans = new PlanWriter(buffers, speculation ?? null);
     this.output = makeOutput(dims, buffers.results[0]!);
     this.freeRows = Int32Array.from({ length: dims.maxRows }, (_, i) => dims.maxRows - 1 - i);
     this.numFreeRows = dims.maxRows;
@@ -131,6 +138,7 @@ export class Scheduler {
       preemptions: this.numPreemptions,
       prefixCacheQueries: this.prefixQueries,
       prefixCacheHits: this.prefixHits,
+      speculation: this.speculation?.counters() ?? null,
     };
   }
 
@@ -143,6 +151,7 @@ export class Scheduler {
     this.plans.begin(this.scheduled + 1);
     this.budget.begin();
     this.reserved = 0;
+    this.speculation?.plan(this.running, this.scheduled + 1);
     this.scheduleRunning();
     // Whoever came in while one of the running waits for a fence would take what it waits for.
     if (this.reserved === 0) this.admitWaiting();
@@ -160,7 +169,9 @@ export class Scheduler {
     this.processed = epoch;
     this.output.numEntries = 0;
     this.output.result = result;
-    const numEntries = this.plans.plan(epoch).planHeader[1]!;
+    const plan = this.plans.plan(epoch);
+    this.speculation?.book(plan, result);
+    const numEntries = plan.planHeader[1]!;
     for (let i = 0; i < numEntries; i++) this.updateEntry(this.plans.take(epoch, i), epoch, i);
     return this.output;
   }
@@ -171,14 +182,30 @@ export class Scheduler {
       const seq = this.running.at(i);
       const wanted = seq.wanted();
       if (wanted === 0) continue;
-      const count = this.budget.grant(wanted, this.running.length - 1 - i);
+      const behind = this.running.length - 1 - i;
+      const count = this.budget.grant(wanted, behind);
       if (count === 0) continue;
-      const numNew = this.kv.blocksFor(seq.numScheduled + count) - seq.numBlocks;
+      const numNew = this.kv.blocksFor(seq.contextMax(count)) - seq.numBlocks;
       if (numNew > 0) {
         if (!this.obtain(numNew, seq)) continue;
         this.kv.grow(seq, numNew);
       }
+      this.fitDrafts(seq, behind);
       this.place(seq, count, 0);
+    }
+  }
+
+  /** Drafts take only what is left over: slots that nobody behind needs, and blocks that are free. */
+  private fitDrafts(seq: Sequence, behind: number): void {
+    seq.numDrafts = Math.max(0, Math.min(seq.numDrafts, this.budget.remaining - 1 - behind));
+    const { pool } = this.kv;
+    while (seq.numDrafts > 0) {
+      const numNew = this.kv.blocksFor(seq.contextMax(1 + seq.numDrafts)) - seq.numBlocks;
+      if (numNew <= Math.min(pool.numFree, pool.numFree + pool.numComing - this.reserved)) {
+        if (numNew > 0) this.kv.grow(seq, numNew);
+        return;
+      }
+      seq.numDrafts--;
     }
   }
 
@@ -275,7 +302,11 @@ export class Scheduler {
     this.prefixHits += cached;
   }
 
-  /** Puts the next `count` tokens of a sequence, whose blocks are there, in the plan. */
+  /**
+   * Puts the next `count` tokens of a sequence, whose blocks are there, in the plan, and its drafts. With speculation the rank knows where a
+   * decoding row stands, and the plan says only how far it may come. To wait for the result instead would put the host between any two
+   * steps: at 2.5 ms a step that costs more than most drafts bring.
+   */
   private place(seq: Sequence, count: number, firstFlags: number): void {
     const end = seq.numScheduled + count;
     const length = seq.numTokens + seq.numPending;
@@ -283,9 +314,12 @@ export class Scheduler {
     let flags = firstFlags;
     if (samples) flags |= entryFlag.sample;
     if (seq.wantsPromptLogprobs && seq.numScheduled < seq.promptLen - 1 && end > seq.promptScored) flags |= entryFlag.promptLogprobs;
-    this.plans.append(seq, count, flags);
-    this.budget.remaining -= count;
+    const looksUp = this.speculation !== null && firstFlags === 0 && seq.isDecoding();
+    const slots = looksUp ? 1 + seq.numDrafts : count;
+    this.plans.append(seq, looksUp ? -1 : seq.numScheduled, slots, seq.contextMax(slots), flags);
+    this.budget.remaining -= slots;
     seq.numScheduled = end;
+    seq.numDraftsInFlight += slots - count;
     seq.numInFlight++;
     if (samples) seq.numPending++;
     this.kv.register(seq);
@@ -293,11 +327,15 @@ export class Scheduler {
 
   private updateEntry(seq: Sequence, epoch: number, i: number): void {
     const plan = this.plans.plan(epoch);
+    const slots = plan.queryStart[i + 1]! - plan.queryStart[i]!;
+    const lookedUp = plan.startPosition[i] === -1;
     seq.numInFlight--;
+    if (lookedUp) seq.numDraftsInFlight -= slots - 1;
     const at = this.output.numEntries;
     if (seq.state !== 'finished') {
+      if (lookedUp) this.speculation?.learn(seq, this.output.result, i);
       // What a preempted sequence had on its way is computed anew, but an id that was sampled is kept.
-      if (seq.state === 'running') seq.numProcessed += plan.queryStart[i + 1]! - plan.queryStart[i]!;
+      if (seq.state === 'running') this.advance(seq, lookedUp ? this.output.result.numSampled[i]! : slots, lookedUp ? 1 : slots);
       this.openEntry(seq, at);
       const flags = plan.entryFlags[i]!;
       if (flags & entryFlag.promptLogprobs) this.takePromptScores(seq, plan, i, at);
@@ -307,6 +345,12 @@ export class Scheduler {
     }
     // The fence: no dispatched step reads the row or its blocks any more.
     if (seq.state !== 'running' && seq.numInFlight === 0 && seq.row >= 0) this.vacate(seq);
+  }
+
+  /** `count` tokens are computed, of which `scheduled` were counted when they were planned: the rest are drafts that were right. */
+  private advance(seq: Sequence, count: number, scheduled: number): void {
+    seq.numProcessed += count;
+    seq.numScheduled += count - scheduled;
   }
 
   private openEntry(seq: Sequence, at: number): void {
@@ -344,15 +388,19 @@ export class Scheduler {
     const { output } = this;
     const { maxIds, result } = output;
     const numSampled = result.numSampled[i]!;
-    if (numSampled !== 1) throw new Error(`entry ${i} of step ${this.processed} brought ${numSampled} ids, 1 was asked for`);
-    const id = result.sampledIds[i * maxIds]!;
+    const most = plan.startPosition[i] === -1 ? plan.queryStart[i + 1]! - plan.queryStart[i]! : 1;
+    if (numSampled < 1 || numSampled > most)
+      throw new Error(`entry ${i} of step ${this.processed} brought ${numSampled} ids of 1 to ${most}`);
     seq.numPending--;
-    seq.append(id);
-    output.ids[at * maxIds] = id;
-    output.numIds[at] = 1;
-    output.outputStart[at] = plan.outputStart[i + 1]! - 1;
-    this.judge(seq, id, at);
-    // With this id a block may have become full whose last token is scheduled already.
+    output.outputStart[at] = plan.startPosition[i] === -1 ? plan.outputStart[i]! : plan.outputStart[i + 1]! - 1;
+    for (let j = 0; j < numSampled && output.finish[at] === finishCode.none; j++) {
+      const id = result.sampledIds[i * maxIds + j]!;
+      seq.append(id);
+      output.ids[at * maxIds + j] = id;
+      output.numIds[at] = j + 1;
+      this.judge(seq, id, at);
+    }
+    // With these ids a block may have become full whose last token is scheduled already.
     if (seq.state === 'running') this.kv.register(seq);
   }
 

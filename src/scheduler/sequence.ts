@@ -3,6 +3,7 @@
  * Its blocks are listed in its row of the shared block table; `kv-cache.ts` writes them.
  */
 import type { SamplingParams, StopRule } from '../sampling/params.js';
+import { Acceptance } from './acceptance.js';
 
 /** A sequence as the engine hands it over: one choice of one request. */
 export interface SequenceInput {
@@ -29,6 +30,8 @@ export class Sequence {
   readonly promptLen: number;
   /** The most tokens it may come to; at that length it ends with 'length'. */
   readonly endLen: number;
+  /** The most tokens that it needs K and V of: not of the last one, if that is sampled. */
+  readonly cacheLen: number;
   /** The order of the queue and of victims: lower first, ties by arrival. */
   readonly priority: number;
   readonly arrival: number;
@@ -41,12 +44,17 @@ export class Sequence {
   tokens: Int32Array;
   /** Tokens whose id is known here. */
   numTokens: number;
-  /** Ids that dispatched steps will bring. */
+  /** Ids that dispatched steps will bring at least. */
   numPending = 0;
-  /** Tokens whose K and V are in the cache or on their way there. */
+  /** Tokens whose K and V are in the cache or on their way there, should no draft in flight be right. */
   numScheduled = 0;
   /** Tokens whose step has come back; never more than numScheduled. */
   numProcessed = 0;
+  /** Of those steps, the drafts that they may try: so many more tokens may have come than are counted here. */
+  numDraftsInFlight = 0;
+  /** Drafts that the step which is planned may try. */
+  numDrafts = 0;
+  readonly acceptance = new Acceptance();
   /** Dispatched steps that read the row; it is given back when none is left. */
   numInFlight = 0;
   /** Slot in every step array from admission to the end of the tenancy; -1: none. */
@@ -76,6 +84,7 @@ export class Sequence {
     this.key = input.key;
     this.promptLen = promptTokens.length;
     this.endLen = Math.min(this.promptLen + stop.maxTokens, maxSeqLen);
+    this.cacheLen = Math.max(this.promptLen, this.endLen - 1);
     this.priority = priority;
     this.arrival = arrival;
     this.minTokens = stop.minTokens;
@@ -94,6 +103,22 @@ export class Sequence {
     if (this.numScheduled < this.numTokens) return this.numTokens - this.numScheduled;
     const length = this.numTokens + this.numPending;
     return length < this.endLen ? length - this.numScheduled : 0;
+  }
+
+  /** Whether the next token to compute is the newest that was sampled, or will be. */
+  isDecoding(): boolean {
+    const length = this.numTokens + this.numPending;
+    return length > this.promptLen && this.numScheduled === length - 1;
+  }
+
+  /** Ids that may still come behind those in flight, should no draft of these be right. */
+  room(): number {
+    return this.endLen - this.numTokens - this.numPending;
+  }
+
+  /** Most tokens with K and V after a step of `count` more, drafts included. */
+  contextMax(count: number): number {
+    return Math.min(this.numScheduled + this.numDraftsInFlight + count, this.cacheLen);
   }
 
   append(id: number): void {

@@ -28,16 +28,22 @@ const server: fc.Arbitrary<SimulatedServer> = fc
     watermark: fc.constantFrom(0, 0.01, 0.2),
     growthBlocks: fc.constantFrom(0, 0, 0, 2),
     maxInFlight: fc.constantFrom(1 as const, 2 as const, 2 as const),
+    maxDrafts: fc.constantFrom(0, 1, 3, 6),
   })
-  .map(({ maxRows, sparedRows, maxTokens, maxSeqLen, blockSize, poolPercent, ...options }) => ({
+  .map(({ maxRows, sparedRows, maxTokens, maxSeqLen, blockSize, poolPercent, maxDrafts, ...options }) => ({
     dims: {
       maxRows,
       maxSeqLen,
       blockSize,
+      maxDrafts,
       numBlocks: Math.ceil((Math.ceil(maxSeqLen / blockSize) * poolPercent) / 100),
       maxTokens: options.chunkedPrefill ? maxTokens : Math.max(maxTokens, maxSeqLen),
     },
-    options: { ...options, maxNumSeqs: Math.max(1, maxRows - sparedRows) },
+    options: {
+      ...options,
+      maxNumSeqs: Math.max(1, maxRows - sparedRows),
+      ...(maxDrafts > 0 ? { speculation: { lookupMin: 1, lookupMax: 3 } } : {}),
+    },
   }));
 
 const request = fc.record({

@@ -14,7 +14,7 @@ import { comesBefore, type Sequence, type SequenceInput } from './sequence.js';
 import { type Expectation, expect, logprobOf, SimulatedRank } from './simulator-rank.js';
 
 export interface SimulatedServer {
-  readonly dims: Omit<StepDims, 'maxDrafts' | 'maxLogprobs' | 'worldSize'>;
+  readonly dims: Omit<StepDims, 'maxLogprobs' | 'worldSize'>;
   readonly options: SchedulerOptions;
 }
 
@@ -24,7 +24,8 @@ interface Life {
   readonly seq: Sequence;
   readonly ids: number[];
   numPromptScored: number;
-  numSamples: number; // scheduled
+  numSamplings: number; // steps that sample it
+  numAnswers: number; // of those, steps that brought ids
   numOvertaken: number;
   admitted: boolean;
   end: 'none' | 'stop' | 'length' | 'abort';
@@ -42,13 +43,16 @@ export class Simulation {
     waitedForFence: 0,
     aborted: 0,
     resumedFromCache: 0,
+    rightDrafts: 0,
+    wrongDrafts: 0,
+    pastTheEnd: 0,
   };
   private readonly buffers: StepBuffers;
   private readonly scheduler: Scheduler;
   private readonly rank: SimulatedRank;
 
   constructor(private readonly server: SimulatedServer) {
-    this.buffers = stepBuffers({ ...server.dims, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 });
+    this.buffers = stepBuffers({ ...server.dims, maxLogprobs: 0, worldSize: 1 });
     this.scheduler = new Scheduler(this.buffers, server.options);
     this.rank = new SimulatedRank(this.buffers, (key) => this.lives[key]!.expectation);
   }
@@ -75,7 +79,17 @@ export class Simulation {
     assert.ok(fits, 'taken, although it can never fit');
     const seq = this.scheduler['sequences'].get(input.key)!;
     const expectation = expect(input, maxSeqLen);
-    this.lives.push({ expectation, seq, ids: [], numPromptScored: 0, numSamples: 0, numOvertaken: 0, admitted: false, end: 'none' });
+    this.lives.push({
+      expectation,
+      seq,
+      ids: [],
+      numPromptScored: 0,
+      numSamplings: 0,
+      numAnswers: 0,
+      numOvertaken: 0,
+      admitted: false,
+      end: 'none',
+    });
     this.check();
   }
 
@@ -102,9 +116,9 @@ export class Simulation {
     for (const entry of entries) {
       const life = this.lives[entry.expectation.input.key]!;
       assert.equal(life.end, 'none', 'an ended sequence is in the plan');
-      if (entry.flags & entryFlag.sample) life.numSamples++;
+      if (entry.flags & entryFlag.sample) life.numSamplings++;
       if (entry.flags & entryFlag.reset) this.noteAdmission(life, entry.start);
-      this.checkChunk(life, entry.end - entry.start, entry.flags);
+      if (entry.maxDrafts === null) this.checkChunk(life, entry.end - entry.start, entry.flags);
     }
     this.check();
     return true;
@@ -114,6 +128,8 @@ export class Simulation {
   collect(): boolean {
     if (this.rank.numInFlight === 0) return false;
     this.take(this.scheduler.update(this.rank.collect()));
+    const { right, wrong, past } = this.rank.drafts;
+    Object.assign(this.seen, { rightDrafts: right, wrongDrafts: wrong, pastTheEnd: past });
     this.check();
     return true;
   }
@@ -139,6 +155,7 @@ export class Simulation {
       const life = this.lives[output.keys[i]!]!;
       assert.equal(life.end, 'none', 'output of a sequence that has ended');
       this.takePromptScores(life, output, i);
+      if (output.numIds[i]! > 0) life.numAnswers++;
       for (let j = 0; j < output.numIds[i]!; j++) {
         const id = output.ids[i * output.maxIds + j]!;
         const { tokens, hashes } = life.expectation;
@@ -188,7 +205,7 @@ export class Simulation {
       assert.ok(flags & entryFlag.sample || life.expectation.input.stop.maxTokens === 0, 'a chunk, although chunks are off');
   }
 
-  private checkEnd({ end, ids, expectation, numSamples }: Life): void {
+  private checkEnd({ end, ids, expectation, numSamplings, numAnswers }: Life): void {
     const { input, tokens, finish } = expectation;
     const outputs = tokens.slice(input.promptTokens.length);
     if (end === 'abort') {
@@ -197,9 +214,10 @@ export class Simulation {
     }
     assert.equal(end, finish);
     assert.deepEqual(ids, outputs);
-    const wasted = numSamples - ids.length;
+    const wasted = numSamplings - numAnswers;
     this.seen.wastedSamples += wasted;
-    assert.ok(wasted <= (finish === 'stop' ? this.server.options.maxInFlight - 1 : 0), `${wasted} samples were wasted`);
+    const mayWaste = finish === 'stop' || this.server.options.speculation !== undefined;
+    assert.ok(wasted <= (mayWaste ? this.server.options.maxInFlight - 1 : 0), `${wasted} samples were wasted`);
   }
 
   /** Every block and every row has exactly the owners that it should have. */

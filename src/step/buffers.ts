@@ -28,7 +28,7 @@ export interface RowColumns {
 
 /** One engine step's plan. It belongs to the scheduler until `dispatch` and to the ranks until `collect`. */
 export interface StepPlan {
-  /** [epoch, numEntries, numTokens, numOutputs] */
+  /** [epoch, numEntries, numTokens, numOutputs, lookupMin, lookupMax] */
   readonly planHeader: Int32Array;
   readonly rows: Int32Array;
   readonly queryStart: Int32Array;
@@ -39,10 +39,13 @@ export interface StepPlan {
 }
 
 export interface StepResult {
-  /** [epoch, fault] */
+  /** [epoch, fault, slots that were computed] */
   readonly resultHeader: Int32Array;
   readonly numSampled: Int32Array;
   readonly sampledIds: Int32Array;
+  readonly numDrafts: Int32Array;
+  readonly numGuessed: Int32Array;
+  readonly numRight: Int32Array;
   readonly outputIds: Int32Array;
   readonly outputLogprobs: Float32Array;
   readonly outputRanks: Int32Array;

@@ -68,9 +68,12 @@ export const rowColumns = [
   column('stopIds', 'i32', (d) => d.maxRows * maxStopIds),
 ] as const;
 
-/** One step's plan: N entries, T token slots. Entry i owns slots queryStart[i] … queryStart[i+1]-1. */
+/**
+ * One step's plan: N entries, T token slots. Entry i owns slots queryStart[i] … queryStart[i+1]-1. Where startPosition is -1 they are one
+ * for the row's newest token and the rest for drafts, all sampled: a bound, since the rank takes as many as it finds drafts that fit.
+ */
 export const planColumns = [
-  column('planHeader', 'i32', () => 16), // epoch, numEntries, numTokens, numOutputs
+  column('planHeader', 'i32', () => 16), // epoch, numEntries, numTokens, numOutputs; least and most tokens that a draft's lookup must match
   column('rows', 'i32', (d) => d.maxRows), // [N]
   column('queryStart', 'i32', (d) => d.maxRows + 1), // [N+1]
   column('startPosition', 'i32', (d) => d.maxRows), // [N] position of the first slot; -1: the row's own length, which the rank knows
@@ -79,11 +82,14 @@ export const planColumns = [
   column('outputStart', 'i32', (d) => d.maxRows + 1), // [N+1] rows of logits that are looked at, in entry order
 ] as const;
 
-/** One step's result. O outputs: entry i owns outputs outputStart[i] … outputStart[i+1]-1. */
+/** One step's result. O outputs: entry i owns outputs outputStart[i] … outputStart[i+1]-1, the first of them where it tried fewer drafts. */
 export const resultColumns = [
-  column('resultHeader', 'i32', () => 16), // epoch, fault
-  column('numSampled', 'i32', (d) => d.maxRows), // [N] 0: a chunk that is not the last; more than 1: accepted drafts
+  column('resultHeader', 'i32', () => 16), // epoch, fault, slots that were computed
+  column('numSampled', 'i32', (d) => d.maxRows), // [N] 0: a chunk that is not the last, or a row at its end; more than 1: accepted drafts
   column('sampledIds', 'i32', (d) => d.maxRows * (d.maxDrafts + 1)), // [N, maxDrafts+1]
+  column('numDrafts', 'i32', (d) => d.maxRows), // [N] drafts that were tried
+  column('numGuessed', 'i32', (d) => d.maxRows), // [N] ids that the lookup proposed, which may be one more: what is compared costs nothing
+  column('numRight', 'i32', (d) => d.maxRows), // [N] how many of them, from the first on, are what was sampled
   column('outputIds', 'i32', (d) => d.maxTokens), // [O] the id that was sampled, or for a prompt position the id that follows it
   column('outputLogprobs', 'f32', (d) => d.maxTokens), // [O] natural log, of the raw logits
   column('outputRanks', 'i32', (d) => d.maxTokens), // [O] 1: the likeliest
