@@ -8,7 +8,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { Engine } from '../../src/engine/engine.js';
-import { numCounters, type ToEngine } from '../../src/engine/messages.js';
+import { firstPositionCounter, type ToEngine } from '../../src/engine/messages.js';
 import { neutralSampling } from '../../src/sampling/params.js';
 import { Scheduler } from '../../src/scheduler/scheduler.js';
 import { stepBuffers } from '../../src/step/buffers.js';
@@ -90,7 +90,7 @@ export function measureEngine(numRequests: number): EngineTimes {
       return times.length > numSteps + warmupSteps ? { kind: 'stop' } : undefined;
     },
     send: (batch) => port1.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
-    counters: new Float64Array(numCounters),
+    counters: new Float64Array(firstPositionCounter),
     drawSeed: () => 1n,
   });
   engine.run();

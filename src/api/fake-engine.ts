@@ -80,6 +80,10 @@ export class FakeEngine implements EngineClient {
       generationTokens: this.#generationTokens,
       prefixCacheQueries: this.#promptTokens,
       prefixCacheHits: 0,
+      specDrafts: 0,
+      specDraftTokens: 0,
+      specAcceptedTokens: 0,
+      specAcceptedPerPosition: [],
       steps: this.#steps,
       hostTimeUs: 0,
     };

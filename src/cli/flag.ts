@@ -2,6 +2,7 @@
  * What a flag is, and how a word of the command line, of the environment or of a file becomes its value.
  * The tables of flags stand in `options.ts` and `bench-options.ts`; where values come from, in `load-options.ts`.
  */
+import { readFileSync } from 'node:fs';
 import { startError } from '../errors.js';
 
 /** size: a whole number with k, m, g (1000) or K, M, G (1024) behind it. */
@@ -80,7 +81,7 @@ export function parseValue(flag: Flag, raw: unknown, where: string): FlagValue {
     case 'list':
       return parseList(raw) ?? refuse('a list of strings');
     case 'json':
-      return parseObject(raw) ?? refuse('a JSON object');
+      return parseObject(raw) ?? refuse('a JSON object or a file that holds one');
     case 'string': {
       const text = typeof raw === 'string' ? raw : typeof raw === 'number' ? String(raw) : refuse('a string');
       if (flag.choices && !flag.choices.includes(text)) refuse(`one of ${flag.choices.join(', ')}`);
@@ -114,8 +115,9 @@ function parseList(raw: unknown): readonly string[] | null {
 
 function parseObject(raw: unknown): Readonly<Record<string, unknown>> | null {
   if (isRecord(raw)) return raw;
+  const text = String(raw);
   try {
-    const value: unknown = JSON.parse(String(raw));
+    const value: unknown = JSON.parse(text.trimStart().startsWith('{') ? text : readFileSync(text, 'utf8'));
     return isRecord(value) ? value : null;
   } catch {
     return null;

@@ -121,7 +121,11 @@ describe('what is refused, by name', () => {
     [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
     [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
     [['--max-num-batched-tokens', '8', '--max-num-seqs', '16'], {}, /less than --max-num-seqs 16/],
-    [['--override-generation-config', '[1]'], {}, /^--override-generation-config must be a JSON object, not '\[1\]'$/],
+    [
+      ['--override-generation-config', '[1]'],
+      {},
+      /^--override-generation-config must be a JSON object or a file that holds one, not '\[1\]'$/,
+    ],
     [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
     [['--gpu-memory-utilization', '0.9'], {}, /^--gpu-memory-utilization is not supported by Lockstep: this build has no GPU backend$/],
     [['--no-enable-lora'], {}, /^--no-enable-lora is not supported by Lockstep: adapters/],

@@ -5,6 +5,7 @@
 import { startError } from '../errors.js';
 import type { Flag, OptionsOf } from './flag.js';
 import { type CommandTable, loadOptions } from './load-options.js';
+import { parseSpeculativeConfig } from './speculative-config.js';
 
 const model = 'Model';
 const ranks = 'Ranks';
@@ -63,6 +64,8 @@ export const engineFlags = [
     help: 'plan a step while the one before it runs; the tokens are the same either way' },
   { name: 'scheduling-policy', type: 'string', default: 'fcfs', choices: ['fcfs', 'priority'], group: scheduler,
     help: 'order of waiting: first come first served, or by the priority of the request' },
+  { name: 'speculative-config', type: 'json', default: null, aliases: ['-sc'], group: scheduler, value: 'JSON',
+    help: 'drafts by prompt lookup, for example {"method": "ngram", "num_speculative_tokens": 8}, or a file that holds it; the tokens are the same either way' },
   { name: 'max-num-queued-reqs', type: 'int', default: 4096, min: 1, group: scheduler, value: 'N',
     help: 'most requests that wait; one more is answered 429 with Retry-After' },
 ] as const satisfies readonly Flag[];
@@ -162,11 +165,12 @@ export function loadServeOptions(argv: readonly string[], environment: Readonly<
 }
 
 /** Throws LockstepError `start` for values that no model makes right. */
-export function checkEngineOptions({ device, blockSize, maxNumBatchedTokens, maxNumSeqs }: EngineOptions): void {
+export function checkEngineOptions({ device, blockSize, maxNumBatchedTokens, maxNumSeqs, speculativeConfig }: EngineOptions): void {
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
   if (device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
+  if (speculativeConfig !== null) parseSpeculativeConfig(speculativeConfig);
   if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
   if (maxNumBatchedTokens !== null && maxNumBatchedTokens < maxNumSeqs) {
     const message = `--max-num-batched-tokens ${maxNumBatchedTokens} is less than --max-num-seqs ${maxNumSeqs}: a step must have room for a token of each`;

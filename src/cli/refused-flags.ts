@@ -52,8 +52,8 @@ const reasons: Readonly<Record<string, string>> = {
     --prefix-match-unit --disable-hybrid-kv-cache-manager --engram-config`,
   'the prefix cache keeps blocks until their room is needed': '--prefix-caching-hash-algo --prefix-cache-retention-interval',
   'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',
-  'speculative decoding is not built yet':
-    '--speculative-config -sc --spec-method --spec-model --spec-tokens --per-request-spec-decode-metrics',
+  '--speculative-config says all of speculation': '--spec-method --spec-model --spec-tokens',
+  'speculation is counted for the whole server, in /metrics': '--per-request-spec-decode-metrics',
   'tool calls are not parsed yet': `--enable-auto-tool-choice --exclude-tools-when-tool-choice-none --tool-call-parser --tool-strict-level
     --tool-server`,
   'reasoning is not parsed yet':

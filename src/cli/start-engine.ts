@@ -16,6 +16,7 @@ import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import type { OfflineEngine } from './bench-throughput.js';
 import type { EngineOptions } from './options.js';
+import { parseSpeculativeConfig } from './speculative-config.js';
 
 export interface StartedEngine {
   /** MODEL as given, or the bundled model's name. */
@@ -64,7 +65,9 @@ export async function startEngine(options: EngineOptions, { logger, environment,
   const model = await loadModel(path, { dtype: options.dtype, maxModelLen: options.maxModelLen });
   for (const note of model.notes) logger.info(note);
   const chunkedPrefill = options.enableChunkedPrefill;
-  const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), { ...options, worldSize, chunkedPrefill });
+  const speculation = options.speculativeConfig === null ? null : parseSpeculativeConfig(options.speculativeConfig);
+  const sizing = { ...options, worldSize, chunkedPrefill, maxDrafts: speculation?.maxDrafts ?? 0 };
+  const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), sizing);
   const threads = threadsPerRank(options.cpuThreads, worldSize);
   const cache = openCache(options, environment, logger);
   const ranks = new RankGroup(model, { dims, mode: options.tensorParallelMode, threadsPerRank: threads, stepTimeoutMs, cache });
@@ -76,6 +79,7 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     policy: options.schedulingPolicy,
     watermark,
     maxInFlight: options.asyncScheduling ? 2 : 1,
+    ...(speculation === null ? {} : { speculation }),
   } as const;
   let stopped = false;
   let failed = false;

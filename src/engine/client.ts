@@ -29,6 +29,11 @@ export interface EngineCounters extends EngineLoad {
   readonly generationTokens: number;
   readonly prefixCacheQueries: number;
   readonly prefixCacheHits: number;
+  /** Steps of sequences that tried drafts, the drafts, and those that were right; by position, as many as a step may try. */
+  readonly specDrafts: number;
+  readonly specDraftTokens: number;
+  readonly specAcceptedTokens: number;
+  readonly specAcceptedPerPosition: readonly number[];
   readonly steps: number;
   /** Host time of the engine's own work, summed over steps. */
   readonly hostTimeUs: number;

@@ -10,7 +10,7 @@ import type { SchedulerOptions } from '../scheduler/scheduler.js';
 import type { StepBuffers } from '../step/buffers.js';
 import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
 import type { EngineStart } from './engine-worker.js';
-import { type Batch, counterIndex, numCounters, recordLen, type ToEngine } from './messages.js';
+import { type Batch, counterIndex, firstPositionCounter, recordLen, type ToEngine } from './messages.js';
 import type { GenerationRequest } from './request.js';
 
 export interface EngineThreadOptions {
@@ -36,7 +36,7 @@ export class EngineThread implements EngineClient {
   readonly #buffers: StepBuffers;
   readonly #port: MessagePort;
   readonly #worker: Worker;
-  readonly #counters = new Float64Array(new SharedArrayBuffer(8 * numCounters));
+  readonly #counters: Float64Array;
   readonly #byId = new Map<string, Live>();
   readonly #byHandle = new Map<number, Live>();
   #nextHandle = 1;
@@ -49,6 +49,7 @@ export class EngineThread implements EngineClient {
   constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void) {
     this.#options = options;
     this.#buffers = buffers;
+    this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + buffers.layout.dims.maxDrafts)));
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.on('message', (batch: Batch) => this.#deliver(batch));
@@ -133,7 +134,8 @@ export class EngineThread implements EngineClient {
   counters(): EngineCounters {
     const c = this.#counters;
     const entries = Object.entries(counterIndex).map(([name, index]) => [name, c[index]!] as const);
-    return Object.fromEntries(entries) as unknown as EngineCounters;
+    const specAcceptedPerPosition = Array.from(c.subarray(firstPositionCounter));
+    return { ...(Object.fromEntries(entries) as unknown as EngineCounters), specAcceptedPerPosition };
   }
 
   #send(message: ToEngine): void {

@@ -8,7 +8,7 @@ import type { StepDriver } from '../parallel/rank-group.js';
 import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { StepBuffers, StepResult } from '../step/buffers.js';
-import { type Batch, counterIndex, type ErrorNews, type PromptNews, recordLen, type ToEngine } from './messages.js';
+import { type Batch, counterIndex, type ErrorNews, firstPositionCounter, type PromptNews, recordLen, type ToEngine } from './messages.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
 export interface EngineParts {
@@ -264,5 +264,10 @@ export class Engine {
     counters[counterIndex.preemptions] = now.preemptions;
     counters[counterIndex.prefixCacheQueries] = now.prefixCacheQueries;
     counters[counterIndex.prefixCacheHits] = now.prefixCacheHits;
+    if (now.speculation === null) return;
+    counters[counterIndex.specDrafts] = now.speculation.drafts;
+    counters[counterIndex.specDraftTokens] = now.speculation.draftTokens;
+    counters[counterIndex.specAcceptedTokens] = now.speculation.acceptedTokens;
+    counters.set(now.speculation.acceptedPerPosition, firstPositionCounter);
   }
 }

@@ -49,5 +49,9 @@ export const counterIndex = {
   prefixCacheHits: 7,
   steps: 8,
   hostTimeUs: 9,
+  specDrafts: 10,
+  specDraftTokens: 11,
+  specAcceptedTokens: 12,
 } as const;
-export const numCounters = 10;
+/** Behind them: accepted drafts by position. */
+export const firstPositionCounter = 13;

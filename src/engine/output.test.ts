@@ -110,6 +110,25 @@ test('an included stop string is part of the text, and nothing after it', () => 
   assert.equal(run.text(), 'aEND');
 });
 
+test('several tokens of a step: the same text, tokens and end as one by one', () => {
+  const text = 'some END of an ENDing that ENDS';
+  for (const stop of [
+    { stopStrings: ['ENDi'] },
+    { stopStrings: ['END'], minTokens: 9 },
+    { stopStrings: ['NDS', 'x'], includeStopString: true },
+  ]) {
+    const outcomes = [1, 2, 3, 5, 100].map((size) => {
+      const run = start(stop);
+      const ids = [...Buffer.from(text)];
+      for (let at = 0; at < ids.length; at += size) run.push(...ids.slice(at, at + size));
+      const numIds = run.deltas.reduce((sum, delta) => sum + delta.ids.length, 0);
+      return [run.text(), numIds, run.deltas.at(-1)!.finishReason, run.deltas.at(-1)!.stopReason];
+    });
+    for (const outcome of outcomes) assert.deepEqual(outcome, outcomes[0]);
+    assert.equal(outcomes[0]![2], 'stop');
+  }
+});
+
 test('what was held back comes with the end', () => {
   const run = start({ stopStrings: ['ENDE'], maxTokens: 4 });
   run.type('aEND');

@@ -82,23 +82,31 @@ class ChoiceText {
     this.#holdLen = Math.max(0, ...stop.stopStrings.map((text) => text.length - 1));
   }
 
-  /** null: the choice ends with these tokens, and `end` gives the delta. */
+  /**
+   * null: the choice ends with these tokens, and `end` gives the delta. A step may bring several: they are looked at one by one, so that
+   * a choice has the same text and tokens however they came.
+   */
   push(tokens: ChoiceTokens): TextDelta | null {
-    const text = this.#decode(tokens.ids);
-    const found = this.#numTokens > this.#stop.minTokens || this.#stop.minTokens === 0 ? this.#findStop(text) : null;
-    if (found !== null) {
-      this.ended = true;
-      return this.#delta(tokens, found.text, 'stop', found.stop);
+    const { ids } = tokens;
+    let out = '';
+    for (let i = 0; i < ids.length; i++) {
+      const text = this.#decode(ids[i]!);
+      const found = this.#numTokens > this.#stop.minTokens || this.#stop.minTokens === 0 ? this.#findStop(text) : null;
+      if (found !== null) {
+        this.ended = true;
+        return this.#delta(firstOf(tokens, i + 1), out + found.text, 'stop', found.stop);
+      }
+      this.#held += text;
+      if (i === ids.length - 1 && this.#isLast(ids[i]!)) {
+        this.#last = tokens;
+        this.#lastText = out + this.#held;
+        return null;
+      }
+      const ready = this.#held.length - this.#holdLen;
+      if (ready <= 0) continue;
+      out += this.#held.slice(0, ready);
+      this.#held = this.#held.slice(ready);
     }
-    this.#held += text;
-    if (this.#isLast(tokens.ids)) {
-      this.#last = tokens;
-      this.#lastText = this.#held;
-      return null;
-    }
-    const ready = this.#held.length - this.#holdLen;
-    const out = ready > 0 ? this.#held.slice(0, ready) : '';
-    if (ready > 0) this.#held = this.#held.slice(ready);
     return this.#delta(tokens, out, null, null);
   }
 
@@ -122,13 +130,9 @@ class ChoiceText {
   }
 
   /** A token that ends the choice gives no text, unless it is asked for. */
-  #decode(ids: Int32Array): string {
-    let text = '';
-    for (const id of ids) {
-      this.#numTokens++;
-      if (!this.#isTerminator(id) || this.#stop.includeStopString) text += this.#detokenizer.push(id);
-    }
-    return text;
+  #decode(id: number): string {
+    this.#numTokens++;
+    return !this.#isTerminator(id) || this.#stop.includeStopString ? this.#detokenizer.push(id) : '';
   }
 
   #isTerminator(id: number): boolean {
@@ -136,8 +140,8 @@ class ChoiceText {
     return this.#numTokens > minTokens && (stopTokenIds.includes(id) || (!ignoreEos && eosTokenIds.includes(id)));
   }
 
-  #isLast(ids: Int32Array): boolean {
-    return this.#numTokens >= this.#stop.maxTokens || (ids.length > 0 && this.#isTerminator(ids[ids.length - 1]!));
+  #isLast(id: number): boolean {
+    return this.#numTokens >= this.#stop.maxTokens || this.#isTerminator(id);
   }
 
   /** The first stop string in what is held and what is new: the text up to it (or with it), and which it was. */
@@ -151,6 +155,10 @@ class ChoiceText {
   #upTo(text: string, { at, stop }: { at: number; stop: string }): string {
     return text.slice(0, this.#stop.includeStopString ? at + stop.length : at);
   }
+}
+
+function firstOf({ choice, ids, logprobs }: ChoiceTokens, count: number): ChoiceTokens {
+  return { choice, ids: ids.subarray(0, count), logprobs: logprobs?.slice(0, count) ?? null };
 }
 
 function findFirst(text: string, stops: readonly string[]): { at: number; stop: string } | null {

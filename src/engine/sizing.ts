@@ -12,6 +12,7 @@ export interface SizingOptions {
   readonly maxLogprobs: number;
   readonly worldSize: number;
   readonly chunkedPrefill: boolean;
+  readonly maxDrafts: number;
 }
 
 /** Tokens of a step where nothing else is said: a longer one would hold up running streams for longer, and gains no speed on a CPU. */
@@ -56,7 +57,7 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
     maxSeqLen,
     blockSize,
     numBlocks,
-    maxDrafts: 0,
+    maxDrafts: options.maxDrafts,
     maxLogprobs,
     worldSize,
   };

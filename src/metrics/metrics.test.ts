@@ -5,6 +5,7 @@ import { Metrics, tokenCountBuckets } from './metrics.js';
 const figures = {
   running: 2, waiting: 3, kvCacheUsage: 0.25, preemptions: 1, promptTokens: 100, generationTokens: 50,
   prefixCacheQueries: 100, prefixCacheHits: 32, steps: 60, hostTimeUs: 3000,
+  specDrafts: 0, specDraftTokens: 0, specAcceptedTokens: 0, specAcceptedPerPosition: [],
 }; // biome-ignore format: a list of figures
 
 /** Name and labels -> value. */
@@ -31,6 +32,22 @@ test("the engine's figures under vLLM's names, fresh at each scrape", async () =
   assert.equal(values.get('vllm:prompt_tokens_by_source_total{model_name="m",engine="0",source="local_compute"}'), 68);
   assert.equal(values.get('vllm:cache_config_info{block_size="16",engine="0"}'), 1);
   assert.ok(values.get('process_resident_memory_bytes')! > 1e6);
+});
+
+test('speculation, where there is some', async () => {
+  const names = (values: Map<string, number>) => [...values.keys()].filter((name) => name.startsWith('vllm:spec_decode'));
+  const without = new Metrics();
+  without.setModel('m', { counters: () => figures }, 1024, {});
+  assert.deepEqual(names(await scrape(without)), []);
+  const metrics = new Metrics();
+  const counts = { specDrafts: 4, specDraftTokens: 8, specAcceptedTokens: 5, specAcceptedPerPosition: [3, 2] };
+  metrics.setModel('m', { counters: () => ({ ...figures, ...counts }) }, 1024, {});
+  const values = await scrape(metrics);
+  assert.equal(names(values).length, 5);
+  assert.equal(values.get(`vllm:spec_decode_num_drafts_total${labels}`), 4);
+  assert.equal(values.get(`vllm:spec_decode_num_draft_tokens_total${labels}`), 8);
+  assert.equal(values.get(`vllm:spec_decode_num_accepted_tokens_total${labels}`), 5);
+  assert.equal(values.get('vllm:spec_decode_num_accepted_tokens_per_pos_total{model_name="m",engine="0",position="1"}'), 2);
 });
 
 test('10 requests of 10 tokens: counts and sums', async () => {

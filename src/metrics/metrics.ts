@@ -25,6 +25,11 @@ export interface EngineCounterSource {
     readonly generationTokens: number;
     readonly prefixCacheQueries: number;
     readonly prefixCacheHits: number;
+    readonly specDrafts: number;
+    readonly specDraftTokens: number;
+    readonly specAcceptedTokens: number;
+    /** Empty: no speculation. */
+    readonly specAcceptedPerPosition: readonly number[];
     readonly steps: number;
     readonly hostTimeUs: number;
   };
@@ -218,6 +223,25 @@ export class Metrics {
       ['local_cache_hit', (now) => now.prefixCacheHits],
     ];
     counter('vllm:prompt_tokens_by_source', 'Number of prompt tokens by source.', sources, 'source');
+    const positions = latest.specAcceptedPerPosition.map((_, i): Parts[number] => [String(i), (now) => now.specAcceptedPerPosition[i]!]);
+    if (positions.length > 0) {
+      counter(
+        'vllm:spec_decode_num_drafts',
+        'Number of spec decoding drafts.',
+        one((now) => now.specDrafts),
+      );
+      counter(
+        'vllm:spec_decode_num_draft_tokens',
+        'Number of draft tokens.',
+        one((now) => now.specDraftTokens),
+      );
+      counter(
+        'vllm:spec_decode_num_accepted_tokens',
+        'Number of accepted tokens.',
+        one((now) => now.specAcceptedTokens),
+      );
+      counter('vllm:spec_decode_num_accepted_tokens_per_pos', 'Accepted tokens per draft position.', positions, 'position');
+    }
     counter(
       'lockstep:engine_steps',
       'Number of engine steps.',

@@ -1,0 +1,49 @@
+/** `--speculative-config`: what vLLM calls it, for the one method that is built. */
+import { startError } from '../errors.js';
+
+export interface SpeculativeConfig {
+  /** Most drafts of a sequence in a step. */
+  readonly maxDrafts: number;
+  /** Tokens that must agree with the sequence's newest ones, and that at most are compared. */
+  readonly lookupMin: number;
+  readonly lookupMax: number;
+}
+
+const maxSpeculativeTokens = 32;
+const maxLookup = 32;
+/** Where neither bound is given. vLLM takes 5 and 5; as drafts are tried only where they pay, shorter matches may be looked at too. */
+const lookupDefault = { min: 2, max: 5 };
+
+const keys = ['method', 'num_speculative_tokens', 'prompt_lookup_min', 'prompt_lookup_max'];
+
+const refuse = (message: string): never => {
+  throw startError(`--speculative-config: ${message}`, { param: 'speculative-config' });
+};
+
+/** Throws LockstepError `start` naming the field that cannot be honoured, and what may stand there. */
+export function parseSpeculativeConfig(config: Readonly<Record<string, unknown>>): SpeculativeConfig {
+  const { method } = config;
+  if (method !== 'ngram') {
+    refuse(
+      `the method must be "ngram" (prompt lookup), not ${JSON.stringify(method) ?? 'left out'}: no draft model or draft head is run here`,
+    );
+  }
+  const unknown = Object.keys(config).find((key) => !keys.includes(key));
+  if (unknown !== undefined) refuse(`'${unknown}' has no meaning for the method "ngram"; it takes ${keys.join(', ')}`);
+  const maxDrafts = numberOf(config, 'num_speculative_tokens', maxSpeculativeTokens);
+  if (maxDrafts === null) return refuse(`num_speculative_tokens is missing: the most drafts of a step, 1 to ${maxSpeculativeTokens}`);
+  const min = numberOf(config, 'prompt_lookup_min', maxLookup);
+  const max = numberOf(config, 'prompt_lookup_max', maxLookup);
+  // As vLLM: one alone is both.
+  const lookupMin = min ?? max ?? lookupDefault.min;
+  const lookupMax = max ?? min ?? lookupDefault.max;
+  if (lookupMin > lookupMax) refuse(`prompt_lookup_min ${lookupMin} is more than prompt_lookup_max ${lookupMax}`);
+  return { maxDrafts, lookupMin, lookupMax };
+}
+
+function numberOf(config: Readonly<Record<string, unknown>>, key: string, most: number): number | null {
+  const value = config[key] ?? null;
+  if (value === null) return null;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= most) return value;
+  return refuse(`${key} must be a whole number from 1 to ${most}, not ${JSON.stringify(value)}`);
+}
