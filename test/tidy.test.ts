@@ -39,7 +39,7 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   scheduler: ['step', 'sampling', 'errors'],
   parallel: ['step', 'model', 'addon', 'cache', 'errors', 'log'],
   engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'model', 'step', 'metrics', 'errors', 'log'],
-  api: ['engine', 'chat', 'tokenizer', 'sampling', 'metrics', 'errors', 'log'],
+  api: ['cache', 'engine', 'chat', 'tokenizer', 'sampling', 'metrics', 'errors', 'log'],
 };
 const everyRoom = Object.keys(importLines);
 const lineOf = (room: string): readonly string[] => {

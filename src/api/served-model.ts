@@ -1,4 +1,5 @@
 /** What the routes know of the model that is served. Plain values and the engine; made by `cli/serve.ts`, given to `Server.setModel`. */
+import type { CachePlace } from '../cache/disk-cache.js';
 import type { ChatTemplate } from '../chat/template.js';
 import type { EngineClient } from '../engine/client.js';
 import type { loadTokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
@@ -41,4 +42,6 @@ export interface ServedModel {
 export interface PreparationSource {
   readonly tokenizer: Parameters<typeof loadTokenizer>[0];
   readonly chatTemplate: string | null;
+  /** Where the compiled tokenizer may be kept. */
+  readonly cache: CachePlace | null;
 }

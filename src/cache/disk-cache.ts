@@ -7,10 +7,14 @@ import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statfs
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
 
-export interface DiskCacheOptions {
+/** Plain data, for other threads. */
+export interface CachePlace {
   readonly folder: string;
   /** All entries together. */
   readonly bytesMax: number;
+}
+
+export interface DiskCacheOptions extends CachePlace {
   readonly logger: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -67,6 +71,11 @@ export class DiskCache {
 
   constructor(options: DiskCacheOptions) {
     this.#options = options;
+  }
+
+  get place(): CachePlace {
+    const { folder, bytesMax } = this.#options;
+    return { folder, bytesMax };
   }
 
   /** Where the entry of this digest lies, or would. */

@@ -12,6 +12,7 @@ test('every line has a name and a value, and Node is found', () => {
   assert.equal(find('Node.js')?.value, process.version);
   assert.match(find('CPU')?.value ?? '', /[1-9]\d* cores/);
   assert.match(find('memory')?.value ?? '', /^[\d.]+ GB free of [\d.]+ GB$/);
+  assert.match(find('cache')?.value ?? '', /none|\d+ entries, [\d.]+ GB$/);
   assert.match(find('CUDA')?.value ?? '', /not in this build/);
 });
 

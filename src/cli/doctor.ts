@@ -4,6 +4,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { NativeInfo } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import { loadUws } from '../api/exchange-uws.js';
+import { cacheEntries, cacheFolder } from '../cache/disk-cache.js';
 import { availableMemoryBytes } from '../parallel/devices.js';
 
 export interface Finding {
@@ -18,7 +19,7 @@ export interface Finding {
 const fine = (name: string, value: string, remark = ''): Finding => ({ name, value, remark, isFine: true });
 
 export function examine(): readonly Finding[] {
-  return [node(), http(), ...native(), cores(), memory(), hugePages(), cuda()];
+  return [node(), http(), ...native(), cores(), memory(), hugePages(), cache(), cuda()];
 }
 
 export function formatFindings(findings: readonly Finding[]): string {
@@ -104,6 +105,19 @@ function hugePages(): Finding {
   const mode = /\[(\w+)\]/.exec(text('/sys/kernel/mm/transparent_hugepage/enabled') ?? '')?.[1];
   if (mode === undefined) return fine('huge pages', 'unknown', 'the kernel does not say');
   return fine('huge pages', mode, mode === 'never' ? 'weights lie in small pages, which costs some speed' : 'transparent');
+}
+
+/** What starts keep for the next ones. */
+function cache(): Finding {
+  const folder = cacheFolder(process.env);
+  if (folder === null) return fine('cache', 'none', 'there is no home folder; LOCKSTEP_CACHE names another');
+  const entries = cacheEntries(folder);
+  const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  return fine(
+    'cache',
+    `${folder}, ${entries.length} entries, ${gigabytes(bytes)}`,
+    entries.length > 0 ? '`lockstep cache clear` empties it' : '',
+  );
 }
 
 function cuda(): Finding {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
 import { benchServeCommand, benchThroughputCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
-import { chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
+import { cacheClearCommand, chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
 interface Entry {
   readonly table: CommandTable;
@@ -55,6 +55,16 @@ const entries: readonly Entry[] = [
       if (findings.some(({ isFine }) => !isFine)) process.exitCode = 1;
     },
   },
+  {
+    table: cacheClearCommand,
+    run: async (argv) => {
+      loadOptions(cacheClearCommand, argv, process.env);
+      const { cacheFolder, clearCache } = await import('../cache/disk-cache.js');
+      const folder = cacheFolder(process.env);
+      const bytes = folder === null ? 0 : clearCache(folder);
+      process.stdout.write(`${Math.ceil(bytes / 2 ** 20)} MiB removed from ${folder ?? 'nowhere: there is no home folder'}\n`);
+    },
+  },
 ];
 
 function overview(): string {
@@ -75,7 +85,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const entry = entries.find(({ table }) => table.name.split(' ').every((word, index) => argv[index] === word));
   if (!entry) {
     const names = entries.map(({ table }) => table.name).join(', ');
-    throw startError(`there is no command '${argv.slice(0, first === 'bench' ? 2 : 1).join(' ')}'; there are: ${names}`);
+    throw startError(`there is no command '${argv.slice(0, ['bench', 'cache'].includes(first) ? 2 : 1).join(' ')}'; there are: ${names}`);
   }
   const rest = argv.slice(entry.table.name.split(' ').length);
   if (rest.includes('--help') || rest.includes('-h')) return void process.stdout.write(commandFor(entry.table).helpInformation());

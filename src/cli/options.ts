@@ -157,6 +157,13 @@ export const doctorCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
+export const cacheClearCommand = {
+  name: 'cache clear',
+  summary: 'remove what starts have kept for the next ones',
+  flags: [],
+  isConfigurable: false,
+} as const satisfies CommandTable;
+
 /** What `serve` asks for, checked as far as that is possible without a model. `environment` is process.env. */
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);

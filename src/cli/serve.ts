@@ -64,8 +64,8 @@ function listen(options: ServeOptions, logger: Logger, version: string): Promise
 }
 
 /** What the routes need to know. The tokenizer is built while the ranks read the weights. */
-async function describe({ name, model, dims, engine }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
-  const tokenizer = await loadTokenizer(model.tokenizer);
+async function describe({ name, model, dims, engine, cache }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
+  const tokenizer = await loadTokenizer(model.tokenizer, cache);
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
   const { bosToken, eosToken } = tokenizer;
   const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
@@ -81,7 +81,7 @@ async function describe({ name, model, dims, engine }: StartedEngine, options: S
     maxLogprobs: dims.maxLogprobs,
     queueLenMax: options.maxNumQueuedReqs,
     priorityScheduling: options.schedulingPolicy === 'priority',
-    preparation: { tokenizer: model.tokenizer, chatTemplate },
+    preparation: { tokenizer: model.tokenizer, chatTemplate, cache: cache?.place ?? null },
     blockSize: dims.blockSize,
     cacheConfig: {
       block_size: String(dims.blockSize),

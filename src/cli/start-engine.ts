@@ -24,6 +24,8 @@ export interface StartedEngine {
   readonly model: LoadedModel;
   readonly dims: StepDims;
   readonly engine: EngineClient;
+  /** What is kept between starts; null: nothing. */
+  readonly cache: DiskCache | null;
   /** Resolves when the ranks are loaded and requests are taken; rejects with what kept them from it. */
   readonly ready: Promise<EngineFacts>;
   stop(): Promise<void>;
@@ -107,7 +109,7 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     await engine.stop();
     await ranks.stop();
   };
-  return { name: options.model ?? bundledName, model, dims, engine, ready, stop };
+  return { name: options.model ?? bundledName, model, dims, engine, cache, ready, stop };
 }
 
 function openCache(options: EngineOptions, environment: Surroundings['environment'], logger: Logger): DiskCache | null {
@@ -123,7 +125,7 @@ export async function startOffline(options: EngineOptions, environment: Surround
   };
   const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault });
   try {
-    const [tokenizer] = await Promise.all([loadTokenizer(started.model.tokenizer), started.ready]);
+    const [tokenizer] = await Promise.all([loadTokenizer(started.model.tokenizer, started.cache), started.ready]);
     return { client: started.engine, tokenizer, maxModelLen: started.dims.maxSeqLen, stop: started.stop };
   } catch (error) {
     await started.stop();

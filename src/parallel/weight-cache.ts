@@ -5,12 +5,12 @@
  * how matrices are put together, the rank's shard, the instruction set, the identity of every source file (path, size, times, inode and
  * samples of its bytes), and the addon's own file, which stands for the version of the layout: nobody has to remember to raise a number.
  */
-import { createHash, type Hash } from 'node:crypto';
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PackedUse, RankShard } from '../addon/binding.js';
 import { addonPath, loadAddon } from '../addon/load.js';
 import type { DiskCache } from '../cache/disk-cache.js';
+import { addFileIdentity } from '../cache/file-identity.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import type { LoadedModel } from '../model/spec.js';
 
@@ -22,9 +22,6 @@ const smallestBytes = 32 * 2 ** 20;
  */
 const plainTypes: readonly string[] = ['f32', 'bf16'];
 
-const samples = 8; // of each source file
-const sampleBytes = 4096;
-
 /** Paths of the ranks' entries. null: this model is not worth one. */
 export function packedPaths(model: LoadedModel, shards: readonly RankShard[], cache: DiskCache): string[] | null {
   const { files, tensors } = model.weights;
@@ -32,7 +29,7 @@ export function packedPaths(model: LoadedModel, shards: readonly RankShard[], ca
   if (weightBytes({ files, tensors: converted }) < smallestBytes) return null;
   const { architecture: _name, maxPositions: _length, ropes: _ropes, logits: _logits, ...spec } = model.spec;
   const common = createHash('sha256').update(JSON.stringify([loadAddon().info().isa, spec, model.weights]));
-  for (const file of [addonPath(), ...files]) addIdentity(common, file);
+  for (const file of [addonPath(), ...files]) addFileIdentity(common, file);
   return shards.map((shard) => cache.pathOf('weights', common.copy().update(JSON.stringify(shard)).digest('hex').slice(0, 32)));
 }
 
@@ -75,19 +72,4 @@ export function keepPacked(
     }
   };
   return { ended: run(), cancel: () => timer.abort() };
-}
-
-function addIdentity(hash: Hash, path: string): void {
-  const { size, mtimeNs, ino, dev } = statSync(path, { bigint: true });
-  hash.update(`\n${path} ${size} ${mtimeNs} ${ino} ${dev} `);
-  const file = openSync(path, 'r');
-  try {
-    const sample = new Uint8Array(sampleBytes);
-    for (let i = 0; i < samples; i++) {
-      const count = readSync(file, sample, 0, sampleBytes, (size * BigInt(i)) / BigInt(samples));
-      hash.update(sample.subarray(0, count));
-    }
-  } finally {
-    closeSync(file);
-  }
 }

@@ -3,9 +3,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BpeTokenizer } from './bpe-tokenizer.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
+import { compileBpe } from './compiled.js';
 import type { BpeDefinition } from './definition.js';
 import { Detokenizer } from './detokenizer.js';
 import { LibraryTokenizer } from './library-tokenizer.js';
+
+const bpe = (definition: BpeDefinition) => new BpeTokenizer(compileBpe(definition));
 
 /** Byte-level merges learnt from a text: enough for words of several tokens. */
 function train(text: string, count: number): [string, string][] {
@@ -59,7 +62,7 @@ const texts = fc.oneof(
 );
 
 test('any text comes back, whole and id by id', () => {
-  const tokenizer = new BpeTokenizer(define());
+  const tokenizer = bpe(define());
   fc.assert(
     fc.property(texts, (text) => {
       const ids = tokenizer.encode(text, plain);
@@ -82,7 +85,6 @@ function byLibrary({ vocab, preTokenizer, decoder, model }: BpeDefinition): Prom
   return LibraryTokenizer.create(JSON.stringify(json), define());
 }
 
-/** Words longer than tiktoken gets are the merger's. */
 const withLongWords = fc.oneof(
   texts,
   fc.string({ unit: fc.constantFrom('a', 'b', 'c', 'd', 'abcd', ' '), maxLength: 40 }),
@@ -110,7 +112,7 @@ const definitions: Readonly<Record<string, BpeDefinition>> = {
 
 for (const [name, definition] of Object.entries(definitions)) {
   test(`the tokenizers package gives the same ids: ${name}`, async () => {
-    const tokenizer = new BpeTokenizer(definition);
+    const tokenizer = bpe(definition);
     const library = await byLibrary(definition);
     await fc.assert(
       fc.asyncProperty(withLongWords, async (text) => {
@@ -122,7 +124,7 @@ for (const [name, definition] of Object.entries(definitions)) {
 }
 
 test('bytes that the vocabulary lacks are dropped', () => {
-  const tokenizer = new BpeTokenizer(
+  const tokenizer = bpe(
     define(
       {},
       byteAlphabet.filter((_, byte) => byte !== 4),
@@ -132,7 +134,7 @@ test('bytes that the vocabulary lacks are dropped', () => {
 });
 
 test('special tokens inside the text are parsed; lone surrogates count as U+FFFD', () => {
-  const tokenizer = new BpeTokenizer(define());
+  const tokenizer = bpe(define());
   const end = tokenizer.eosTokenId!;
   assert.deepEqual([...tokenizer.encode('<|end|><|end|>', plain)], [end, end]);
   assert.deepEqual(tokenizer.encode('a\ud83db', plain), tokenizer.encode('a\ufffdb', plain));
@@ -148,7 +150,7 @@ test('the frame is only put there when asked for', () => {
     single: [{ SpecialToken: { id: '<|end|>' } }, { Sequence: { id: 'A' } }],
     special_tokens: { '<|end|>': { ids: [316] } },
   };
-  const tokenizer = new BpeTokenizer(define({ postProcessor }));
+  const tokenizer = bpe(define({ postProcessor }));
   assert.deepEqual([...tokenizer.encode('a', { addSpecialTokens: true })], [316, ...tokenizer.encode('a', plain)]);
 });
 
@@ -156,7 +158,7 @@ test('ignore_merges takes a whole word that is a token', () => {
   const tokens = [...byteAlphabet, 'xyz'];
   const definition = { ...define(), tokens, vocab: new Map(tokens.map((token, id) => [token, id])), addedTokens: [] };
   const encode = (ignore: boolean) => [
-    ...new BpeTokenizer({ ...definition, model: { type: 'BPE', merges: [], ignore_merges: ignore } }).encode('xyz', plain),
+    ...bpe({ ...definition, model: { type: 'BPE', merges: [], ignore_merges: ignore } }).encode('xyz', plain),
   ];
   assert.deepEqual(encode(true), [256]);
   assert.equal(encode(false).length, 3);
@@ -166,7 +168,7 @@ test('ignore_merges takes a whole word that is a token', () => {
 function sentencePiece(model: Partial<BpeDefinition['model']>, extra: readonly string[] = []): BpeTokenizer {
   const bytes = byteAlphabet.map((_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   const tokens = ['<unk>', '▁', 'a', 'b', 'ab', '▁ab', ...bytes, ...extra];
-  return new BpeTokenizer({
+  return bpe({
     ...define(),
     tokens,
     vocab: new Map(tokens.map((token, id) => [token, id])),
@@ -192,7 +194,7 @@ test('where a token reaches over the start of a word, texts are not cut there', 
 
 test('100 KB of one letter are encoded within 200 ms', () => {
   const tokens = [...byteAlphabet, 'aa', 'aaaa', 'aaaaaaaa'];
-  const tokenizer = new BpeTokenizer({
+  const tokenizer = bpe({
     ...define(),
     tokens,
     vocab: new Map(tokens.map((token, id) => [token, id])),

@@ -1,18 +1,18 @@
 /**
- * BPE, both kinds that exist: over bytes (GPT-2, Llama 3, Qwen), by tiktoken, and over characters with byte fallback (SentencePiece: Llama 2,
- * Mistral, Gemma).
+ * BPE, both kinds that exist: over bytes (GPT-2, Llama 3, Qwen), and over characters with byte fallback (SentencePiece: Llama 2, Mistral, Gemma).
  * Added tokens are split out, the rest is normalised, cut into words, and each word merged once: a cache knows the words it has seen, which
  * pays more than any merge engine (most words of a text are repeats).
  */
 import { type AddedTokenSplitter, createAddedTokenSplitter } from './added-tokens.js';
-import { BpeMerger, createPairTable, createScoreTable } from './bpe.js';
+import { BpeMerger, pairTable, scoreTable } from './bpe.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
-import { TiktokenWords } from './byte-level.js';
+import type { CompiledBpe } from './compiled.js';
 import { createTokenDecoder } from './decoder.js';
-import { type BpeDefinition, type BpeModel, type TokenizerDefinition, tokenId, UnsupportedComponent } from './definition.js';
+import { type AddedToken, type BpeModel, type Component, components } from './definition.js';
 import { createNormalizer, type Normalizer } from './normalizer.js';
 import { createFrame, type Frame } from './post-processor.js';
 import { createPreTokenizer, type PreTokenizer } from './pre-tokenizer.js';
+import { TokenTable } from './token-table.js';
 import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
 
@@ -36,13 +36,15 @@ export class BpeTokenizer implements Tokenizer {
   readonly #cache = new Map<string, Int32Array | number>();
 
   /** Throws `UnsupportedComponent` or `UnsupportedPattern` for what only the library knows. */
-  constructor(definition: BpeDefinition) {
-    const { vocab, addedTokens } = definition;
-    const byteLevel = usesByteLevel(definition);
-    this.#normalize = createNormalizer(definition.normalizer);
-    this.#preTokenize = withWordCuts(createPreTokenizer(definition.preTokenizer), vocab, byteLevel);
-    this.#frame = createFrame(definition.postProcessor);
-    this.#vocabulary = new Vocabulary(definition.tokens, addedTokens, createTokenDecoder(definition.decoder));
+  constructor(compiled: CompiledBpe) {
+    const { addedTokens, normalizer, preTokenizer, postProcessor, decoder, crossesWords, bosToken, eosToken } = compiled.parts;
+    const tokens = new TokenTable(compiled.tokens);
+    const byteLevel = usesByteLevel(preTokenizer);
+    const cuts = createPreTokenizer(preTokenizer);
+    this.#normalize = createNormalizer(normalizer);
+    this.#preTokenize = byteLevel || crossesWords ? cuts : withWordCuts(cuts);
+    this.#frame = createFrame(postProcessor);
+    this.#vocabulary = new Vocabulary(tokens, addedTokens, createTokenDecoder(decoder));
     const [normalized, raw] = [addedTokens.filter((token) => token.normalized), addedTokens.filter((token) => !token.normalized)];
     this.#rawSplitter = createAddedTokenSplitter(
       raw,
@@ -52,11 +54,11 @@ export class BpeTokenizer implements Tokenizer {
       normalized,
       normalized.map((token) => this.#normalize(token.content)),
     );
-    this.#words = new WordEncoder(definition, byteLevel);
-    this.bosToken = definition.bosToken;
-    this.eosToken = definition.eosToken;
-    this.bosTokenId = tokenId(definition, this.bosToken);
-    this.eosTokenId = tokenId(definition, this.eosToken);
+    this.#words = new WordEncoder(compiled, tokens, byteLevel);
+    this.bosToken = bosToken;
+    this.eosToken = eosToken;
+    this.bosTokenId = tokenId(tokens, addedTokens, bosToken);
+    this.eosTokenId = tokenId(tokens, addedTokens, eosToken);
   }
 
   get vocabSize(): number {
@@ -126,8 +128,8 @@ function detached(word: string): string {
 }
 
 /** Whether the model's symbols are bytes, written in GPT-2's alphabet: that is what a ByteLevel pre-tokenizer makes of the text. */
-function usesByteLevel({ preTokenizer }: TokenizerDefinition): boolean {
-  const steps = preTokenizer?.type === 'Sequence' ? (preTokenizer.pretokenizers as readonly { readonly type: string }[]) : [preTokenizer];
+function usesByteLevel(preTokenizer: Component | null): boolean {
+  const steps = preTokenizer?.type === 'Sequence' ? components(preTokenizer.pretokenizers) : [preTokenizer];
   return steps.some((step) => step?.type === 'ByteLevel');
 }
 
@@ -135,51 +137,42 @@ function usesByteLevel({ preTokenizer }: TokenizerDefinition): boolean {
  * SentencePiece kinds have no pre-tokenizer: a whole text is one word. But where no token has a '▁' behind another character, no merge crosses
  * that border, and the text may be cut there with the same result; then the cache works for them too.
  */
-function withWordCuts(preTokenize: PreTokenizer, vocab: ReadonlyMap<string, number>, byteLevel: boolean): PreTokenizer {
-  if (byteLevel) return preTokenize;
-  for (const token of vocab.keys()) if (/[^▁]▁/.test(token)) return preTokenize;
+function withWordCuts(preTokenize: PreTokenizer): PreTokenizer {
   const cut = /▁*[^▁]+|▁+/g;
   return (pieces, atStart) => preTokenize(pieces, atStart).flatMap((piece) => piece.match(cut) ?? []);
 }
 
+function tokenId(tokens: TokenTable, added: readonly AddedToken[], token: string | null): number | null {
+  if (token === null) return null;
+  const id = added.find(({ content }) => content === token)?.id ?? tokens.find(token);
+  return id < 0 ? null : id;
+}
+
 /** One word to ids, without any memory of words. */
 class WordEncoder {
-  readonly #model: BpeModel;
-  readonly #vocab: ReadonlyMap<string, number>;
+  readonly #model: Omit<BpeModel, 'merges' | 'scores'>;
+  readonly #tokens: TokenTable;
   readonly #byteLevel: boolean;
-  /** Null where it is not for tiktoken. */
-  readonly #tiktoken: TiktokenWords | null = null;
   readonly #merger: BpeMerger;
   /** [256] id of each byte; -1: the vocabulary lacks it. */
   readonly #byteIds: Int32Array;
   readonly #unknownId: number;
   readonly #symbols = new IdBuffer(64);
 
-  constructor({ model, vocab, tokens }: BpeDefinition, byteLevel: boolean) {
-    for (const field of ['continuing_subword_prefix', 'end_of_word_suffix', 'dropout'] as const) {
-      if (model[field]) throw new UnsupportedComponent(`BPE with ${field}`);
-    }
-    this.#model = model;
-    this.#vocab = vocab;
+  constructor({ parts, pairs, order }: CompiledBpe, tokens: TokenTable, byteLevel: boolean) {
+    this.#model = parts.model;
+    this.#tokens = tokens;
     this.#byteLevel = byteLevel;
-    this.#unknownId = vocab.get(model.unk_token ?? '') ?? -1;
+    this.#unknownId = tokens.find(parts.model.unk_token ?? '');
     const nameOfByte = (byte: number) => (byteLevel ? byteAlphabet[byte]! : `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
-    this.#byteIds = Int32Array.from({ length: 256 }, (_, byte) => vocab.get(nameOfByte(byte)) ?? -1);
-    if (model.scores === undefined) {
-      const table = createPairTable(model.merges, vocab, tokens);
-      if (byteLevel) this.#tiktoken = TiktokenWords.create(tokens, this.#byteIds, table);
-      this.#merger = new BpeMerger(table);
-    } else {
-      this.#merger = new BpeMerger(createScoreTable(tokens, model.scores, vocab));
-    }
+    this.#byteIds = Int32Array.from({ length: 256 }, (_, byte) => tokens.find(nameOfByte(byte)));
+    this.#merger = new BpeMerger(pairs === null ? scoreTable(order!, tokens) : pairTable(pairs));
   }
 
   /** The ids; valid until the next call. */
   encode(word: string): Int32Array {
-    const whole = this.#model.ignore_merges === true ? this.#vocab.get(this.#byteLevel ? toByteAlphabet(word) : word) : undefined;
-    if (whole !== undefined) return Int32Array.of(whole);
-    const ids = this.#tiktoken?.encode(word) ?? null;
-    if (ids !== null) return ids;
+    const whole = this.#model.ignore_merges === true ? this.#tokens.find(this.#byteLevel ? toByteAlphabet(word) : word) : -1;
+    if (whole >= 0) return Int32Array.of(whole);
     const symbols = this.#symbols;
     symbols.clear();
     if (this.#byteLevel) this.#pushBytes(word);
@@ -197,8 +190,8 @@ class WordEncoder {
 
   #pushCharacters(word: string): void {
     for (const char of word) {
-      const id = this.#vocab.get(char);
-      if (id !== undefined) this.#symbols.push(id);
+      const id = this.#tokens.find(char);
+      if (id >= 0) this.#symbols.push(id);
       else if (!this.#pushByteFallback(char)) this.#pushUnknown();
     }
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { BpeMerger, createPairTable, createScoreTable, type MergeTable } from './bpe.js';
+import { BpeMerger, createPairArrays, type MergeTable, pairTable, scoreOrder, scoreTable } from './bpe.js';
+import { tableOf } from './token-table.js';
 
 /** The rule itself, with no thought for speed. */
 function mergeByTheBook(table: MergeTable, symbols: readonly number[]): number[] {
@@ -42,7 +43,7 @@ const words = fc.array(fc.nat({ max: 2 }), { maxLength: 150 });
 test('short words and long words are merged by the book, from merges', () => {
   fc.assert(
     fc.property(vocabularies, words, ({ tokens, merges, vocab }, word) => {
-      const table = createPairTable(merges, vocab, tokens);
+      const table = pairTable(createPairArrays(merges, vocab, tokens));
       assert.deepEqual(run(table, word), mergeByTheBook(table, word));
     }),
     { numRuns: 300 },
@@ -51,12 +52,12 @@ test('short words and long words are merged by the book, from merges', () => {
 
 test('and from scores, the leftmost of equal ones first', () => {
   fc.assert(
-    fc.property(vocabularies, fc.array(fc.integer({ min: -5, max: 0 })), words, ({ tokens, vocab }, scores, word) => {
-      const table = createScoreTable(
+    fc.property(vocabularies, fc.array(fc.integer({ min: -5, max: 0 })), words, ({ tokens }, scores, word) => {
+      const order = scoreOrder(
         tokens,
         Float64Array.from(tokens, (_, id) => scores[id] ?? -9),
-        vocab,
       );
+      const table = scoreTable(order, tableOf(tokens));
       assert.deepEqual(run(table, word), mergeByTheBook(table, word));
     }),
     { numRuns: 300 },
@@ -65,5 +66,8 @@ test('and from scores, the leftmost of equal ones first', () => {
 
 test('a merge that needs a token which the vocabulary lacks is an error that names it', () => {
   const tokens = ['a', 'b'];
-  assert.throws(() => createPairTable(['a b'], new Map([...tokens.entries()].map(([id, token]) => [token, id])), tokens), /merge 0 .*"ab"/);
+  assert.throws(
+    () => createPairArrays(['a b'], new Map([...tokens.entries()].map(([id, token]) => [token, id])), tokens),
+    /merge 0 .*"ab"/,
+  );
 });

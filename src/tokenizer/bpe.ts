@@ -2,9 +2,10 @@
  * Byte-pair merging over ids: of all neighbours that may be joined, the pair of the lowest order is, the leftmost of equals, until none is left
  * (Sennrich et al. 2016; the order is the list of merges, or SentencePiece's scores). What the symbols are is the caller's business.
  *
- * It is for what tiktoken cannot do (`byte-level.ts`): SentencePiece's vocabularies, and long words. A heap makes it O(n log n), so that 100 KB of
- * one character take tens of milliseconds.
+ * A heap makes it O(n log n), so that 100 KB of one character take tens of milliseconds. tiktoken was here for byte-level words and went: it is
+ * quadratic in a word, as fast as this on words not seen before, and building it took 100 to 250 ms of a start and 20 to 60 MB.
  */
+import { emptySlots, type TokenTable } from './token-table.js';
 
 /** Which pairs may be joined. */
 export interface MergeTable {
@@ -16,34 +17,28 @@ export interface MergeTable {
   readonly result: Int32Array;
 }
 
-/** As the merge list has it. */
-export interface PairTable extends MergeTable {
-  /** [merges] the ids that are joined. */
+/** The merge list of tokenizer.json, in its order. */
+export interface PairArrays {
+  /** [merges] the ids that are joined, and what they give. */
   readonly left: Int32Array;
   readonly right: Int32Array;
+  readonly result: Int32Array;
+  /** Merges by the hash of their pair, open addressing; -1: free. */
+  readonly slots: Int32Array;
 }
 
-/** The merge list of tokenizer.json, as a hash table of id pairs (open addressing, at most half full). A later merge of a pair wins, as there. */
-export function createPairTable(
+/** Of merges of the same pair the last one is found, as in the tokenizers package. */
+export function createPairArrays(
   merges: readonly (string | readonly [string, string])[],
   vocab: ReadonlyMap<string, number>,
   tokens: readonly (string | undefined)[],
-): PairTable {
+): PairArrays {
   const count = merges.length;
   const left = new Int32Array(count);
   const right = new Int32Array(count);
   const result = new Int32Array(count);
-  const order = new Int32Array(count);
-  const mask = 2 ** Math.ceil(Math.log2(Math.max(1, count) * 2)) - 1;
-  const slots = new Int32Array(mask + 1).fill(-1);
-  const slotOf = (a: number, b: number): number => {
-    let slot = hashPair(a, b) & mask;
-    for (;;) {
-      const index = slots[slot]!;
-      if (index < 0 || (left[index] === a && right[index] === b)) return slot;
-      slot = (slot + 1) & mask;
-    }
-  };
+  const slots = emptySlots(count);
+  const pairs = { left, right, result, slots };
   let joined = -1;
   for (let i = 0; i < count; i++) {
     const merge = merges[i]!;
@@ -55,10 +50,23 @@ export function createPairTable(
     // Nearly always ids follow the order of merges; looking there first saves making and hashing the joined string (30 of 57 ms for 49,000).
     joined = isJoined(tokens[joined + 1], first, second) ? joined + 1 : (vocab.get(first + second) ?? missing(first + second, i));
     result[i] = joined;
-    order[i] = i;
-    slots[slotOf(left[i]!, right[i]!)] = i;
+    slots[slotOfPair(pairs, left[i]!, right[i]!)] = i;
   }
-  return { find: (a, b) => slots[slotOf(a, b)]!, order, result, left, right };
+  return pairs;
+}
+
+function slotOfPair({ left, right, slots }: PairArrays, a: number, b: number): number {
+  const mask = slots.length - 1;
+  for (let slot = hashPair(a, b) & mask; ; slot = (slot + 1) & mask) {
+    const index = slots[slot]!;
+    if (index < 0 || (left[index] === a && right[index] === b)) return slot;
+  }
+}
+
+export function pairTable(pairs: PairArrays): MergeTable {
+  const order = new Int32Array(pairs.result.length);
+  for (let i = 0; i < order.length; i++) order[i] = i;
+  return { find: (a, b) => pairs.slots[slotOfPair(pairs, a, b)]!, order, result: pairs.result };
 }
 
 function isJoined(token: string | undefined, first: string, second: string): boolean {
@@ -74,20 +82,17 @@ function hashPair(a: number, b: number): number {
   return h ^ (h >>> 15);
 }
 
-/** SentencePiece's rule, for vocabularies that come with scores instead of merges: two tokens may be joined where their text is a token, the
- *  highest score first. */
-export function createScoreTable(
-  tokens: readonly (string | undefined)[],
-  scores: ArrayLike<number>,
-  vocab: ReadonlyMap<string, number>,
-): MergeTable {
+/** [tokens] the place of each token's score among all, the highest first. */
+export function scoreOrder(tokens: readonly (string | undefined)[], scores: ArrayLike<number>): Int32Array {
   const distinct = [...new Set(Array.from(scores))].sort((a, b) => b - a);
   const rank = new Map(distinct.map((score, i) => [score, i]));
-  return {
-    find: (left, right) => vocab.get(tokens[left]! + tokens[right]!) ?? -1,
-    order: Int32Array.from(tokens, (_, id) => rank.get(scores[id]!) ?? distinct.length),
-    result: Int32Array.from(tokens, (_, id) => id),
-  };
+  return Int32Array.from(tokens, (_, id) => rank.get(scores[id]!) ?? distinct.length);
+}
+
+/** SentencePiece's rule, for vocabularies that come with scores instead of merges: two tokens may be joined where their text is a token, the
+ *  highest score first. */
+export function scoreTable(order: Int32Array, tokens: TokenTable): MergeTable {
+  return { find: (left, right) => tokens.findJoined(left, right), order, result: Int32Array.from(order.keys()) };
 }
 
 /** Merges in place. One object serves one thread: its buffers grow to the longest word seen and are kept. */

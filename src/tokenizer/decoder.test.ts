@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ByteRun, createTokenDecoder, decodeUtf8, incompleteSuffixLength, Utf8Stream } from './decoder.js';
 import { UnsupportedComponent } from './definition.js';
+import { tableOf } from './token-table.js';
 import { Vocabulary } from './vocabulary.js';
 
 const bytes = fc.uint8Array({ maxLength: 40 });
@@ -54,7 +55,7 @@ test('a SentencePiece text loses one leading space, in its middle none', () => {
     { type: 'Fuse' },
     { type: 'Strip', content: ' ', start: 1, stop: 0 },
   ];
-  const vocabulary = new Vocabulary(['▁a', '▁', '<0x0A>'], [], createTokenDecoder({ type: 'Sequence', decoders }));
+  const vocabulary = new Vocabulary(tableOf(['▁a', '▁', '<0x0A>']), [], createTokenDecoder({ type: 'Sequence', decoders }));
   assert.equal(vocabulary.decode([0, 0], { skipSpecialTokens: true }), 'a a');
   assert.equal(vocabulary.decode([1, 0, 2], { skipSpecialTokens: true }), ' a\n');
   assert.equal(vocabulary.decodeStream({ skipSpecialTokens: true, first: false }).push(0), ' a');
@@ -65,7 +66,7 @@ test('a SentencePiece text loses one leading space, in its middle none', () => {
 
 test('WordPiece puts its spaces back', () => {
   const vocabulary = new Vocabulary(
-    ['hello', '##s', ',', 'you'],
+    tableOf(['hello', '##s', ',', 'you']),
     [],
     createTokenDecoder({ type: 'WordPiece', prefix: '##', cleanup: true }),
   );

@@ -3,12 +3,13 @@ import { test } from 'node:test';
 import { byteAlphabet } from './byte-alphabet.js';
 import { createTokenDecoder } from './decoder.js';
 import { Detokenizer } from './detokenizer.js';
+import { tableOf } from './token-table.js';
 import type { Tokenizer } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
 
 /** Ids are bytes; 256 is special. Only what a detokenizer needs. */
 const vocabulary = new Vocabulary(
-  byteAlphabet,
+  tableOf(byteAlphabet),
   [{ id: 256, content: '<eos>', single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }],
   createTokenDecoder({ type: 'ByteLevel' }),
 );

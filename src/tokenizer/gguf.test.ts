@@ -3,15 +3,18 @@ import { test } from 'node:test';
 import type { GgufValue } from '../model/gguf.js';
 import { BpeTokenizer } from './bpe-tokenizer.js';
 import { byteAlphabet } from './byte-alphabet.js';
+import { compileBpe } from './compiled.js';
 import { parseGgufTokenizer } from './gguf.js';
 
 const load = (metadata: Record<string, GgufValue>) =>
   new BpeTokenizer(
-    parseGgufTokenizer({
-      path: 'test.gguf',
-      tensors: [],
-      metadata: new Map(Object.entries(metadata).map(([key, value]) => [key.includes('.') ? key : `tokenizer.ggml.${key}`, value])),
-    }),
+    compileBpe(
+      parseGgufTokenizer({
+        path: 'test.gguf',
+        tensors: [],
+        metadata: new Map(Object.entries(metadata).map(([key, value]) => [key.includes('.') ? key : `tokenizer.ggml.${key}`, value])),
+      }),
+    ),
   );
 const encode = (tokenizer: BpeTokenizer, text: string, addSpecialTokens = false) => [...tokenizer.encode(text, { addSpecialTokens })];
 

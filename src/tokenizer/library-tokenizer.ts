@@ -5,6 +5,7 @@
  */
 import { createTokenDecoder } from './decoder.js';
 import { type TokenizerDefinition, tokenId } from './definition.js';
+import { tableOf } from './token-table.js';
 import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
 
@@ -20,7 +21,7 @@ export class LibraryTokenizer implements Tokenizer {
 
   private constructor(definition: TokenizerDefinition, library: InstanceType<Library['Tokenizer']>) {
     this.#library = library;
-    this.#vocabulary = new Vocabulary(definition.tokens, definition.addedTokens, createTokenDecoder(definition.decoder));
+    this.#vocabulary = new Vocabulary(tableOf(definition.tokens), definition.addedTokens, createTokenDecoder(definition.decoder));
     this.bosToken = definition.bosToken;
     this.eosToken = definition.eosToken;
     this.bosTokenId = tokenId(definition, this.bosToken);

@@ -22,7 +22,13 @@ before(async () => {
   server = await createServer({ host: '127.0.0.1', port: 0 });
   const template = createChatTemplate(chatTemplate, tokenizer);
   server.setModel(
-    fakeModel(engine, { tokenizer, template, vocabSize: 512, maxModelLen: 1 << 20, preparation: { tokenizer: source, chatTemplate } }),
+    fakeModel(engine, {
+      tokenizer,
+      template,
+      vocabSize: 512,
+      maxModelLen: 1 << 20,
+      preparation: { tokenizer: source, chatTemplate, cache: null },
+    }),
   );
 });
 after(() => server.close());
@@ -82,7 +88,10 @@ test('a template that refuses a long conversation is a 400', async () => {
   const strict = await createServer({ host: '127.0.0.1', port: 0 });
   const source = { kind: 'huggingface', path: `${folder}/tokenizer.json`, config } as const;
   strict.setModel(
-    fakeModel(engine, { template: createChatTemplate(refusing, tokenizer), preparation: { tokenizer: source, chatTemplate: refusing } }),
+    fakeModel(engine, {
+      template: createChatTemplate(refusing, tokenizer),
+      preparation: { tokenizer: source, chatTemplate: refusing, cache: null },
+    }),
   );
   const response = await fetch(`http://127.0.0.1:${strict.port}/v1/chat/completions`, {
     method: 'POST',

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BpeTokenizer } from '../../src/tokenizer/bpe-tokenizer.js';
+import { compileBpe } from '../../src/tokenizer/compiled.js';
 import { isBpe } from '../../src/tokenizer/definition.js';
 import { parseTokenizerJson } from '../../src/tokenizer/huggingface.js';
 import { LibraryTokenizer } from '../../src/tokenizer/library-tokenizer.js';
@@ -110,7 +111,7 @@ for (const [name, changes] of Object.entries(variants)) {
     const json = JSON.stringify({ ...base, ...changes });
     const definition = parseTokenizerJson(json, {});
     assert.ok(isBpe(definition));
-    const ours = new BpeTokenizer(definition);
+    const ours = new BpeTokenizer(compileBpe(definition));
     const theirs = await LibraryTokenizer.create(json, definition);
     await fc.assert(
       fc.asyncProperty(texts, fc.boolean(), async (text, addSpecialTokens) => {
