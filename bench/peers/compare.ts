@@ -4,7 +4,7 @@
  * tables of medians and ratios and joins them into bench/results/peers.json; scripts/readme-tables.mjs makes the README's tables and the plot of it.
  *
  *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
- *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N]
+ *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N] [--seconds S]
  *
  * DIR holds smollm2-135m-bf16.gguf (llama-quantize --allow-requantize FILE.gguf OUT.gguf BF16), qwen-0.5b-bf16.gguf (random-qwen.py), and for
  * vLLM the folders smollm2-135m and qwen-0.5b; the other formats are made there.
@@ -35,6 +35,7 @@ const { values: flags } = parseArgs({
     workloads: { type: 'string', default: 'start,decode1,decode16,prefill' },
     engines: { type: 'string', default: 'llama.cpp,vLLM,Lockstep' },
     rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: 'Infinity' },
     port: { type: 'string', default: '8950' },
     result: { type: 'string', default: 'bench/results/peers.json' },
   },
@@ -127,15 +128,22 @@ async function runRound(
   return bestRoof(roofs);
 }
 
+/** Files that were never read are a start from the disk, which is another thing. vLLM's minutes are not the disk's. */
+async function startOnce(at: Case): Promise<void> {
+  for (const engine of listed('engines', engines)) if (engine !== 'vLLM') await (await startEngine(engine, at))?.stop();
+}
+
 async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]> {
   const path = ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin);
   const cost = costOf(path);
   const collected = new Map(names.map((name) => [name, new Collected()] as const));
   const roofs: Roof[] = [];
+  const startMs = performance.now();
+  // As many rounds as are asked for and fit into the time; one always.
   for (let round = 0; round < Number(flags.rounds); round++) {
+    if (round > 0 && ((performance.now() - startMs) / 1000) * (1 + 1 / round) > Number(flags.seconds)) break;
     say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
-    // Files that were never read are a start from the disk, which is another thing.
-    if (round === 0 && names.includes('start')) await runRound(at, [], 0, new Map());
+    if (round === 0 && names.includes('start')) await startOnce(at);
     roofs.push(await runRound(at, names, round, collected));
   }
   const roof = medianRoof(roofs);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Format, folderOf, ggufOf, type ModelName } from './models.js';
 import type { ServerCommand } from './server-process.js';
 
-export const engines = ['llama.cpp', 'vLLM', 'Lockstep', 'Lockstep, 2 ranks'] as const;
+export const engines = ['llama.cpp', 'vLLM', 'Lockstep', 'Lockstep TP 2'] as const;
 export type Engine = (typeof engines)[number];
 
 export interface EngineSetup {

@@ -52,8 +52,8 @@ function ranksTable(rows: readonly Row[]): string {
   const lines = inOrder(rows).map((row) => [
     `${row.model}, ${workloads[row.workload].title}, ${row.format}`,
     withUnit(row, 'Lockstep'),
-    withUnit(row, 'Lockstep, 2 ranks'),
-    times(ratioOf(row, 'Lockstep, 2 ranks', 'Lockstep')),
+    withUnit(row, 'Lockstep TP 2'),
+    times(ratioOf(row, 'Lockstep TP 2', 'Lockstep')),
   ]);
   return table(['', '1 rank of 2 threads', '2 ranks of 1 thread', ''], lines);
 }
@@ -63,7 +63,7 @@ export function resultTables({ rows }: Pick<Results, 'rows'>): string {
     const compared = rows.filter((row) => row.model === model && (row.values['llama.cpp'] !== undefined || row.values.vLLM !== undefined));
     return compared.length === 0 ? '' : `${model}: ${models[model].title}\n\n${modelTable(compared)}\n`;
   });
-  const ranks = rows.filter((row) => row.values['Lockstep, 2 ranks'] !== undefined);
+  const ranks = rows.filter((row) => row.values['Lockstep TP 2'] !== undefined);
   if (ranks.length > 0) parts.push(`Two ranks against one\n\n${ranksTable(ranks)}\n`);
   return parts.filter((part) => part !== '').join('\n');
 }

@@ -77,7 +77,7 @@ describe('reports', () => {
   });
 
   test('two ranks have a table of their own', () => {
-    const ranks: Row = { ...row, values: { Lockstep: [100], 'Lockstep, 2 ranks': [98] } };
+    const ranks: Row = { ...row, values: { Lockstep: [100], 'Lockstep TP 2': [98] } };
     const table = resultTables({ rows: [ranks] });
     assert.ok(table.includes('| 135M, decode, 1 stream, bf16 | 100 tok/s | 98.0 tok/s | **0.98×** (0.98–0.98) |'), table);
     assert.ok(!table.includes('llama.cpp'));
