@@ -5,7 +5,8 @@
 
 TINY_MODELS: folders in Hugging Face layout (config.json, model.safetensors), beside the folder stories260K, whose GGUF file gives the
 tokenizer.* keys. OUT: one NAME-f32.gguf a model, and mistral-8h2kv-sw8-TYPE.gguf for every type that the gguf package can quantise. Types that it can only
-dequantise: random-TYPE.gguf, a Llama of random blocks, beside a folder random-TYPE with the same weights as float32 safetensors.
+dequantise: random-TYPE.gguf, a Llama of random blocks, beside a folder random-TYPE with the same weights as float32 safetensors; and
+random-q4_k_m, where v, down and the embedding have 6 bits, as llama-quantize's mix of that name has them.
 Needs the Python packages gguf and numpy. OPT has no GGUF form.
 """
 import json
@@ -225,8 +226,12 @@ def write_safetensors(path, tensors):
             f.write(w.tobytes())
 
 
-def write_random(tokenizer, tokenizer_folder, out, kind):
-    name = f"random-{kind.name.lower()}"
+def q4_k_m(name):
+    return T.Q6_K if any(part in name for part in ("attn_v", "ffn_down", "token_embd")) else T.Q4_K
+
+
+def write_random(tokenizer, tokenizer_folder, out, name, kind_of):
+    name = f"random-{name}"
     folder = os.path.join(out, name)
     os.makedirs(folder, exist_ok=True)
     rng = np.random.default_rng(1)
@@ -247,6 +252,7 @@ def write_random(tokenizer, tokenizer_folder, out, kind):
         w.add_tensor(name, plain[theirs])
 
     def matrix(name, theirs, rows, cols, heads=0):
+        kind = kind_of(name)
         raw = random_blocks(rng, kind, rows, cols)
         w.add_tensor(name, raw, raw_dtype=kind)
         values = quants.dequantize(raw, kind).astype(np.float32)
@@ -282,7 +288,8 @@ def main():
         name = "mistral-8h2kv-sw8"
         write(os.path.join(models, name), tokenizer, os.path.join(out, f"{name}-{kind.name.lower()}.gguf"), kind)
     for kind in RANDOM_TYPES:
-        write_random(tokenizer, os.path.join(models, "..", "stories260K", "hf-f32"), out, kind)
+        write_random(tokenizer, os.path.join(models, "..", "stories260K", "hf-f32"), out, kind.name.lower(), lambda _, kind=kind: kind)
+    write_random(tokenizer, os.path.join(models, "..", "stories260K", "hf-f32"), out, "q4_k_m", q4_k_m)
 
 
 if __name__ == "__main__":

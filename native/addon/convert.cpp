@@ -308,7 +308,6 @@ RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, R
 WeightMap read_weights(const Napi::Value& value, Reader* r) {
   WeightMap map;
   const Napi::Object object = r->object(value, "weights");
-  const char* const formats[] = {"f32", "bf16", "q8_0", "q4_0", "q4_1"};
   const Napi::Array files = r->array(r->get(object, "files", "weights"), "weights.files");
   for (uint32_t i = 0; i < files.Length(); i++) {
     const Napi::Value file = files.Get(i);
@@ -325,7 +324,7 @@ WeightMap read_weights(const Napi::Value& value, Reader* r) {
     tensor.name = r->text(from, "name", path);
     tensor.rows = static_cast<int>(r->integer(from, "rows", path, 1, INT_MAX));
     tensor.cols = static_cast<int>(r->integer(from, "cols", path, 1, kMaxWidth));
-    tensor.format = static_cast<WeightFormat>(r->choice(from, "format", path, formats, 5));
+    tensor.format = static_cast<WeightFormat>(r->choice(from, "format", path, kWeightFormatNames, kNumWeightFormats));
     tensor.source = read_source(r->get(from, "source", path), path + ".source", static_cast<int>(map.files.size()), r);
     tensor.scaling = read_scaling(r->get(from, "scaling", path), path + ".scaling", static_cast<int>(map.files.size()), r);
     tensor.bias = static_cast<float>(r->number(from, "bias", path));

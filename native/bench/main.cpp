@@ -1,5 +1,5 @@
-// Speed of the CPU kernels at the shapes of two real models, beside the roof of the machine probed in the same run.
-//   lockstep_kernel_bench [--isa NAME] [--threads N] [--model 135m|0.5b] [--only linears|attention|rows]
+// Speed of the CPU kernels at the shapes of three real models, beside the roof of the machine probed in the same run.
+//   lockstep_kernel_bench [--isa NAME] [--threads N] [--model 135m|0.5b|0.6b] [--only linears|attention|rows] [--format NAME,…]
 // Linears: all matrices of the model in their order, each thread a fixed part of every matrix, one spin barrier a matrix; so a figure is
 // that of a step without attention, norms and sampling. Weights are random bytes in packed form.
 #include <algorithm>
@@ -22,7 +22,16 @@ struct Model {
   const char* name;
   int layers, hidden, heads, kv_heads, head_dim, intermediate, vocab;
 };
-constexpr Model kModels[] = {{"135m", 30, 576, 9, 3, 64, 1536, 49152}, {"0.5b", 24, 896, 14, 2, 64, 4864, 151936}};
+constexpr Model kModels[] = {
+    {"135m", 30, 576, 9, 3, 64, 1536, 49152}, {"0.5b", 24, 896, 14, 2, 64, 4864, 151936}, {"0.6b", 28, 1024, 16, 8, 128, 3072, 151936}};
+struct Kind {
+  Format format;
+  const char* name;
+};
+constexpr Kind kKinds[] = {
+    {Format::kBf16, "bf16"}, {Format::kQ8_0, "q8_0"},    {Format::kQ4_0, "q4_0"}, {Format::kQ4_1, "q4_1"}, {Format::kQ5_0, "q5_0"},
+    {Format::kQ5_1, "q5_1"}, {Format::kIq4Nl, "iq4_nl"}, {Format::kQ4_K, "q4_k"}, {Format::kQ5_K, "q5_k"}, {Format::kQ6_K, "q6_k"},
+};
 constexpr int kRowCounts[] = {1, 2, 4, 8, 16, 32, 512};
 constexpr int kMostRows = 512;
 constexpr double kMinSeconds = 0.4;
@@ -30,7 +39,7 @@ constexpr double kMinSeconds = 0.4;
 struct Options {
   const cpu::Kernels* kernels;
   int threads = 2;
-  std::string model, only;
+  std::string model, only, formats;
 };
 
 struct Roof {
@@ -86,13 +95,16 @@ struct Activations {
   std::vector<int32_t> sum;
   std::vector<uint64_t> fine;
   Activations(const cpu::Kernels& k, int rows, int cols)
-      : f32(static_cast<size_t>(rows) * cols), scale(f32.size() / 32), bf16(f32.size()), q(2 * f32.size()), sum(2 * scale.size()),
+      : f32(static_cast<size_t>(rows) * cols),
+        scale(f32.size() / 32),
+        bf16(f32.size()),
+        q(2 * f32.size()),
+        sum(2 * scale.size()),
         fine(scale.size()) {
     uint32_t state = 1;
     for (float& x : f32) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 8) * 0x1p-23f - 1;
     k.to_bf16(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), bf16.data());
-    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data(),
-                   fine.data());
+    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data(), fine.data());
     std::fill(fine.begin(), fine.end(), kFineGroups);
   }
   cpu::Input input(int cols) const { return {cols, f32.data(), bf16.data(), q.data(), scale.data(), sum.data(), fine.data()}; }
@@ -234,6 +246,7 @@ bool parse(int argc, char** argv, Options* o) {
     if (flag == "--threads") o->threads = std::atoi(argv[i + 1]);
     if (flag == "--model") o->model = argv[i + 1];
     if (flag == "--only") o->only = argv[i + 1];
+    if (flag == "--format") o->formats = std::string(",") + argv[i + 1] + ",";
   }
   o->kernels = cpu::kernels_for(isa);
   return o->kernels != nullptr && o->threads >= 1 && o->threads <= 64 && argc % 2 == 1;
@@ -242,7 +255,9 @@ bool parse(int argc, char** argv, Options* o) {
 int run(int argc, char** argv) {
   Options o;
   if (!parse(argc, argv, &o)) {
-    std::fprintf(stderr, "usage: lockstep_kernel_bench [--isa NAME] [--threads N] [--model 135m|0.5b] [--only linears|attention|rows]\n");
+    std::fprintf(stderr,
+                 "usage: lockstep_kernel_bench [--isa NAME] [--threads N] [--model 135m|0.5b|0.6b] [--only linears|attention|rows] "
+                 "[--format NAME,…]\n");
     return 2;
   }
   const Roof roof = {read_bandwidth(o.threads), dot_peak_bf16(o.kernels->name, o.threads), dot_peak_int8(o.kernels->name, o.threads)};
@@ -254,10 +269,11 @@ int run(int argc, char** argv) {
     if (wanted("linears")) {
       std::printf("%-6s %-5s %-5s %4s %9s %9s %10s %8s %6s %9s %6s\n", "model", "type", "isa", "rows", "median ms", "best ms", "tokens/s",
                   "GB/s", "roof", "GFLOP/s", "peak");
-      bench_linears(o, model, Format::kBf16, "bf16", roof);
-      bench_linears(o, model, Format::kQ8_0, "q8_0", roof);
-      bench_linears(o, model, Format::kQ4_0, "q4_0", roof);
-      bench_linears(o, model, Format::kQ4_1, "q4_1", roof);
+      for (const Kind& kind : kKinds) {
+        if (!o.formats.empty() && o.formats.find("," + std::string(kind.name) + ",") == std::string::npos) continue;
+        if (model.hidden % cpu::quant_block(kind.format) == 0 || kind.format == Format::kBf16)
+          bench_linears(o, model, kind.format, kind.name, roof);
+      }
     }
     if (wanted("attention")) {
       bench_attention(o, model, 1, 256, roof);

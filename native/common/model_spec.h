@@ -80,7 +80,7 @@ enum class ElementType : uint8_t {
   kF8E4M3,
 };
 
-enum class WeightFormat : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
+enum class WeightFormat : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kIq4Nl, kQ4_K, kQ5_K, kQ6_K };
 
 struct TensorSource {
   int file = 0;

@@ -5,6 +5,7 @@
 namespace lockstep {
 
 const quant::TypeInfo& type_info(ElementType type) { return *quant::type_info(kElementTypeNames[static_cast<int>(type)]); }
+const quant::TypeInfo& type_info(WeightFormat format) { return *quant::type_info(kWeightFormatNames[static_cast<int>(format)]); }
 
 // The two types that most checkpoints have are turned a row at a time; a call for each value would take longer than reading the file.
 void to_floats(ElementType type, const uint8_t* bytes, int count, float* out) {

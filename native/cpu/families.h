@@ -8,8 +8,11 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 // pack.cpp
 size_t packed_block_bytes(Format format, int cols);
 void pack_float(Format format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
-void pack_blocks(Format format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
 void unpack_row(Format format, const uint8_t* block, int row, int cols, float* dst);
+
+// pack_codes.cpp: of the quantised formats
+void pack_codes(Format format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
+void unpack_codes(Format format, const uint8_t* block, int row, int cols, float* dst);
 
 // quantize.cpp
 void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out);
@@ -23,12 +26,18 @@ void add_row(const float* x, int n, float* out);
 // rope.cpp
 void rope(float* head, const float* cos, const float* sin, int rotary_dim);
 
-// gemm_f32.cpp, gemm_bf16.cpp, gemm_int8.cpp, gemm_int4.cpp
+// gemm_f32.cpp, gemm_bf16.cpp, gemm_int8.cpp, gemm_int4.cpp, gemm_int5.cpp, gemm_k.cpp
 void gemm_f32(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
 void gemm_bf16(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
 void gemm_q8_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
 void gemm_q4_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
 void gemm_q4_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q5_0(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q5_1(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_iq4_nl(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q4_k(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q5_k(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
+void gemm_q6_k(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out);
 
 // activation.cpp: y[tile_rows, 32] of one block to its place in out; row_first is the first of the m rows.
 void store_tile(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out);

@@ -7,18 +7,16 @@ namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 template <bool has_min>
-struct FourBits {
+struct FourBits : PlainGroups {
   static constexpr size_t kGroupBytes = has_min ? kQ41Group : kQ40Group;
   static constexpr int kOffset = has_min ? 0 : -8;
   static constexpr bool kHasMin = has_min;
-  static constexpr int kFetches = 4;
-  LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) {
-    const Bytes both = load_bytes(group + (i / 2 * kBlockRows + lane) * 4);
-    return i % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
-  }
+  LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return nibbles_of(group, i, lane); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u4s8(acc, w, a); }
-  LOCKSTEP_INLINE Float scale(const uint8_t* group, int lane) { return load_half(group + kQ4Bytes + lane * 2); }
-  LOCKSTEP_INLINE Float least(const uint8_t* group, int lane) { return load_half(group + kQ4Bytes + kScaleBytes + lane * 2); }
+  LOCKSTEP_INLINE Float scale(const uint8_t*, const uint8_t* group, int, int lane) { return load_half(group + kQ4Bytes + lane * 2); }
+  LOCKSTEP_INLINE Float least(const uint8_t*, const uint8_t* group, int lane) {
+    return load_half(group + kQ4Bytes + kScaleBytes + lane * 2);
+  }
 };
 
 }  // namespace

@@ -5,15 +5,14 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
-struct Q8_0 {
+struct Q8_0 : PlainGroups {
   static constexpr size_t kGroupBytes = kQ8Group;
   static constexpr int kOffset = -kByteZero;
   static constexpr bool kHasMin = false;
-  static constexpr int kFetches = 8;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return load_bytes(group + (i * kBlockRows + lane) * 4); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }
-  LOCKSTEP_INLINE Float scale(const uint8_t* group, int lane) { return load_half(group + kQ8Bytes + lane * 2); }
-  LOCKSTEP_INLINE Float least(const uint8_t*, int) { return zero(); }
+  LOCKSTEP_INLINE Float scale(const uint8_t*, const uint8_t* group, int, int lane) { return load_half(group + kQ8Bytes + lane * 2); }
+  LOCKSTEP_INLINE Float least(const uint8_t*, const uint8_t*, int) { return zero(); }
 };
 
 }  // namespace

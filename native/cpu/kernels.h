@@ -13,21 +13,25 @@ namespace lockstep::cpu {
 
 constexpr int kBlockRows = 32;     // rows of a packed weight block: each lane owns one output row, so no horizontal sums
 constexpr int kGroup = 32;         // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
+constexpr int kSuperBlock = 256;   // values along K of a super-block of q4_K, q5_K and q6_K
 constexpr int kSumGroup = 16;      // codes of quantised activations that are summed together: formats with an offset have scales for as few
 constexpr int kKeyTile = 16;       // keys that a KV tile interleaves; --block-size is a multiple of it
 constexpr int kPiece = 256;        // context positions of one attention piece, counted from position 0
 constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
 constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 2^20 logits stays below 2^64
 
-enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1 };
+enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kIq4Nl, kQ4_K, kQ5_K, kQ6_K };
 enum class KvType : uint8_t { kF32, kBf16, kInt8 };
 enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
 
-// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. q8_0, q4_0, q4_1: groups of 32 in two int8 halves.
+// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. The quantised ones: groups of 32 in two int8 halves.
 enum class InputKind : uint8_t { kF32, kBf16, kInt8Pair };
 inline InputKind input_kind(Format f) {
   return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8Pair;
 }
+
+// Values along K that a quantised format keeps together: a matrix may be cut along K at multiples of it.
+inline int quant_block(Format f) { return f == Format::kQ4_K || f == Format::kQ5_K || f == Format::kQ6_K ? kSuperBlock : kGroup; }
 
 // m rows of K activations, prepared once and read by every matrix that takes them. Only the members of the kinds asked for are set.
 // K is padded with zeros to a multiple of 32: k_padded.
@@ -124,7 +128,7 @@ struct Kernels {
   size_t (*packed_block_bytes)(Format, int cols);
   // num_rows <= 32 rows of cols floats, rows[i] each (null: a row of zeros); into dst. kF32 and kBf16 (round to nearest even).
   void (*pack_float)(Format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
-  // The same for q8_0, q4_0, q4_1 from the GGUF block bytes of each row, losing no bit. cols is a multiple of 32.
+  // The same for the quantised formats from the GGUF block bytes of each row, losing no bit. cols is a multiple of quant_block(format).
   void (*pack_blocks)(Format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
   // One row of a packed block back to float (the tied embedding). row < 32.
   void (*unpack_row)(Format, const uint8_t* block, int row, int cols, float* dst);

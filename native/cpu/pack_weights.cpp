@@ -10,9 +10,7 @@ namespace {
 constexpr int kGatedRows = kBlockRows / 2;
 
 // The GGUF type whose blocks become those of a quantised format.
-const quant::TypeInfo& block_type(Format format) {
-  return type_info(format == Format::kQ8_0 ? ElementType::kQ8_0 : format == Format::kQ4_0 ? ElementType::kQ4_0 : ElementType::kQ4_1);
-}
+const quant::TypeInfo& block_type(Format format) { return type_info(static_cast<WeightFormat>(format)); }
 
 bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8Pair; }
 

@@ -17,6 +17,18 @@ void gemm(const Packed& w, int first, int count, const Input& in, int m, const G
       return gemm_q4_0(w, first, count, in, m, out);
     case Format::kQ4_1:
       return gemm_q4_1(w, first, count, in, m, out);
+    case Format::kQ5_0:
+      return gemm_q5_0(w, first, count, in, m, out);
+    case Format::kQ5_1:
+      return gemm_q5_1(w, first, count, in, m, out);
+    case Format::kIq4Nl:
+      return gemm_iq4_nl(w, first, count, in, m, out);
+    case Format::kQ4_K:
+      return gemm_q4_k(w, first, count, in, m, out);
+    case Format::kQ5_K:
+      return gemm_q5_k(w, first, count, in, m, out);
+    case Format::kQ6_K:
+      return gemm_q6_k(w, first, count, in, m, out);
   }
 }
 
@@ -24,9 +36,9 @@ void gemm(const Packed& w, int first, int count, const Input& in, int m, const G
 
 extern const Kernels kTable;
 const Kernels kTable = {
-    kIsaName,  packed_block_bytes, pack_float,  pack_blocks, unpack_row, row_to_bf16, row_to_int8_pair,
-    rms_norm,  layer_norm,         add_row,     rope,        gemm,       kv_append,   attention_scratch_bytes,
-    attention, attention_merge,    softcap_row, argmax_row,  sum_exp,    fixed_exp,
+    kIsaName,  packed_block_bytes, pack_float,  pack_codes, unpack_row, row_to_bf16, row_to_int8_pair,
+    rms_norm,  layer_norm,         add_row,     rope,       gemm,       kv_append,   attention_scratch_bytes,
+    attention, attention_merge,    softcap_row, argmax_row, sum_exp,    fixed_exp,
 };
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -7,33 +7,19 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "common/tensor_type.h"
 #include "cpu/packed_file.h"
 
 namespace lockstep::cpu {
 namespace {
 
-Format to_format(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kF32:
-      return Format::kF32;
-    case WeightFormat::kBf16:
-      return Format::kBf16;
-    case WeightFormat::kQ8_0:
-      return Format::kQ8_0;
-    case WeightFormat::kQ4_0:
-      return Format::kQ4_0;
-    case WeightFormat::kQ4_1:
-      return Format::kQ4_1;
-  }
-  return Format::kF32;
-}
+// The kernels' formats are those of the model, in one order.
+static_assert(static_cast<int>(Format::kQ6_K) == static_cast<int>(WeightFormat::kQ6_K), "one list of formats");
+Format to_format(WeightFormat format) { return static_cast<Format>(format); }
 
 bool packs_as_is(const WeightTensor& tensor) {
   if (tensor.scaling.present) return holds_its_codes(tensor);
-  const ElementType type = tensor.source.type;
-  const bool same = (tensor.format == WeightFormat::kQ8_0 && type == ElementType::kQ8_0) ||
-                    (tensor.format == WeightFormat::kQ4_0 && type == ElementType::kQ4_0) ||
-                    (tensor.format == WeightFormat::kQ4_1 && type == ElementType::kQ4_1);
+  const bool same = &type_info(tensor.format) == &type_info(tensor.source.type);
   return same && tensor.bias == 0 && !tensor.source.transposed;
 }
 
@@ -135,9 +121,9 @@ void Planner::add_segment(Matrix* matrix, const WeightTensor* tensor, const Weig
   matrix->cols = cols.count;
   matrix->gated = up != nullptr;
   Format format = to_format(tensor->format);
-  const bool cuts_groups = cols.first % kGroup != 0 || cols.count % kGroup != 0;
+  const bool cuts_groups = cols.first % quant_block(format) != 0 || cols.count % quant_block(format) != 0;
   const bool both_as_is = packs_as_is(*tensor) && (up == nullptr || (packs_as_is(*up) && up->format == tensor->format));
-  // A cut inside a group of 32 would need new scales: such a part is kept as bf16, which loses less.
+  // A cut inside a group (of a K-quant: a super-block) would need new scales: such a part is kept as bf16, which loses less.
   if (input_kind(format) == InputKind::kInt8Pair && (cuts_groups || !both_as_is)) format = Format::kBf16;
   if (up != nullptr && up->format == WeightFormat::kF32) format = Format::kF32;
   matrix->input_kinds |= kind_bit(input_kind(format));

@@ -1,6 +1,5 @@
 // Matrix products: against float64 for every format and odd sizes; equal bits whatever the rows, tiles and blocks of a call; epilogues.
-#include "check.h"
-#include "common/quant/dequantize.h"
+#include "blocks.h"
 
 namespace lockstep::test {
 namespace {
@@ -11,8 +10,9 @@ using cpu::GemmOut;
 using cpu::Input;
 using cpu::kBlockRows;
 
-constexpr Format kFormats[] = {Format::kF32, Format::kBf16, Format::kQ8_0, Format::kQ4_0, Format::kQ4_1};
-constexpr const char* kNames[] = {"f32", "bf16", "q8_0", "q4_0", "q4_1"};
+constexpr Format kFormats[] = {Format::kF32,  Format::kBf16,  Format::kQ8_0, Format::kQ4_0, Format::kQ4_1, Format::kQ5_0,
+                               Format::kQ5_1, Format::kIq4Nl, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K};
+constexpr const char* kNames[] = {"f32", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "q4_k", "q5_k", "q6_k"};
 
 // A packed matrix and its values as the format holds them.
 struct Matrix {
@@ -23,16 +23,11 @@ struct Matrix {
 
 bool is_float(Format format) { return format == Format::kF32 || format == Format::kBf16; }
 
-// Quantised: random bytes with scales 2^-7 … 2^-6, all of which mean something.
+// Quantised: random bytes, which all mean something once the scales are sane halves.
 void fill_quantised(const cpu::Kernels& k, Random& random, Format format, int rows, int cols, Matrix* m) {
   const quant::TypeInfo& type = *quant::type_info(kNames[static_cast<int>(format)]);
   const size_t row_bytes = quant::row_bytes(type, static_cast<size_t>(cols));
-  std::vector<uint8_t> source(row_bytes * rows);
-  for (uint8_t& b : source) b = static_cast<uint8_t>(random.next());
-  for (size_t at = 0; at < source.size(); at += static_cast<size_t>(type.block_bytes)) {
-    source[at + 1] = static_cast<uint8_t>(0x20 | (source[at + 1] & 0x83));
-    if (format == Format::kQ4_1) source[at + 3] = static_cast<uint8_t>(0x20 | (source[at + 3] & 0x83));
-  }
+  const std::vector<uint8_t> source = random_blocks(random, type, row_bytes * rows / static_cast<size_t>(type.block_bytes));
   const size_t bytes = k.packed_block_bytes(format, cols);
   for (int first = 0; first < rows; first += kBlockRows) {
     const uint8_t* pointers[kBlockRows];
@@ -151,7 +146,7 @@ void check_accuracy(Check& check, const cpu::Kernels& k, Format format, int rows
 void test_gemm_accuracy(Check& check, const cpu::Kernels& k) {
   for (Format format : kFormats) {
     for (int cols : {2, 48, 80, 112, 208, 576}) {
-      if (!is_float(format) && cols % 32 != 0) cols = cols / 32 * 32 + 32;
+      if (!is_float(format)) cols = (cols + cpu::quant_block(format) - 1) / cpu::quant_block(format) * cpu::quant_block(format);
       for (int rows : {1, 31, 32, 80}) {
         for (int m : {1, 2, 3, 5, 8, 13}) check_accuracy(check, k, format, rows, cols, m);
       }
@@ -160,8 +155,9 @@ void test_gemm_accuracy(Check& check, const cpu::Kernels& k) {
 }
 
 void test_gemm_sameness(Check& check, const cpu::Kernels& k) {
-  constexpr int kRows = 80, kCols = 224, kBlocks = 3, kMost = 33;
+  constexpr int kRows = 80, kBlocks = 3, kMost = 33;
   for (Format format : kFormats) {
+    const int kCols = cpu::quant_block(format) == cpu::kSuperBlock ? 512 : 224;
     const Matrix w = make_matrix(k, format, kRows, kCols);
     const Activations x(k, kMost, kCols);
     std::vector<float> alone(static_cast<size_t>(kMost) * kRows);
@@ -212,7 +208,8 @@ constexpr cpu::Activation kActivations[] = {cpu::Activation::kSilu, cpu::Activat
 
 // The epilogues against a plain product: m rows go to rows 2, 5, 8 … of out.
 void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue epilogue, cpu::Activation activation, int rows) {
-  constexpr int kCols = 96, kM = 5;
+  constexpr int kM = 5;
+  const int kCols = cpu::quant_block(format) == cpu::kSuperBlock ? 256 : 96;
   const Matrix w = make_matrix(k, format, rows, kCols);
   const Activations x(k, kM, kCols);
   const int blocks = (rows + kBlockRows - 1) / kBlockRows;

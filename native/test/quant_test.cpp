@@ -1,6 +1,5 @@
 // Decoding of GGUF types against recorded vectors, and packing: every weight comes back out as the file had it.
-#include "check.h"
-#include "common/quant/dequantize.h"
+#include "blocks.h"
 #include "data/gguf_vectors.h"
 
 namespace lockstep::test {
@@ -34,23 +33,12 @@ void check_pack_float(Check& check, const cpu::Kernels& k, Format format, int ro
   }
 }
 
-// Any bytes are valid blocks once scales and minimums are sane halves.
-std::vector<uint8_t> random_blocks(Random& random, const quant::TypeInfo& type, int cols) {
-  std::vector<uint8_t> bytes(quant::row_bytes(type, static_cast<size_t>(cols)));
-  for (uint8_t& b : bytes) b = static_cast<uint8_t>(random.next());
-  for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(type.block_bytes)) {
-    bytes[at + 1] = static_cast<uint8_t>((bytes[at + 1] & 0x83) | 0x20);
-    if (type.block_bytes == 20) bytes[at + 3] = static_cast<uint8_t>((bytes[at + 3] & 0x83) | 0x20);
-  }
-  return bytes;
-}
-
 void check_pack_blocks(Check& check, const cpu::Kernels& k, Format format, const char* name, int rows, int cols) {
   const quant::TypeInfo& type = *quant::type_info(name);
   Random random(static_cast<uint64_t>(rows * 77 + cols));
   std::vector<std::vector<uint8_t>> w;
   const uint8_t* pointers[cpu::kBlockRows];
-  for (int r = 0; r < rows; r++) w.push_back(random_blocks(random, type, cols));
+  for (int r = 0; r < rows; r++) w.push_back(random_blocks(random, type, static_cast<size_t>(cols / type.block_values)));
   for (int r = 0; r < rows; r++) pointers[r] = r == 2 ? nullptr : w[r].data();
   std::vector<uint8_t> block(k.packed_block_bytes(format, cols), 0xff);
   k.pack_blocks(format, pointers, rows, cols, block.data());
@@ -95,11 +83,17 @@ void test_pack(Check& check, const cpu::Kernels& k) {
       for (int rows : {1, 5, 32}) check_pack_float(check, k, format, rows, cols);
     }
   }
-  for (int cols : {32, 64, 224, 576}) {
-    for (int rows : {1, 7, 32}) {
-      check_pack_blocks(check, k, Format::kQ8_0, "q8_0", rows, cols);
-      check_pack_blocks(check, k, Format::kQ4_0, "q4_0", rows, cols);
-      check_pack_blocks(check, k, Format::kQ4_1, "q4_1", rows, cols);
+  struct Quantised {
+    Format format;
+    const char* name;
+  };
+  constexpr Quantised kQuantised[] = {
+      {Format::kQ8_0, "q8_0"},    {Format::kQ4_0, "q4_0"}, {Format::kQ4_1, "q4_1"}, {Format::kQ5_0, "q5_0"}, {Format::kQ5_1, "q5_1"},
+      {Format::kIq4Nl, "iq4_nl"}, {Format::kQ4_K, "q4_k"}, {Format::kQ5_K, "q5_k"}, {Format::kQ6_K, "q6_k"},
+  };
+  for (const Quantised& q : kQuantised) {
+    for (int blocks : {1, 2, 7, 18}) {
+      for (int rows : {1, 7, 32}) check_pack_blocks(check, k, q.format, q.name, rows, blocks * cpu::quant_block(q.format));
     }
   }
 }

@@ -114,7 +114,7 @@ export type ElementType =
   | 'f8_e4m3';
 
 /** How a matrix is kept in memory and multiplied: those that have a kernel. Vectors (norms, biases) are always f32. */
-export type WeightFormat = 'f32' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1';
+export type WeightFormat = 'f32' | 'bf16' | 'q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'iq4_nl' | 'q4_k' | 'q5_k' | 'q6_k';
 
 /** `--dtype` after `auto` was resolved: the activations' and the KV cache's type. */
 export type ComputeType = 'float32' | 'bfloat16';

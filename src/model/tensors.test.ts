@@ -153,20 +153,20 @@ test('GPT-2: transposed slices of columns, biases as places of their own, names 
   }
 });
 
-const expertFields = { ...llamaFields, num_local_experts: 2, num_experts_per_tok: 1, tie_word_embeddings: true };
+const expertFields = { ...llamaFields, hidden_size: 256, num_local_experts: 2, num_experts_per_tok: 1, tie_word_embeddings: true };
 const ggufShapes = (gate: string, up: string): Shapes => ({
-  'token_embd.weight': ['q8_0', 10, 64],
-  'output_norm.weight': ['f32', 64],
-  'blk.0.attn_norm.weight': ['f32', 64],
-  'blk.0.ffn_norm.weight': ['f32', 64],
-  'blk.0.attn_q.weight': ['q4_0', 64, 64],
-  'blk.0.attn_k.weight': ['q5_0', 32, 64],
-  'blk.0.attn_v.weight': ['q4_1', 32, 64],
-  'blk.0.attn_output.weight': ['q5_0', 64, 64],
-  'blk.0.ffn_gate_inp.weight': ['f32', 2, 64],
-  'blk.0.ffn_gate_exps.weight': [gate, 2, 96, 64],
-  'blk.0.ffn_up_exps.weight': [up, 2, 96, 64],
-  'blk.0.ffn_down_exps.weight': ['q8_0', 2, 64, 96],
+  'token_embd.weight': ['q8_0', 10, 256],
+  'output_norm.weight': ['f32', 256],
+  'blk.0.attn_norm.weight': ['f32', 256],
+  'blk.0.ffn_norm.weight': ['f32', 256],
+  'blk.0.attn_q.weight': ['q4_k', 256, 256],
+  'blk.0.attn_k.weight': ['q3_k', 128, 256],
+  'blk.0.attn_v.weight': ['q6_k', 128, 256],
+  'blk.0.attn_output.weight': ['q3_k', 256, 256],
+  'blk.0.ffn_gate_inp.weight': ['f32', 2, 256],
+  'blk.0.ffn_gate_exps.weight': [gate, 2, 96, 256],
+  'blk.0.ffn_up_exps.weight': [up, 2, 96, 256],
+  'blk.0.ffn_down_exps.weight': ['q5_0', 2, 256, 96],
 });
 
 test('GGUF: formats with a kernel keep their bits, others are counted in one note; experts are slices', () => {
@@ -175,17 +175,17 @@ test('GGUF: formats with a kernel keep their bits, others are counted in one not
   const format = (name: string) => tensors.get(name)?.format;
   assert.deepEqual(['embed', 'layers.0.q', 'layers.0.k', 'layers.0.v', 'layers.0.router', 'layers.0.experts.1.gate'].map(format), [
     'q8_0',
-    'q4_0',
+    'q4_k',
     'bf16',
-    'q4_1',
+    'q6_k',
     'f32',
     'q4_0',
   ]);
-  assert.deepEqual(notes, ['quantised tensors dequantised to bf16 (no kernel multiplies these in their bits): 2 of q5_0']);
-  assert.equal(tensors.get('layers.0.q')?.source.interleavedHeadDim, 16);
+  assert.deepEqual(notes, ['quantised tensors dequantised to bf16 (no kernel multiplies these in their bits): 2 of q3_k']);
+  assert.equal(tensors.get('layers.0.q')?.source.interleavedHeadDim, 64);
   assert.equal(tensors.get('layers.0.v')?.source.interleavedHeadDim, 0);
   const down = tensors.get('layers.0.experts.1.down') as WeightTensor;
-  assert.deepEqual([down.rows, down.cols, down.source.firstRow, down.source.rows], [64, 96, 64, 128]);
+  assert.deepEqual([down.rows, down.cols, down.source.firstRow, down.source.rows], [256, 96, 256, 512]);
   const [note] = map(mixtral, expertFields, ggufShapes('q4_0', 'q4_0'), 'float32', rules).notes;
   assert.match(note ?? '', /dequantised to float32 \(--dtype float32 asks for it\)/);
 });
@@ -194,6 +194,6 @@ test('gate and up are kept alike', () => {
   const { tensors } = map(mixtral, expertFields, ggufShapes('q4_0', 'q8_0'), 'bfloat16', mixtral.gguf?.tensors);
   assert.deepEqual(
     ['gate', 'up', 'down'].map((part) => tensors.get(`layers.0.experts.0.${part}`)?.format),
-    ['bf16', 'bf16', 'q8_0'],
+    ['bf16', 'bf16', 'q5_0'],
   );
 });

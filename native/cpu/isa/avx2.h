@@ -15,7 +15,6 @@ constexpr int kLanes = 8;
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = 4;  // 8 sums and the halves of weights and activations fill 16 registers; 5 rows were slower
 constexpr int kIntTileRows = 4;
-constexpr int kTwoSetRows = 1;
 constexpr int kQueryRows = 4;
 constexpr int kQueryVectors = 2;
 constexpr int kByteZero = 128;
@@ -130,11 +129,25 @@ LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) {  // even bytes, then o
   const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(a, 8));
   return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
 }
-LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) {  // 15 * 127 * 2 cannot saturate
+LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) {  // 63 * 127 * 2 cannot saturate
   return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
 }
 LOCKSTEP_INLINE Bytes low_nibbles(Bytes w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
 LOCKSTEP_INLINE Bytes high_nibbles(Bytes w) { return _mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)); }
+// nibbles | the bits of plane from bit `at` of each byte on, moved to bit 4, as far as mask has them
+LOCKSTEP_INLINE Bytes with_bits(Bytes nibbles, Bytes plane, int at, int mask) {
+  const Bytes moved = at < 4 ? _mm256_slli_epi16(plane, 4 - at) : _mm256_srli_epi16(plane, at - 4);
+  return _mm256_or_si256(nibbles, _mm256_and_si256(moved, _mm256_set1_epi8(static_cast<char>(mask))));
+}
+LOCKSTEP_INLINE Bytes lookup(const uint8_t* table, Bytes nibbles) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), nibbles);
+}
+LOCKSTEP_INLINE Float load_u8(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+LOCKSTEP_INLINE Float load_s8(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
 
 // --- sum of values 0 … 1 in units of 2^-44, each rounded on its own; a NaN counts as 0 ---
 struct FixedSum {

@@ -14,7 +14,6 @@ constexpr int kLanes = 16;
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = 8;  // 16 sums: two vdpbf16ps a cycle at 6 cycles of latency want 12
 constexpr int kIntTileRows = 6;
-constexpr int kTwoSetRows = 4;
 constexpr int kQueryRows = 6;  // with 4 vectors 24 sums: 10 loads for 24 products, where 8 x 2 has 10 for 16
 constexpr int kQueryVectors = 4;
 constexpr int kByteZero = 128;
@@ -118,6 +117,20 @@ LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) { return _mm512_dpbusd_e
 LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return _mm512_dpbusd_epi32(acc, w, a); }
 LOCKSTEP_INLINE Bytes low_nibbles(Bytes w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
 LOCKSTEP_INLINE Bytes high_nibbles(Bytes w) { return _mm512_and_si512(_mm512_srli_epi16(w, 4), _mm512_set1_epi8(15)); }
+// nibbles | the bits of plane from bit `at` of each byte on, moved to bit 4, as far as mask has them
+LOCKSTEP_INLINE Bytes with_bits(Bytes nibbles, Bytes plane, int at, int mask) {
+  const Bytes moved = at < 4 ? _mm512_slli_epi16(plane, 4 - at) : _mm512_srli_epi16(plane, at - 4);
+  return _mm512_ternarylogic_epi64(nibbles, moved, _mm512_set1_epi8(static_cast<char>(mask)), 0xf8);
+}
+LOCKSTEP_INLINE Bytes lookup(const uint8_t* table, Bytes nibbles) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table))), nibbles);
+}
+LOCKSTEP_INLINE Float load_u8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+LOCKSTEP_INLINE Float load_s8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 
 // --- sum of values 0 … 1 in units of 2^-44, each rounded on its own; a NaN counts as 0 ---
 struct FixedSum {

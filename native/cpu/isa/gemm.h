@@ -76,35 +76,8 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
   }
 }
 
-// Sets of integer sums of a tile: with few rows there are registers for the sums of both halves at once, and the weights are looked
-// at once; else the halves are two passes. The sums are exact, so both ways give the same bits.
-constexpr int int_sets(int rows) { return rows <= kTwoSetRows ? 2 : 1; }
-
 // Of a group of 32; `group` counts from the first of all rows.
 LOCKSTEP_INLINE int32_t group_sum(const int32_t* sums, size_t group) { return sums[2 * group] + sums[2 * group + 1]; }
-
-template <int rows, int vectors>
-LOCKSTEP_INLINE void start_sums(Int (&sums)[rows][vectors], int offset, const int32_t* input_sums, const size_t (&at)[rows], int group) {
-  for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < vectors; v++) sums[r][v] = set1_int(offset * group_sum(input_sums, at[r] + group));
-  }
-}
-
-template <int rows, int vectors>
-LOCKSTEP_INLINE void join_sums(Int (&high)[rows][vectors], const Int (&low)[rows][vectors]) {
-  for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < vectors; v++) high[r][v] = times_128_plus(high[r][v], low[r][v]);
-  }
-}
-
-// Between the two halves of a group: what the high halves gave counts 128 times, and the weights' offset comes in.
-template <int rows, int vectors>
-LOCKSTEP_INLINE void join_halves(Int (&sums)[rows][vectors], int offset, const int32_t* input_sums, const size_t (&at)[rows], int group) {
-  for (int r = 0; r < rows; r++) {
-    const Int start = set1_int(offset * group_sum(input_sums, at[r] + group));
-    for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(sums[r][v], start);
-  }
-}
 
 template <int rows, int vectors>
 LOCKSTEP_INLINE void store_sums(const Float (&acc)[rows][vectors], int lane, float* y) {

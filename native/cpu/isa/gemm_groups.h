@@ -1,13 +1,15 @@
-// The tile of the quantised formats: codes of up to 8 bits with a scale for each group of 32 along K. Activations have int8 codes with a
-// float scale each 32; in fine groups they have 15 bits in two int8 halves (quantize.cpp). The products of a group are summed exactly in
-// int32, then scaled and added in float32, groups in order. A tile takes the second halves where any of its rows is fine: the others'
-// are zeros there, and since 128 times a sum of first halves is exact in float32 too, such a row gets the bits that it gets elsewhere.
+// The tile of the quantised formats: codes of up to 8 bits with a scale for each group of 32 along K, or for each half of one. Activations
+// have int8 codes with a float scale each 32; in fine groups they have 15 bits in two int8 halves (quantize.cpp). The products that share a
+// scale are summed exactly in int32, then scaled and added in float32, in the order of K. A tile takes the second halves where any of its
+// rows is fine: the others' are zeros there, and since 128 times a sum of first halves is exact in float32 too, such a row gets the bits
+// that it gets elsewhere.
 //
 // A format says where its codes and scales lie:
 //   kGroupBytes, kOffset, kHasMin        weight = scale * (code + kOffset) [+ minimum]
-//   kFetches                             vectors of 128 bytes of codes in a group
+//   kSuperGroups, kHeader                groups under a header of so many bytes
+//   kParts                               scales in a group: 1 or 2
 //   codes(group, i, lane)                the vector of k = 4i … 4i+3 for the rows from `lane` on
-//   scale(group, lane), least(group, lane)
+//   scale(header, group, part, lane), least(header, group, lane)
 #pragma once
 
 #include "gemm.h"
@@ -17,6 +19,32 @@ namespace {
 
 constexpr int kGroupVectors = kGroup / 4;
 
+// A format without super-blocks.
+struct PlainGroups {
+  static constexpr int kSuperGroups = 1;
+  static constexpr size_t kHeader = 0;
+  static constexpr int kParts = 1;
+};
+
+// 4-bit codes, or the low bits of wider ones: even vectors in the low nibbles, odd ones in the high.
+LOCKSTEP_INLINE Bytes nibbles_of(const uint8_t* group, int i, int lane) {
+  const Bytes both = load_bytes(group + (i / 2 * kBlockRows + lane) * 4);
+  return i % 2 == 0 ? low_nibbles(both) : high_nibbles(both);
+}
+
+// Codes with `bits` more bits, from the plane behind the nibbles.
+LOCKSTEP_INLINE Bytes wide_codes_of(const uint8_t* group, int i, int lane, int bits) {
+  const int vectors = 8 / bits;  // that share a byte of the plane
+  const Bytes plane = load_bytes(group + kQ4Bytes + (i / vectors * kBlockRows + lane) * 4);
+  return with_bits(nibbles_of(group, i, lane), plane, i % vectors * bits, ((1 << bits) - 1) << 4);
+}
+
+// Sum of the activations' codes that share a scale of the weights.
+template <class F>
+LOCKSTEP_INLINE int32_t part_sum(const int32_t* sums, int g, int part) {
+  return F::kParts == 1 ? group_sum(sums, static_cast<size_t>(g)) : sums[2 * g + part];
+}
+
 // Bit g % 64 is set where group g is fine in any row of the tile; g is a multiple of 64.
 template <int rows>
 LOCKSTEP_INLINE uint64_t fine_groups(const uint64_t* const (&fine)[rows], int g) {
@@ -25,13 +53,16 @@ LOCKSTEP_INLINE uint64_t fine_groups(const uint64_t* const (&fine)[rows], int g)
   return any;
 }
 
-// sums += codes of one group * one half of the activations' codes, which lie at values[r].
+// sums += codes of one part of a group * one half of the activations' codes, which for the whole group lie at values[r] + at.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void add_products(const uint8_t* w, int lane, const int8_t* const (&values)[rows], int at, Ahead& ahead,
+LOCKSTEP_INLINE void add_products(const uint8_t* w, int part, int lane, const int8_t* const (&values)[rows], int at, Ahead& ahead,
                                   Int (&sums)[rows][vectors]) {
+  constexpr int kPartVectors = kGroupVectors / F::kParts;
+  constexpr int kLines = F::kGroupBytes / 128 < 8 ? F::kGroupBytes / 128 : 8;  // pairs of cache lines, to be fetched by 8 vectors
 #pragma GCC unroll 8
-  for (int i = 0; i < kGroupVectors; i++) {
-    if (i % (kGroupVectors / F::kFetches) == 0) ahead.fetch();
+  for (int j = 0; j < kPartVectors; j++) {
+    const int i = part * kPartVectors + j;
+    if ((i + 1) * kLines / kGroupVectors != i * kLines / kGroupVectors) ahead.fetch();
     Bytes weight[vectors];
     for (int v = 0; v < vectors; v++) weight[v] = F::codes(w, i, lane + v * kLanes);
     for (int r = 0; r < rows; r++) {
@@ -43,16 +74,48 @@ LOCKSTEP_INLINE void add_products(const uint8_t* w, int lane, const int8_t* cons
 
 // The same of both halves: what the first gave counts 128 times.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void fine_products(const uint8_t* w, int lane, const int8_t* const (&q)[rows], const int32_t* const (&code_sums)[rows], int g,
-                                   Ahead& ahead, Int (&sums)[rows][vectors]) {
+LOCKSTEP_INLINE void fine_products(const uint8_t* w, int part, int lane, const int8_t* const (&q)[rows],
+                                   const int32_t* const (&code_sums)[rows], int g, Ahead& ahead, Int (&sums)[rows][vectors]) {
   Int first[rows][vectors] = {};
-  add_products<F>(w, lane, q, 2 * g * kGroup, ahead, first);
+  add_products<F>(w, part, lane, q, 2 * g * kGroup, ahead, first);
   for (int r = 0; r < rows; r++) {
-    const Int offset = set1_int(F::kOffset * group_sum(code_sums[r], g));
+    const Int offset = set1_int(F::kOffset * part_sum<F>(code_sums[r], g, part));
     for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(first[r][v], offset);
   }
   Ahead nothing{nullptr, 0};
-  add_products<F>(w, lane, q, (2 * g + 1) * kGroup, nothing, sums);
+  add_products<F>(w, part, lane, q, (2 * g + 1) * kGroup, nothing, sums);
+}
+
+// acc += one part of group g.
+template <class F, int rows, int vectors>
+LOCKSTEP_INLINE void add_part(const uint8_t* header, const uint8_t* w, int part, int lane, const int8_t* const (&q)[rows],
+                              const float* const (&scales)[rows], const int32_t* const (&code_sums)[rows], int g, bool is_fine,
+                              Ahead& ahead, Float (&acc)[rows][vectors]) {
+  Int sums[rows][vectors];
+  if (is_fine) {
+    fine_products<F>(w, part, lane, q, code_sums, g, ahead, sums);
+  } else {
+    for (int r = 0; r < rows; r++) {
+      const Int offset = set1_int(F::kOffset * (part_sum<F>(code_sums[r], g, part) >> 7));  // exact: the second halves are zeros
+      for (int v = 0; v < vectors; v++) sums[r][v] = offset;
+    }
+    add_products<F>(w, part, lane, q, 2 * g * kGroup, ahead, sums);
+  }
+  Float scale[vectors];
+  Float least[vectors];
+  for (int v = 0; v < vectors; v++) {
+    scale[v] = F::scale(header, w, part, lane + v * kLanes) * set1(is_fine ? 1.0f : 128.0f);
+    least[v] = F::kHasMin ? F::least(header, w, lane + v * kLanes) : zero();
+  }
+  for (int r = 0; r < rows; r++) {
+    const Float row_scale = set1(scales[r][g]);
+    const Float row_sum = set1(F::kHasMin ? static_cast<float>(part_sum<F>(code_sums[r], g, part)) : 0.0f);
+    for (int v = 0; v < vectors; v++) {
+      Float value = to_float(sums[r][v]) * scale[v];
+      if (F::kHasMin) value = fma(least[v], row_sum, value);
+      acc[r][v] = fma(value, row_scale, acc[r][v]);
+    }
+  }
 }
 
 template <class F, int rows>
@@ -73,36 +136,18 @@ LOCKSTEP_INLINE void groups_tile(const uint8_t* block, const Input& in, const Ti
   }
   for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
+    const uint8_t* header = block;
     uint64_t fine_here = 0;
     Float acc[rows][kVectors] = {};
     for (int g = 0; g < groups; g++, w += F::kGroupBytes, fine_here >>= 1) {
       if (g % 64 == 0) fine_here = fine_groups(fine, g);
+      if (F::kHeader > 0 && g % F::kSuperGroups == 0) {
+        header = w;
+        w += F::kHeader;
+      }
       const bool is_fine = (fine_here & 1) != 0;
-      Int sums[rows][kVectors];
-      if (is_fine) {
-        fine_products<F>(w, lane, q, code_sums, g, ahead, sums);
-      } else {
-        for (int r = 0; r < rows; r++) {
-          const Int offset = set1_int(F::kOffset * (group_sum(code_sums[r], g) >> 7));  // exact: the second halves are zeros
-          for (int v = 0; v < kVectors; v++) sums[r][v] = offset;
-        }
-        add_products<F>(w, lane, q, 2 * g * kGroup, ahead, sums);
-      }
-      Float scale[kVectors];
-      Float least[kVectors];
-      for (int v = 0; v < kVectors; v++) {
-        scale[v] = F::scale(w, lane + v * kLanes) * set1(is_fine ? 1.0f : 128.0f);
-        least[v] = F::kHasMin ? F::least(w, lane + v * kLanes) : zero();
-      }
-      for (int r = 0; r < rows; r++) {
-        const Float row_scale = set1(scales[r][g]);
-        const Float row_sum = set1(F::kHasMin ? static_cast<float>(group_sum(code_sums[r], g)) : 0.0f);
-        for (int v = 0; v < kVectors; v++) {
-          Float value = to_float(sums[r][v]) * scale[v];
-          if (F::kHasMin) value = fma(least[v], row_sum, value);
-          acc[r][v] = fma(value, row_scale, acc[r][v]);
-        }
-      }
+      add_part<F>(header, w, 0, lane, q, scales, code_sums, g, is_fine, ahead, acc);
+      if (F::kParts == 2) add_part<F>(header, w, 1, lane, q, scales, code_sums, g, is_fine, ahead, acc);
     }
     store_sums(acc, lane, y);
   }

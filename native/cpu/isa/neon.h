@@ -20,7 +20,6 @@ constexpr int kLanes = 4;
 constexpr int kTileVectors = 4;
 constexpr int kTileRows = 6;  // 24 sums, 4 vectors of weights and one of activations fill 29 of 32 registers
 constexpr int kIntTileRows = 3;
-constexpr int kTwoSetRows = 1;
 constexpr int kQueryRows = 6;
 constexpr int kQueryVectors = 4;
 constexpr int kByteZero = 0;
@@ -145,6 +144,23 @@ LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) { return vdotq_s32(acc, 
 LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return vdotq_s32(acc, w, a); }
 LOCKSTEP_INLINE Bytes low_nibbles(Bytes w) { return vandq_s8(w, vdupq_n_s8(15)); }
 LOCKSTEP_INLINE Bytes high_nibbles(Bytes w) { return vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(w), 4)); }
+// nibbles | the bits of plane from bit `at` of each byte on, moved to bit 4, as far as mask has them
+LOCKSTEP_INLINE Bytes with_bits(Bytes nibbles, Bytes plane, int at, int mask) {
+  const uint8x16_t moved = vshlq_u8(vreinterpretq_u8_s8(plane), vdupq_n_s8(static_cast<int8_t>(4 - at)));
+  return vorrq_s8(nibbles, vandq_s8(vreinterpretq_s8_u8(moved), vdupq_n_s8(static_cast<int8_t>(mask))));
+}
+LOCKSTEP_INLINE Bytes lookup(const uint8_t* table, Bytes nibbles) {
+  return vreinterpretq_s8_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s8(nibbles)));
+}
+LOCKSTEP_INLINE uint8x8_t load_lane_bytes(const uint8_t* p) {
+  uint32_t bytes;
+  memcpy(&bytes, p, kLanes);
+  return vcreate_u8(bytes);
+}
+LOCKSTEP_INLINE Float load_u8(const uint8_t* p) { return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(load_lane_bytes(p))))); }
+LOCKSTEP_INLINE Float load_s8(const uint8_t* p) {
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(load_lane_bytes(p))))));
+}
 
 // --- sum of values 0 … 1 in units of 2^-44, each rounded on its own; a NaN counts as 0 ---
 struct FixedSum {

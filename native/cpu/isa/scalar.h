@@ -13,7 +13,6 @@ constexpr int kLanes = 4;
 constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
 constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile
 constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
-constexpr int kTwoSetRows = 1;
 constexpr int kByteZero = 128;  // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
 constexpr int kQueryRows = 4;   // most query rows of an attention tile
 constexpr int kQueryVectors = 2;  // vectors of keys or of head dims in it
@@ -156,9 +155,30 @@ LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) {
   acc = add_products(acc, w & 0x00ff00ffu, bit_cast<Int>((s << 8) >> 8));
   return add_products(acc, (w >> 8) & 0x00ff00ffu, bit_cast<Int>(s >> 8));
 }
-LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }
+LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }  // weights of up to 6 bits
 LOCKSTEP_INLINE Bytes low_nibbles(Bytes w) { return w & 0x0f0f0f0fu; }
 LOCKSTEP_INLINE Bytes high_nibbles(Bytes w) { return (w >> 4) & 0x0f0f0f0fu; }
+// nibbles | the bits of plane from bit `at` of each byte on, moved to bit 4, as far as mask has them
+LOCKSTEP_INLINE Bytes with_bits(Bytes nibbles, Bytes plane, int at, int mask) {
+  const Bytes moved = at < 4 ? plane << static_cast<unsigned>(4 - at) : plane >> static_cast<unsigned>(at - 4);
+  return nibbles | (moved & static_cast<uint32_t>(mask * 0x01010101));
+}
+LOCKSTEP_INLINE Bytes lookup(const uint8_t* table, Bytes nibbles) {  // table[16]
+  uint8_t bytes[sizeof(Bytes)];
+  memcpy(bytes, &nibbles, sizeof(bytes));
+  for (uint8_t& b : bytes) b = table[b];
+  return load_bytes(bytes);
+}
+LOCKSTEP_INLINE Float load_u8(const uint8_t* p) {
+  Float v{};
+  for (int i = 0; i < kLanes; i++) v[i] = static_cast<float>(p[i]);
+  return v;
+}
+LOCKSTEP_INLINE Float load_s8(const uint8_t* p) {  // int8
+  Float v{};
+  for (int i = 0; i < kLanes; i++) v[i] = static_cast<float>(static_cast<int8_t>(p[i]));
+  return v;
+}
 
 // --- sum of values 0 … 1 in units of 2^-44, each rounded on its own; a NaN counts as 0 ---
 struct FixedSum {

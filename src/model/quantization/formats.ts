@@ -47,7 +47,7 @@ export const isValueType = (type: string): type is ElementType => (valueTypes as
 export const isQuantised = (type: ElementType): boolean => elementLayouts[type].blockValues > 1;
 
 /** Kept in their bits and multiplied by int8 activations. */
-const keptInBits: readonly ElementType[] = ['q8_0', 'q4_0', 'q4_1'];
+const keptInBits: readonly ElementType[] = ['q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'iq4_nl', 'q4_k', 'q5_k', 'q6_k'];
 
 /** The format of one matrix of `cols` columns. Vectors and routers are float32 always, and do not come here. */
 export function matrixFormat(type: ElementType, cols: number, computeType: ComputeType): WeightFormat {
