@@ -1,10 +1,11 @@
 /**
  * Lockstep beside llama.cpp's server and vLLM, at equal bits, on the same cores, in the same minute: in each round all servers are started,
  * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all. Prints the
- * tables of medians and ratios and joins them into bench/results/peers.json; scripts/readme-tables.mjs makes the README's tables and the plot of it.
+ * tables of medians and ratios and puts them into bench/results/peers.json in the place of those they repeat (--add: as more rounds of them);
+ * scripts/readme-tables.mjs makes the README's tables and the plot of that file.
  *
  *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
- *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N] [--seconds S]
+ *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N] [--seconds S] [--add]
  *
  * DIR holds smollm2-135m-bf16.gguf (llama-quantize --allow-requantize FILE.gguf OUT.gguf BF16), qwen-0.5b-bf16.gguf (random-qwen.py), and for
  * vLLM the folders smollm2-135m and qwen-0.5b; the other formats are made there.
@@ -20,7 +21,7 @@ import { type Case, commandOf, type Engine, type EngineSetup, engines, versionsO
 import { costOf, formats, ggufOf, type ModelName, models } from './models.js';
 import { resultTables } from './report.js';
 import { joinResults, type Results, type Row } from './results.js';
-import { bestRoof, medianRoof, probeRoof, type Roof } from './roof.js';
+import { bestRoof, probeRoof, type Roof } from './roof.js';
 import { attachServer, type RunningServer, startServer } from './server-process.js';
 import { measureLoad, streamsOf, type Workload, type WorkloadName, workloads } from './workloads.js';
 
@@ -35,6 +36,7 @@ const { values: flags } = parseArgs({
     workloads: { type: 'string', default: 'start,decode1,decode16,prefill' },
     engines: { type: 'string', default: 'llama.cpp,vLLM,Lockstep' },
     rounds: { type: 'string', default: '3' },
+    add: { type: 'boolean', default: false },
     seconds: { type: 'string', default: 'Infinity' },
     port: { type: 'string', default: '8950' },
     result: { type: 'string', default: 'bench/results/peers.json' },
@@ -146,20 +148,19 @@ async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]>
     if (round === 0 && names.includes('start')) await startOnce(at);
     roofs.push(await runRound(at, names, round, collected));
   }
-  const roof = medianRoof(roofs);
   return names.map((name): Row => {
-    const workload: Workload = workloads[name];
+    const { unit, load, roof: bound }: Workload = workloads[name];
     const { values, othersShare } = collected.get(name)!;
     return {
       model: at.model,
       format: at.format,
       workload: name,
-      unit: workload.unit,
+      unit,
       bitsPerWeight: (cost.weightBytes * 8) / cost.parameters,
       values,
       othersShare,
-      roof,
-      roofValue: workload.load === null ? null : (workload.roof?.(workload.load, cost, at.format, roof) ?? null),
+      roofs,
+      roofValues: bound === null || load === null ? null : roofs.map((roof) => bound(load, cost, at.format, roof)),
       date: timestamp(new Date()),
       commit: commit(),
     };
@@ -179,7 +180,7 @@ function write(rows: readonly Row[]): void {
     node: process.version,
   };
   const old = existsSync(flags.result) ? (JSON.parse(readFileSync(flags.result, 'utf8')) as Results) : null;
-  const results = joinResults(old, { hardware, versions: versionsOf(setup), rows });
+  const results = joinResults(old, { hardware, versions: versionsOf(setup), rows }, flags.add);
   mkdirSync(dirname(flags.result), { recursive: true });
   writeFileSync(flags.result, `${JSON.stringify(results, null, 1)}\n`);
 }

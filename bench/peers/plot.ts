@@ -40,7 +40,7 @@ export function plotOf(rows: readonly Row[]): string {
   const parts: string[] = [];
   let y = size.head;
   for (const model of Object.keys(models) as ModelName[]) {
-    const drawn = rows.filter((row) => row.model === model && row.roofValue !== null);
+    const drawn = rows.filter((row) => row.model === model && row.roofValues !== null);
     if (drawn.length === 0) continue;
     parts.push(text(10, y + 14, `${model}: ${models[model].title}`, ' class="t"'));
     y += size.title;

@@ -77,7 +77,7 @@ function range(values: readonly number[], unit: string): string {
 /** What stands in the README between the markers. */
 export function measuredSpeeds(results: Results): string {
   const { hardware, versions, rows } = results;
-  const roofs = rows.map((row) => row.roof);
+  const roofs = rows.flatMap((row) => row.roofs);
   const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const probed = [
     `reading ${range(

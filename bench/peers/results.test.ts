@@ -17,8 +17,8 @@ const row: Row = {
   bitsPerWeight: 16,
   values: { Lockstep: [30, 20, 40], 'llama.cpp': [10, 10, 16] },
   othersShare: 0,
-  roof,
-  roofValue: 40,
+  roofs: [roof],
+  roofValues: [40, 20, 50],
   date: '20260101-000000',
   commit: 'abc',
 };
@@ -28,12 +28,12 @@ describe('figures of rows', () => {
   test('medians, ratios of neighbours, share of the roof', () => {
     assert.equal(figureOf(row, 'Lockstep'), 30);
     assert.deepEqual(ratioOf(row, 'Lockstep', 'llama.cpp'), { median: 3, least: 2, most: 3 });
-    assert.equal(shareOf(row, 'Lockstep'), 0.75);
+    assert.equal(shareOf(row, 'Lockstep'), 0.8); // of 30/40, 20/20 and 40/50
     assert.deepEqual([figureOf(row, 'vLLM'), ratioOf(row, 'Lockstep', 'vLLM'), shareOf(row, 'vLLM')], [null, null, null]);
   });
 
   test('of times, less is better, and nothing is a roof', () => {
-    const start: Row = { ...row, unit: 'ms', workload: 'start', roofValue: null };
+    const start: Row = { ...row, unit: 'ms', workload: 'start', roofValues: null };
     assert.deepEqual(ratioOf(start, 'Lockstep', 'llama.cpp'), { median: 1 / 3, least: 1 / 3, most: 1 / 2 });
     assert.equal(shareOf(start, 'Lockstep'), null);
   });
@@ -41,9 +41,18 @@ describe('figures of rows', () => {
   test('a new run takes the place of the rows that it repeats', () => {
     const other: Row = { ...row, workload: 'prefill' };
     const fresh: Row = { ...row, commit: 'new' };
-    const joined = joinResults({ ...results, rows: [row, other], versions: { vLLM: '2' } }, { ...results, rows: [fresh] });
-    assert.deepEqual(joined.rows, [other, fresh]);
+    const joined = joinResults({ ...results, rows: [row, other], versions: { vLLM: '2' } }, { ...results, rows: [fresh] }, false);
+    assert.deepEqual(joined.rows, [fresh, other]);
     assert.deepEqual(joined.versions, { 'llama.cpp': '1', vLLM: '2' });
+  });
+
+  test('more rounds of the same commit and engines, and of no other', () => {
+    const join = (fresh: Row) => joinResults(results, { ...results, rows: [fresh] }, true).rows[0]!;
+    const joined = join({ ...row, values: { Lockstep: [1], 'llama.cpp': [2] }, roofValues: [3] });
+    assert.deepEqual(joined.values, { Lockstep: [30, 20, 40, 1], 'llama.cpp': [10, 10, 16, 2] });
+    assert.deepEqual([joined.roofValues, joined.roofs.length], [[40, 20, 50, 3], 2]);
+    for (const change of [{ commit: 'new' }, { values: { Lockstep: [1] } }])
+      assert.deepEqual(join({ ...row, ...change }), { ...row, ...change });
   });
 });
 
@@ -73,7 +82,7 @@ describe('the roof of a workload', () => {
 describe('reports', () => {
   test('a row beside its peers', () => {
     const table = resultTables(results);
-    assert.ok(table.includes('| decode, 1 stream, bf16 | 16.00 | 10.0 tok/s | 30.0 tok/s | **3.00×** (2.00–3.00) | 75 % | 25 % |'), table);
+    assert.ok(table.includes('| decode, 1 stream, bf16 | 16.00 | 10.0 tok/s | 30.0 tok/s | **3.00×** (2.00–3.00) | 80 % | 32 % |'), table);
   });
 
   test('two ranks have a table of their own', () => {
@@ -84,9 +93,9 @@ describe('reports', () => {
   });
 
   test('the plot has a bar for each engine that was measured', () => {
-    const plot = plotOf([row, { ...row, workload: 'start', roofValue: null }]);
+    const plot = plotOf([row, { ...row, workload: 'start', roofValues: null }]);
     assert.equal(plot.match(/<rect class="e\d" x="\d+" y="(?!8")/g)?.length, 2);
-    assert.ok(plot.includes('75 %, 30 tok/s') && plot.includes('25 %, 10 tok/s') && !plot.includes('start'));
+    assert.ok(plot.includes('80 %, 30 tok/s') && plot.includes('32 %, 10 tok/s') && !plot.includes('start'));
   });
 
   test('the README has the figures of bench/results', () => {

@@ -16,9 +16,10 @@ export interface Row {
   readonly values: Readonly<Partial<Record<Engine, readonly number[]>>>;
   /** Most that anybody else had of the cores while a value was taken, 0 … 1. */
   readonly othersShare: number;
-  readonly roof: Roof;
-  /** The figure that the machine allows; null: nothing bounds it but the program. */
-  readonly roofValue: number | null;
+  /** Probed in each round. */
+  readonly roofs: readonly Roof[];
+  /** The figures that the machine allowed, one a round; null: nothing bounds them but the program. */
+  readonly roofValues: readonly number[] | null;
   readonly date: string;
   readonly commit: string;
 }
@@ -31,11 +32,29 @@ export interface Results {
 
 const keyOf = (row: Row) => `${row.model} ${row.format} ${row.workload}`;
 
-/** Rows of a new run take the place of those they repeat: ratios are of one run always. */
-export function joinResults(old: Results | null, fresh: Results): Results {
-  const replaced = new Set(fresh.rows.map(keyOf));
-  const kept = (old?.rows ?? []).filter((row) => !replaced.has(keyOf(row)));
-  return { ...fresh, versions: { ...old?.versions, ...fresh.versions }, rows: [...kept, ...fresh.rows] };
+/** The rounds of both, which have the same engines. */
+function moreRounds(old: Row, fresh: Row): Row {
+  const names = Object.keys(fresh.values) as Engine[];
+  const values = Object.fromEntries(names.map((name) => [name, [...(old.values[name] ?? []), ...(fresh.values[name] ?? [])]]));
+  const roofValues = fresh.roofValues === null ? null : [...(old.roofValues ?? []), ...fresh.roofValues];
+  const othersShare = Math.max(old.othersShare, fresh.othersShare);
+  return { ...fresh, values, othersShare, roofs: [...old.roofs, ...fresh.roofs], roofValues };
+}
+
+const enginesOf = (row: Row) => Object.keys(row.values).sort().join();
+
+/**
+ * Rows of a new run take the place of those they repeat. With `add` they are more rounds of a row that has the same commit and the same
+ * engines: ratios are of values taken in one round always.
+ */
+export function joinResults(old: Results | null, fresh: Results, add: boolean): Results {
+  const before = new Map((old?.rows ?? []).map((row) => [keyOf(row), row]));
+  const rows = fresh.rows.map((row) => {
+    const known = before.get(keyOf(row));
+    return add && known?.commit === row.commit && enginesOf(known) === enginesOf(row) ? moreRounds(known, row) : row;
+  });
+  for (const row of rows) before.set(keyOf(row), row);
+  return { ...fresh, versions: { ...old?.versions, ...fresh.versions }, rows: [...before.values()] };
 }
 
 export const figureOf = (row: Row, engine: Engine): number | null => {
@@ -58,8 +77,9 @@ export function ratioOf(row: Row, engine: Engine, other: Engine): Ratio | null {
   return { median: better(medianOf(ours), medianOf(theirs)), least: Math.min(...ratios), most: Math.max(...ratios) };
 }
 
-/** 0 … 1, and above where the probe of the roof was disturbed. */
+/** The median of the rounds' shares, 0 … 1, and above where the probe of the roof was disturbed. */
 export function shareOf(row: Row, engine: Engine): number | null {
-  const value = figureOf(row, engine);
-  return value === null || row.roofValue === null ? null : value / row.roofValue;
+  const { roofValues } = row;
+  const values = row.values[engine] ?? [];
+  return values.length === 0 || roofValues === null ? null : medianOf(values.map((value, round) => value / roofValues[round]!));
 }

@@ -1,6 +1,5 @@
 /** What the machine allows at most: probed by `native/bench/roof_main.cpp` in the same minute as the engines, and made into a workload's figure. */
 import { spawnSync } from 'node:child_process';
-import { medianOf } from '../figures.js';
 import type { Format, ModelCost } from './models.js';
 import type { Load } from './workloads.js';
 
@@ -24,12 +23,6 @@ export const bestRoof = (roofs: readonly Roof[]): Roof => ({
   bytesPerS: Math.max(...roofs.map((roof) => roof.bytesPerS)),
   bf16PerS: Math.max(...roofs.map((roof) => roof.bf16PerS)),
   int8PerS: Math.max(...roofs.map((roof) => roof.int8PerS)),
-});
-
-export const medianRoof = (roofs: readonly Roof[]): Roof => ({
-  bytesPerS: medianOf(roofs.map((roof) => roof.bytesPerS)),
-  bf16PerS: medianOf(roofs.map((roof) => roof.bf16PerS)),
-  int8PerS: medianOf(roofs.map((roof) => roof.int8PerS)),
 });
 
 /**
