@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Format, folderOf, ggufOf, type ModelName } from './models.js';
 import type { ServerCommand } from './server-process.js';
 
-export const engines = ['llama.cpp', 'vLLM', 'Lockstep', 'Lockstep TP 2'] as const;
+export const engines = ['llama.cpp', 'vLLM', 'Lockstep', 'Lockstep TP 2', 'Lockstep cold'] as const;
 export type Engine = (typeof engines)[number];
 
 export interface EngineSetup {
@@ -25,6 +25,12 @@ export interface Case {
 
 /** Tokens of one sequence: the longest load, and some. */
 const seqLenMax = 640;
+
+/** Flags beside the defaults. */
+const variants: Readonly<Partial<Record<Engine, readonly string[]>>> = {
+  'Lockstep TP 2': ['--tensor-parallel-size', '2'],
+  'Lockstep cold': ['--no-weight-cache'],
+};
 
 /** null: the engine has no such format here. */
 export function commandOf(engine: Engine, { model, format, streams }: Case, setup: EngineSetup): ServerCommand | null {
@@ -53,9 +59,9 @@ export function commandOf(engine: Engine, { model, format, streams }: Case, setu
       return { name: engine, program: join(setup.vllmBin, 'vllm'), args, env, port };
     }
     default: {
-      const ranks = engine === 'Lockstep' ? [] : ['--tensor-parallel-size', '2', '--cpu-threads', String(Math.floor(setup.cores / 2))];
+      const variant = variants[engine] ?? [];
       const plain = ['--served-model-name', 'm', '--max-model-len', String(seqLenMax), '--log-level', 'warning'];
-      const args = ['dist/src/cli/main.js', 'serve', file(), ...plain, ...ranks, ...listen];
+      const args = ['dist/src/cli/main.js', 'serve', file(), ...plain, ...variant, ...listen];
       return { name: engine, program: process.execPath, args, env: {}, port };
     }
   }

@@ -48,14 +48,17 @@ const withUnit = (row: Row, engine: Engine) => {
   return value === null ? '' : `${figure(value)} ${row.unit}`;
 };
 
-function ranksTable(rows: readonly Row[]): string {
-  const lines = inOrder(rows).map((row) => [
-    `${row.model}, ${workloads[row.workload].title}, ${row.format}`,
+/** Lockstep beside itself. */
+const variants = { 'Lockstep TP 2': 'two ranks, of one thread each', 'Lockstep cold': 'nothing in the weight cache' } as const;
+
+function variantLines(rows: readonly Row[], variant: keyof typeof variants): string[][] {
+  return inOrder(rows.filter((row) => row.values[variant] !== undefined)).map((row) => [
+    `${variants[variant]}: ${row.model}, ${workloads[row.workload].title}, ${row.format}`,
     withUnit(row, 'Lockstep'),
-    withUnit(row, 'Lockstep TP 2'),
-    times(ratioOf(row, 'Lockstep TP 2', 'Lockstep')),
+    withUnit(row, variant),
+    times(ratioOf(row, variant, 'Lockstep')),
+    times(ratioOf(row, variant, 'llama.cpp')),
   ]);
-  return table(['', '1 rank of 2 threads', '2 ranks of 1 thread', ''], lines);
 }
 
 export function resultTables({ rows }: Pick<Results, 'rows'>): string {
@@ -63,8 +66,10 @@ export function resultTables({ rows }: Pick<Results, 'rows'>): string {
     const compared = rows.filter((row) => row.model === model && (row.values['llama.cpp'] !== undefined || row.values.vLLM !== undefined));
     return compared.length === 0 ? '' : `${model}: ${models[model].title}\n\n${modelTable(compared)}\n`;
   });
-  const ranks = rows.filter((row) => row.values['Lockstep TP 2'] !== undefined);
-  if (ranks.length > 0) parts.push(`Two ranks against one\n\n${ranksTable(ranks)}\n`);
+  const lines = (Object.keys(variants) as (keyof typeof variants)[]).flatMap((variant) => variantLines(rows, variant));
+  if (lines.length > 0) {
+    parts.push(`Lockstep in another way\n\n${table(['', 'as above', 'this way', 'over as above', 'over llama.cpp'], lines)}\n`);
+  }
   return parts.filter((part) => part !== '').join('\n');
 }
 
