@@ -3,13 +3,13 @@
  * away. The same step is run again and again over a context that was really computed, so that the KV cache is in memory and not a page
  * of zeros.
  *
- *   node dist/bench/steps.js MODEL [--tp N] [--threads N] [--seconds S] ROWSxCONTEXT[xTOKENS] …
+ *   node dist/bench/steps.js MODEL [--kv TYPE] [--tp N] [--threads N] [--seconds S] ROWSxCONTEXT[xTOKENS] …
  *
  * 16x100 is a step of 16 decoding rows at position 100; 1x0x512 a prompt's first 512 tokens; 1x3584x512 its eighth.
  */
 import { parseArgs } from 'node:util';
 import { loadModel } from '../src/model/load.js';
-import { kvBytesPerToken, type LoadedModel } from '../src/model/spec.js';
+import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../src/model/spec.js';
 import { doorbellEpoch, waitForRing } from '../src/parallel/channel.js';
 import { threadsPerRank } from '../src/parallel/devices.js';
 import { RankGroup, StepDriver } from '../src/parallel/rank-group.js';
@@ -41,7 +41,7 @@ class Steps {
   readonly #length: Int32Array; // [rows] as the ranks know it: a step may go back, and forward only with a reset
   #epoch = 0;
 
-  constructor(model: LoadedModel, shapes: readonly Shape[], worldSize: number, threads: number | null) {
+  constructor(model: LoadedModel, shapes: readonly Shape[], worldSize: number, threads: number | null, kvCacheType: KvCacheType) {
     const maxRows = Math.max(...shapes.map((s) => s.rows));
     const maxSeqLen = Math.max(...shapes.map((s) => s.context + s.tokens)) + 1;
     const numBlocks = maxRows * Math.ceil(maxSeqLen / blockSize);
@@ -53,6 +53,7 @@ class Steps {
       threadsPerRank: threadsPerRank(threads, worldSize),
       stepTimeoutMs: 60_000,
       cache: null,
+      kvCacheType,
     });
     this.#driver = new StepDriver(this.#ranks.buffers);
     this.#filled = new Int32Array(maxRows);
@@ -130,6 +131,7 @@ const { values, positionals } = parseArgs({
   options: {
     tp: { type: 'string', default: '1' },
     threads: { type: 'string' },
+    kv: { type: 'string' },
     seconds: { type: 'string', default: '1' },
   },
 });
@@ -137,15 +139,14 @@ const [path, ...shapeTexts] = positionals;
 if (path === undefined || shapeTexts.length === 0) throw new Error('usage: steps.js MODEL ROWSxCONTEXT[xTOKENS] …');
 const shapes = shapeTexts.map(parseShape);
 const model = await loadModel(path, { dtype: 'auto', maxModelLen: null });
-const steps = new Steps(model, shapes, Number(values.tp), values.threads === undefined ? null : Number(values.threads));
+const kvCacheType = (values.kv ?? model.computeType) as KvCacheType;
+const steps = new Steps(model, shapes, Number(values.tp), values.threads === undefined ? null : Number(values.threads), kvCacheType);
 const weightBytes = await steps.ready;
-console.log(
-  `weights ${(weightBytes / 1e6).toFixed(1)} MB, KV ${kvBytesPerToken(model.spec, model.computeType)} bytes a token; medians in us`,
-);
+console.log(`weights ${(weightBytes / 1e6).toFixed(1)} MB, KV ${kvBytesPerToken(model.spec, kvCacheType)} bytes a token; medians in us`);
 console.log(`${'step'.padEnd(16)} ${phases.map((name) => name.padStart(10)).join('')} ${'tok/s'.padStart(9)} ${'GB/s'.padStart(6)}`);
 for (const shape of shapes) {
   const times = measure(steps, shape, Number(values.seconds));
-  const kvBytes = shape.rows * shape.context * kvBytesPerToken(model.spec, model.computeType);
+  const kvBytes = shape.rows * shape.context * kvBytesPerToken(model.spec, kvCacheType);
   const rate = (shape.rows * shape.tokens * 1e6) / times[0]!;
   const read = (weightBytes + kvBytes) / times[0]! / 1e3;
   const name = `${shape.rows}x${shape.context}${shape.tokens === 1 ? '' : `x${shape.tokens}`}`;

@@ -274,11 +274,11 @@ cpu::GroupConfig read_group_config(const Napi::Value& value, Reader* r) {
   cpu::GroupConfig config;
   const Napi::Object object = r->object(value, "options");
   const char* const modes[] = {"gather", "reduce"};
-  const char* const types[] = {"float32", "bfloat16"};
+  const char* const types[] = {"float32", "bfloat16", "int8"};  // KvType
   config.dims = read_dims(r->object(r->get(object, "dims", "options"), "options.dims"), r);
   config.mode = static_cast<ParallelMode>(r->choice(object, "mode", "options", modes, 2));
   config.spec = read_spec(r->get(object, "spec", "options"), r);
-  config.kv_type = r->choice(object, "computeType", "options", types, 2) == 0 ? cpu::KvType::kF32 : cpu::KvType::kBf16;
+  config.kv_type = static_cast<cpu::KvType>(r->choice(object, "kvCacheType", "options", types, 3));
   config.threads_per_rank = static_cast<int>(r->integer(object, "threadsPerRank", "options", 1, 1024));
   config.step_timeout_ms = static_cast<int>(r->integer(object, "stepTimeoutMs", "options", 1, INT_MAX));
   return config;

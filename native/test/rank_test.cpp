@@ -257,6 +257,13 @@ void test_ranks(Check& check, const cpu::Kernels& k) {
       }
       if (drafts > 0) check.expect(run.right > 0 && run.wrong > 0, "%d drafts were right and %d wrong", run.right, run.wrong);
     }
+    const Run bytes = run_ranks(check, ParallelMode::kGather, 1, 1, 0, cpu::KvType::kInt8, file.map(), k);
+    const Run bytes_apart = run_ranks(check, ParallelMode::kGather, 3, 2, 2, cpu::KvType::kInt8, file.map(), k);
+    for (int row = 0; row < kRows; row++) {
+      const bool same = bytes.ids[row] == bytes_apart.ids[row] && bytes.logprobs[row].size() == bytes_apart.logprobs[row].size() &&
+                        same_bits(bytes.logprobs[row].data(), bytes_apart.logprobs[row].data(), bytes.logprobs[row].size());
+      check.expect(same, "an int8 cache, 3 ranks, drafts: row %d has other bits than one thread", row);
+    }
     for (const int world : {2, 3, 8}) {
       const Run run = run_ranks(check, ParallelMode::kReduce, world, 1, world == 3 ? 2 : 0, kv, file.map(), k);
       for (int row = 0; f32 && row < kRows; row++)

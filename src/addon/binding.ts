@@ -1,5 +1,5 @@
 /** Every function of the native addon, typed. `load.ts` finds the file. */
-import type { ModelSpec, WeightMap } from '../model/spec.js';
+import type { KvCacheType, ModelSpec, WeightMap } from '../model/spec.js';
 import type { StepDims } from '../step/layout.js';
 
 /** What one rank owns of the model; made by `parallel/sharding.ts`. Ranges are [first, count]. */
@@ -21,7 +21,7 @@ export interface GroupOptions {
   readonly dims: StepDims;
   readonly mode: 'gather' | 'reduce';
   readonly spec: ModelSpec;
-  readonly computeType: 'float32' | 'bfloat16';
+  readonly kvCacheType: KvCacheType;
   /** Compute threads of each rank, its own thread included. */
   readonly threadsPerRank: number;
   /** After so long without progress of the other ranks a wait gives up and the step fails. */

@@ -120,6 +120,12 @@ describe('what is refused, by name', () => {
     [['--log-level', 'loud'], {}, /^--log-level must be one of debug, info, warning, error, critical, not 'loud'$/],
     [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
     [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
+    [
+      ['--kv-cache-dtype', 'fp8_e5m2'],
+      {},
+      /^--kv-cache-dtype fp8_e5m2 is refused: CPUs have no arithmetic for fp8; int8 takes as little memory$/,
+    ],
+    [['--kv-cache-dtype', 'int4'], {}, /^--kv-cache-dtype must be auto, bfloat16 or int8, not 'int4'$/],
     [['--max-num-batched-tokens', '8', '--max-num-seqs', '16'], {}, /less than --max-num-seqs 16/],
     [
       ['--override-generation-config', '[1]'],

@@ -49,6 +49,8 @@ export const engineFlags = [
     help: 'tokens of one KV block, a multiple of 16' },
   { name: 'kv-cache-memory-bytes', type: 'size', default: null, min: 1, group: memory, value: 'BYTES',
     help: 'size of the KV cache. Unset: the smaller of what max-num-seqs × max-model-len needs and half of the free memory' },
+  { name: 'kv-cache-dtype', type: 'string', default: 'auto', group: memory, value: 'auto|bfloat16|int8',
+    help: 'how K and V are kept. auto: as the model is computed; int8: half the memory of bfloat16, a scale for each token and head' },
   { name: 'enable-prefix-caching', type: 'boolean', default: true, group: memory,
     help: 'keep the KV blocks of finished requests for prompts that begin alike' },
 
@@ -172,13 +174,20 @@ export function loadServeOptions(argv: readonly string[], environment: Readonly<
 }
 
 /** Throws LockstepError `start` for values that no model makes right. */
-export function checkEngineOptions({ device, blockSize, maxNumBatchedTokens, maxNumSeqs, speculativeConfig }: EngineOptions): void {
+export function checkEngineOptions(options: EngineOptions): void {
+  const { device, blockSize, kvCacheDtype, maxNumBatchedTokens, maxNumSeqs, speculativeConfig } = options;
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
   if (device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
   if (speculativeConfig !== null) parseSpeculativeConfig(speculativeConfig);
   if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
+  if (kvCacheDtype.startsWith('fp8')) {
+    refuse('kv-cache-dtype', `--kv-cache-dtype ${kvCacheDtype} is refused: CPUs have no arithmetic for fp8; int8 takes as little memory`);
+  }
+  if (!['auto', 'bfloat16', 'int8'].includes(kvCacheDtype)) {
+    refuse('kv-cache-dtype', `--kv-cache-dtype must be auto, bfloat16 or int8, not '${kvCacheDtype}'`);
+  }
   if (maxNumBatchedTokens !== null && maxNumBatchedTokens < maxNumSeqs) {
     const message = `--max-num-batched-tokens ${maxNumBatchedTokens} is less than --max-num-seqs ${maxNumSeqs}: a step must have room for a token of each`;
     refuse('max-num-batched-tokens', message);

@@ -48,7 +48,7 @@ const reasons: Readonly<Record<string, string>> = {
   'state-space layers are not built': `--mamba-backend --mamba-ssu-algorithm --enable-mamba-cache-stochastic-rounding
     --mamba-cache-philox-rounds --mamba-cache-dtype --mamba-ssm-cache-dtype --mamba-block-size --mamba-cache-mode
     --enable-mamba-shared-prefix-checkpoint --replayssm-buffer-len --use-replayssm`,
-  'the KV cache has the type of --dtype and one layout': `--kv-cache-dtype --kv-cache-dtype-skip-layers --kv-sharing-fast-prefill
+  'the KV cache has one type and one layout in all layers': `--kv-cache-dtype-skip-layers --kv-sharing-fast-prefill
     --prefix-match-unit --disable-hybrid-kv-cache-manager --engram-config`,
   'the prefix cache keeps blocks until their room is needed': '--prefix-caching-hash-algo --prefix-cache-retention-interval',
   'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',

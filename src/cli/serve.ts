@@ -85,7 +85,7 @@ async function describe({ name, model, dims, engine, cache }: StartedEngine, opt
     blockSize: dims.blockSize,
     cacheConfig: {
       block_size: String(dims.blockSize),
-      cache_dtype: model.computeType,
+      cache_dtype: options.kvCacheDtype === 'auto' ? model.computeType : options.kvCacheDtype,
       enable_prefix_caching: options.enablePrefixCaching ? 'True' : 'False',
       num_cpu_blocks: String(dims.numBlocks),
       num_gpu_blocks: String(dims.numBlocks),

@@ -8,7 +8,7 @@ import { createLogger, type Logger } from '../log.js';
 import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
-import type { LoadedModel } from '../model/spec.js';
+import type { KvCacheType, LoadedModel } from '../model/spec.js';
 import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
@@ -68,11 +68,19 @@ export async function startEngine(options: EngineOptions, { logger, environment,
   for (const note of model.notes) logger.info(note);
   const chunkedPrefill = options.enableChunkedPrefill;
   const speculation = options.speculativeConfig === null ? null : parseSpeculativeConfig(options.speculativeConfig);
-  const sizing = { ...options, worldSize, chunkedPrefill, maxDrafts: speculation?.maxDrafts ?? 0 };
+  const kvCacheType = options.kvCacheDtype === 'auto' ? null : (options.kvCacheDtype as KvCacheType); // checked with the options
+  const sizing = { ...options, worldSize, chunkedPrefill, maxDrafts: speculation?.maxDrafts ?? 0, kvCacheType };
   const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), sizing);
   const threads = threadsPerRank(options.cpuThreads, worldSize);
   const cache = openCache(options, environment, logger);
-  const ranks = new RankGroup(model, { dims, mode: options.tensorParallelMode, threadsPerRank: threads, stepTimeoutMs, cache });
+  const ranks = new RankGroup(model, {
+    dims,
+    mode: options.tensorParallelMode,
+    threadsPerRank: threads,
+    kvCacheType,
+    stepTimeoutMs,
+    cache,
+  });
   const scheduler = {
     maxNumSeqs: options.maxNumSeqs,
     enablePrefixCaching: options.enablePrefixCaching,

@@ -1,6 +1,6 @@
 /** How large everything is: the bounds of a server's steps and its KV cache, from the model, the flags and the memory that is free. */
 import { startError } from '../errors.js';
-import { kvBytesPerToken, type LoadedModel } from '../model/spec.js';
+import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../model/spec.js';
 import type { StepDims } from '../step/layout.js';
 
 export interface SizingOptions {
@@ -9,6 +9,8 @@ export interface SizingOptions {
   readonly maxNumBatchedTokens: number | null;
   readonly blockSize: number;
   readonly kvCacheMemoryBytes: number | null;
+  /** null: the type that the model is computed in. */
+  readonly kvCacheType: KvCacheType | null;
   readonly maxLogprobs: number;
   readonly worldSize: number;
   readonly chunkedPrefill: boolean;
@@ -32,7 +34,7 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
       `the weights take ${mebibytes(weightBytes)} and ${mebibytes(freeBytes)} of memory are free; use a smaller or a quantised model`,
     );
   }
-  const blockBytes = kvBytesPerToken(model.spec, model.computeType) * blockSize;
+  const blockBytes = kvBytesPerToken(model.spec, options.kvCacheType ?? model.computeType) * blockSize;
   const blocksPerSeq = Math.ceil(maxSeqLen / blockSize);
   const kvBytes = options.kvCacheMemoryBytes ?? Math.min(blocksPerSeq * maxNumSeqs * blockBytes, left / 2);
   if (kvBytes > left) {

@@ -39,6 +39,7 @@ test('a folder becomes a model', async () => {
   assert.deepEqual(model.weights.files, [join(stories, 'model.safetensors')]);
   assert.deepEqual(model.notes, []);
   assert.equal(kvBytesPerToken(model.spec, 'bfloat16'), 2 * 5 * 4 * 8 * 2);
+  assert.equal(kvBytesPerToken(model.spec, 'int8'), 2 * 5 * 4 * (8 + 2));
   // 260,032 values, of which 11 norms of 64 are float32.
   assert.equal(weightBytes(model.weights), 2 * 260_032 + 2 * 11 * 64);
   assert.deepEqual(structuredClone(model), model);

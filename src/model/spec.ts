@@ -233,7 +233,12 @@ export type TokenizerSource =
     }
   | { readonly kind: 'gguf'; readonly path: string };
 
-/** Bytes of K and V that one token of a sequence takes over all layers. */
-export function kvBytesPerToken(spec: ModelSpec, computeType: ComputeType): number {
-  return 2 * spec.layers.length * spec.dims.kvHeads * spec.dims.headDim * (computeType === 'float32' ? 4 : 2);
+/** How K and V are kept: as they are computed, or as bytes with one bf16 scale for each token and KV head. */
+export type KvCacheType = ComputeType | 'int8';
+
+/** Bytes of K and V that one token of a sequence takes over all layers; native/cpu/kernels.h has the layout. */
+export function kvBytesPerToken(spec: ModelSpec, type: KvCacheType): number {
+  const { kvHeads, headDim } = spec.dims;
+  const headBytes = type === 'int8' ? Math.ceil(headDim / 4) * 4 + 2 : headDim * (type === 'float32' ? 4 : 2);
+  return 2 * spec.layers.length * kvHeads * headBytes;
 }

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { loadAddon } from '../addon/load.js';
 import type { DiskCache } from '../cache/disk-cache.js';
 import { LockstepError, startError } from '../errors.js';
-import type { LoadedModel } from '../model/spec.js';
+import type { KvCacheType, LoadedModel } from '../model/spec.js';
 import { type StepBuffers, type StepResult, stepBuffers } from '../step/buffers.js';
 import type { StepDims } from '../step/layout.js';
 import { allFinished, hasFault, publish, raiseAbort, stopRanks } from './channel.js';
@@ -18,6 +18,8 @@ export interface RankGroupOptions {
   readonly dims: StepDims;
   readonly mode: TensorParallelMode;
   readonly threadsPerRank: number;
+  /** null or absent: the type that the model is computed in. */
+  readonly kvCacheType?: KvCacheType | null;
   /** A rank that hears nothing of the others for so long within a step gives up, and the step fails on all. */
   readonly stepTimeoutMs: number;
   /** Keeps packed weights between starts; null: nothing does. */
@@ -38,10 +40,11 @@ export class RankGroup {
 
   constructor(model: LoadedModel, options: RankGroupOptions) {
     const { dims, mode, threadsPerRank, stepTimeoutMs, cache } = options;
-    const { spec, weights, computeType } = model;
+    const { spec, weights } = model;
+    const kvCacheType = options.kvCacheType ?? model.computeType;
     this.buffers = stepBuffers(dims);
     const offsets = Float64Array.from(this.buffers.layout.placements, (p) => p.byteOffset);
-    const group = { dims, mode, spec, computeType, threadsPerRank, stepTimeoutMs };
+    const group = { dims, mode, spec, kvCacheType, threadsPerRank, stepTimeoutMs };
     this.group = loadAddon().createGroup(group, new Uint8Array(this.buffers.shared), offsets);
     const entry = new URL('./rank-worker.js', import.meta.url);
     const shards = Array.from({ length: dims.worldSize }, (_, rank) => shardOf(spec, mode, rank, dims.worldSize));

@@ -33,7 +33,7 @@ function load(path: string | null, rank = 0, worldSize = 1, threadsPerRank = 2):
   const buffers = stepBuffers({ ...sizes, worldSize });
   const { spec, computeType } = model;
   const group = addon.createGroup(
-    { dims: buffers.layout.dims, mode: 'gather', spec, computeType, threadsPerRank, stepTimeoutMs: 5000 },
+    { dims: buffers.layout.dims, mode: 'gather', spec, kvCacheType: computeType, threadsPerRank, stepTimeoutMs: 5000 },
     new Uint8Array(buffers.shared),
     Float64Array.from(buffers.layout.placements, (p) => p.byteOffset),
   );

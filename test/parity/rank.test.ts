@@ -125,7 +125,7 @@ test('weights that cannot be read are a text that names the tensor', async () =>
   const model = await loadModel(stories, { dtype: 'float32' });
   const dims = { maxRows: 1, maxTokens: 16, maxSeqLen: 32, blockSize: 16, numBlocks: 2, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 };
   const buffers = stepBuffers(dims);
-  const options = { dims, mode: 'gather', spec: model.spec, computeType: 'float32', threadsPerRank: 2, stepTimeoutMs: 1000 } as const;
+  const options = { dims, mode: 'gather', spec: model.spec, kvCacheType: 'float32', threadsPerRank: 2, stepTimeoutMs: 1000 } as const;
   const offsets = Float64Array.from(buffers.layout.placements.map((p) => p.byteOffset));
   const addon = loadAddon();
   const group = addon.createGroup(options, new Uint8Array(buffers.shared), offsets);

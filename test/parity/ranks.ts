@@ -6,7 +6,7 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import type { RankShard } from '../../src/addon/binding.js';
 import { loadAddon } from '../../src/addon/load.js';
 import { loadModel } from '../../src/model/load.js';
-import type { LoadedModel } from '../../src/model/spec.js';
+import type { KvCacheType, LoadedModel } from '../../src/model/spec.js';
 import { shardOf } from '../../src/parallel/sharding.js';
 import { type StepBuffers, stepBuffers } from '../../src/step/buffers.js';
 import { entryFlag, type StepDims } from '../../src/step/layout.js';
@@ -17,6 +17,7 @@ export interface RankSetup {
   readonly mode: 'gather' | 'reduce';
   readonly worldSize: number;
   readonly threadsPerRank?: number;
+  readonly kvCacheType?: KvCacheType;
   readonly maxModelLen?: number;
   readonly stepTimeoutMs?: number;
   readonly dims?: Partial<StepDims>;
@@ -88,7 +89,7 @@ export class Ranks {
       dims,
       mode: setup.mode,
       spec: model.spec,
-      computeType: model.computeType,
+      kvCacheType: setup.kvCacheType ?? model.computeType,
       threadsPerRank: setup.threadsPerRank ?? 1,
       stepTimeoutMs: setup.stepTimeoutMs ?? 20_000,
     };

@@ -16,8 +16,12 @@ const prompts = (): readonly GoldenPrompt[] => readGolden(join(sharedData ?? '',
 const skipWithout = (path: string | undefined) =>
   (sharedData === null && '../shared is not here') || (!path && 'LOCKSTEP_SMOLLM2_* are not set');
 
-async function withRanks(path: string, dtype: RankSetup['dtype'], use: (ranks: Ranks) => Promise<void>): Promise<void> {
-  const ranks = await Ranks.start({ path, dtype, mode: 'gather', worldSize: 2, dims });
+async function withRanks(
+  path: string,
+  form: Pick<RankSetup, 'dtype' | 'kvCacheType'>,
+  use: (ranks: Ranks) => Promise<void>,
+): Promise<void> {
+  const ranks = await Ranks.start({ path, ...form, mode: 'gather', worldSize: 2, dims });
   try {
     await use(ranks);
   } finally {
@@ -30,7 +34,7 @@ for (const [form, path] of [
   ['f32 safetensors', f32],
 ] as const) {
   test(`float32 from ${form}: every greedy id is the golden one`, { skip: skipWithout(path) }, () =>
-    withRanks(path as string, 'float32', async (ranks) => {
+    withRanks(path as string, { dtype: 'float32' }, async (ranks) => {
       const golden = prompts();
       const outputs = await ranks.generate(
         golden.map((prompt) => prompt.prompt_ids),
@@ -56,12 +60,13 @@ async function score(ranks: Ranks, prompt: GoldenPrompt): Promise<Output[]> {
   return outputs.slice(prompt.prompt_ids.length - 1, -1);
 }
 
-for (const [form, path, errorMax, marginMax] of [
-  ['bf16 safetensors', bf16, 0.02, 0.2],
-  ['Q4_1 GGUF', gguf, 0.05, 0.35],
+for (const [form, path, errorMax, marginMax, kvCacheType] of [
+  ['bf16 safetensors', bf16, 0.02, 0.2, 'bfloat16'],
+  ['Q4_1 GGUF', gguf, 0.05, 0.35, 'bfloat16'],
+  ['bf16 safetensors, KV cache in int8', bf16, 0.02, 0.2, 'int8'],
 ] as const) {
   test(`bfloat16 from ${form}: log-probabilities of the golden ids within ${errorMax} in the mean`, { skip: skipWithout(path) }, (t) =>
-    withRanks(path as string, 'bfloat16', async (ranks) => {
+    withRanks(path as string, { dtype: 'bfloat16', kvCacheType }, async (ranks) => {
       const errors: number[] = [];
       const parted: string[] = [];
       for (const prompt of prompts()) {

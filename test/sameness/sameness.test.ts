@@ -10,6 +10,7 @@ import { type Answer, type Ask, ask, packageRoot, promptOf, start } from './engi
 
 const models = {
   'the bundled model (bf16)': ['models/guide', 1024],
+  'the bundled model (bf16, KV cache in int8)': ['models/guide', 1024, '--kv-cache-dtype', 'int8'],
   'a trained Llama (float32)': ['test/fixtures/stories260K', 512],
 } as const;
 const common = ['--max-num-seqs', '64', '--max-model-len', '256', '--max-num-batched-tokens', '512', '--cpu-threads', '1'];
@@ -37,7 +38,7 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], how
   });
 }
 
-for (const [name, [folder, vocab]] of Object.entries(models)) {
+for (const [name, [folder, vocab, ...kv]] of Object.entries(models)) {
   describe(`sameness: ${name}`, () => {
     const model = join(packageRoot, folder);
     const dtype = folder === 'models/guide' ? 'bfloat16' : 'float32';
@@ -45,7 +46,7 @@ for (const [name, [folder, vocab]] of Object.entries(models)) {
     let alone: Answer[];
 
     const withEngine = async (flags: readonly string[], run: (engine: OfflineEngine) => Promise<void>) => {
-      const engine = await start('--model', model, '--dtype', dtype, ...common, ...flags);
+      const engine = await start('--model', model, '--dtype', dtype, ...kv, ...common, ...flags);
       try {
         await run(engine);
       } finally {
