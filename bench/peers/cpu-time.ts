@@ -28,14 +28,18 @@ function ticksOfGroups(leaders: readonly number[]): number {
   return ticks;
 }
 
-/** Begins to count; the result gives, when it is called, the share of the cores' time since then that neither this process nor `leaders` had. */
-export function watchOthers(leaders: readonly number[]): () => number {
+/**
+ * Begins to count; the result gives, when it is called, the share of the cores' time since then that neither this process nor the groups of
+ * `leaders` had, nor those of `born`, which have come since.
+ */
+export function watchOthers(leaders: readonly number[]): (born?: readonly number[]) => number {
   const own = () => {
     const { user, system } = process.cpuUsage();
     return ((user + system) / 1e6) * ticksPerS;
   };
-  const others = () => busyTicks() - ticksOfGroups(leaders) - own();
-  const before = others();
+  const others = (groups: readonly number[]) => busyTicks() - ticksOfGroups(groups) - own();
+  const before = others(leaders);
   const startMs = performance.now();
-  return () => Math.max(0, (others() - before) / (((performance.now() - startMs) / 1000) * ticksPerS * cpus().length));
+  return (born = []) =>
+    Math.max(0, (others([...leaders, ...born]) - before) / (((performance.now() - startMs) / 1000) * ticksPerS * cpus().length));
 }

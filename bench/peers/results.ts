@@ -3,13 +3,13 @@ import { medianOf } from '../figures.js';
 import type { Engine } from './engines.js';
 import type { Format, ModelName } from './models.js';
 import type { Roof } from './roof.js';
-import type { WorkloadName } from './workloads.js';
+import type { Unit, WorkloadName } from './workloads.js';
 
 export interface Row {
   readonly model: ModelName;
   readonly format: Format;
   readonly workload: WorkloadName;
-  readonly unit: 'tok/s' | 'ms';
+  readonly unit: Unit;
   /** Of the file that all engines read. */
   readonly bitsPerWeight: number;
   /** One value a round, in the order of the rounds. */
@@ -71,7 +71,7 @@ export interface Ratio {
 
 export function ratioOf(row: Row, engine: Engine, other: Engine): Ratio | null {
   const [ours, theirs] = [row.values[engine] ?? [], row.values[other] ?? []];
-  const better = (a: number, b: number) => (row.unit === 'ms' ? b / a : a / b);
+  const better = (a: number, b: number) => (row.unit === 'tok/s' ? a / b : b / a);
   const ratios = ours.slice(0, theirs.length).map((value, round) => better(value, theirs[round]!));
   if (ratios.length === 0) return null;
   return { median: better(medianOf(ours), medianOf(theirs)), least: Math.min(...ratios), most: Math.max(...ratios) };

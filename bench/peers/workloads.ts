@@ -11,10 +11,13 @@ export interface Load {
   readonly concurrency: number;
 }
 
-/** A workload without a load is measured at the start of a server. */
+/** Of milliseconds and megabytes fewer are better. */
+export type Unit = 'tok/s' | 'ms' | 'MB';
+
+/** A workload without a load is measured at the start of a server, or at its end. */
 export interface Workload {
   readonly title: string;
-  readonly unit: 'tok/s' | 'ms';
+  readonly unit: Unit;
   readonly load: Load | null;
   readonly value: (figures: Figures) => number;
   /** null: nothing bounds it but the program. */
@@ -60,6 +63,7 @@ export const workloads = {
     value: (figures) => (512 * 1000) / figures.spreads.ttft.median,
     roof: (load, cost, format, roof) => load.inputLen / roofSeconds(load, cost, format, roof).prefill,
   },
+  memory: { title: 'resident memory after these', unit: 'MB', load: null, value: () => Number.NaN, roof: null },
 } as const satisfies Readonly<Record<string, Workload>>;
 export type WorkloadName = keyof typeof workloads;
 
