@@ -76,18 +76,19 @@ async function startEngine(engine: Engine, at: Case): Promise<Server | null> {
   return command === null ? null : { ...(await startServer(command)), engine };
 }
 
-/** Starts it again, as often as a load is run again, where others had the cores. */
+/** Starts it again, at most `repeats` times, where others had the cores. */
 async function startUndisturbed(
   engine: Engine,
   at: Case,
   running: readonly Server[],
+  repeats: number,
 ): Promise<[server: Server, othersShare: number] | null> {
   for (let attempt = 0; ; attempt++) {
     const others = watchOthers(running.flatMap(({ pid }) => pid ?? []));
     const server = await startEngine(engine, at);
     if (server === null) return null;
     const othersShare = server.pid === null ? 0 : others([server.pid]);
-    if (othersShare <= startOthersShareMax || attempt === retries) return [server, othersShare];
+    if (othersShare <= startOthersShareMax || attempt === repeats) return [server, othersShare];
     say(`  others had ${(othersShare * 100).toFixed(0)} % of the cores: ${engine} once more`);
     await server.stop();
   }
@@ -128,7 +129,7 @@ async function runRound(
   const roofs = [probeRoof(setup.cores)];
   try {
     for (const engine of listed('engines', engines)) {
-      const started = await startUndisturbed(engine, at, servers);
+      const started = await startUndisturbed(engine, at, servers, names.includes('start') ? retries : 0);
       if (started === null) continue;
       const [server, othersShare] = started;
       servers.push(server);
