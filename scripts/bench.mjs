@@ -15,6 +15,7 @@ const benches = {
         .map((file) => runScript(file, flags)),
   },
   kernels: { run: (flags) => [runKernels(flags)] },
+  speculation: { run: (flags) => [runScript('bench/speculation/compare.ts', flags)], needs: 'npm run bench -- speculation --model MODEL' },
   peers: { run: (flags) => [runPeers(flags)], needs: 'npm run bench -- peers --models-dir DIR --llama-bin DIR …' },
 };
 

@@ -104,7 +104,9 @@ function inputs(request: Request, simulation: Simulation, maxSeqLen: number, fir
 
 const variants = [1, 2].flatMap((maxInFlight) =>
   [false, true].flatMap((enablePrefixCaching) =>
-    [false, true].map((chunkedPrefill) => ({ maxInFlight: maxInFlight as 1 | 2, enablePrefixCaching, chunkedPrefill })),
+    [false, true].flatMap((chunkedPrefill) =>
+      [0, 4].map((maxDrafts) => ({ maxDrafts, options: { maxInFlight: maxInFlight as 1 | 2, enablePrefixCaching, chunkedPrefill } })),
+    ),
   ),
 );
 
@@ -133,12 +135,17 @@ test(`${numOperations} random operations: nothing lost, double or ownerless; eve
   for (const [what, count] of seen) assert.ok(count * 1000 > done, `${what}: only ${count} in ${done} operations`);
 });
 
-test('the same requests: equal outputs with and without async scheduling, caching and chunking', () => {
+test('the same requests: equal outputs with and without async scheduling, caching, chunking and drafts', () => {
   const arrivals = operation.filter((op) => op.kind !== 'abort');
   const property = fc.property(server, fc.array(arrivals, { maxLength: 120, size: 'max' }), ({ dims, options }, ops) => {
+    const { speculation: _, ...plain } = options;
     const outputs = variants.map((variant) => {
-      const maxTokens = variant.chunkedPrefill ? dims.maxTokens : Math.max(dims.maxTokens, dims.maxSeqLen);
-      const simulation = new Simulation({ dims: { ...dims, maxTokens }, options: { ...options, ...variant } });
+      const maxTokens = variant.options.chunkedPrefill ? dims.maxTokens : Math.max(dims.maxTokens, dims.maxSeqLen);
+      const drafts = variant.maxDrafts > 0 ? { speculation: { lookupMin: 1, lookupMax: 3 } } : {};
+      const simulation = new Simulation({
+        dims: { ...dims, maxTokens, maxDrafts: variant.maxDrafts },
+        options: { ...plain, ...variant.options, ...drafts },
+      });
       for (const op of ops) apply(simulation, op, dims.maxSeqLen);
       simulation.drain();
       return simulation.lives.map(({ end, ids }) => ({ end, ids }));
