@@ -47,7 +47,8 @@ void check_int8(Check& check, const cpu::Kernels& k, const std::vector<float>& x
       const int code = 128 * group[i % 32] + group[i % 32 + 32];
       total[i % 32 / 16] += code;
       check.expect(is_fine || group[i % 32 + 32] == 0, "int8 %d of %d: a second half in a group that is not fine", i, n);
-      check.expect(std::fabs(code * scale[g] - want) <= (is_fine ? 0.502f : 64.01f) * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code, scale[g], want);
+      check.expect(std::fabs(code * scale[g] - want) <= (is_fine ? 0.502f : 64.01f) * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code,
+                   scale[g], want);
     }
     for (int part = 0; part < 2; part++) {
       const int found = sum[2 * g + part];

@@ -13,8 +13,8 @@ constexpr int kLanes = 4;
 constexpr int kTileVectors = 2;  // weight vectors of a gemm tile
 constexpr int kTileRows = 4;     // most activation rows of a bf16 or f32 tile
 constexpr int kIntTileRows = 4;  // the same of an int8 or int4 tile, which needs twice the accumulators
-constexpr int kByteZero = 128;  // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
-constexpr int kQueryRows = 4;   // most query rows of an attention tile
+constexpr int kByteZero = 128;   // the byte of a packed int8 weight that stands for 0: 128 where dot_u8s8 takes weights as unsigned, else 0
+constexpr int kQueryRows = 4;    // most query rows of an attention tile
 constexpr int kQueryVectors = 2;  // vectors of keys or of head dims in it
 
 typedef float Float __attribute__((vector_size(16)));
