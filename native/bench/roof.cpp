@@ -143,7 +143,7 @@ double dot_peak_bf16(const char* isa, int threads, Pick pick) {
 #if defined(__x86_64__)
   const double ops = static_cast<double>(kRounds) * 2;
   if (std::strcmp(isa, "avx512") == 0) return rate(pick, threads, ops * kChains * 32, [](int) { dot_bf16_512(); });
-  if (std::strcmp(isa, "avx2") == 0) return rate(pick, threads, ops * 12 * 8, [](int) { fma_256(); });
+  if (std::strncmp(isa, "avx", 3) == 0) return rate(pick, threads, ops * 12 * 8, [](int) { fma_256(); });
 #endif
   return 0;
 }

@@ -1,7 +1,9 @@
 // Chooses the kernel table that this CPU can run. Compiled for the baseline only.
 #include <cstring>
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #ifndef HWCAP2_BF16  // kernel headers before 5.6
@@ -18,6 +20,11 @@ namespace lockstep::cpu {
 
 #if defined(LOCKSTEP_HAVE_AVX512)
 namespace avx512 {
+extern const Kernels kTable;
+}
+#endif
+#if defined(LOCKSTEP_HAVE_AVXVNNI)
+namespace avxvnni {
 extern const Kernels kTable;
 }
 #endif
@@ -42,7 +49,7 @@ extern const Kernels kTable;
 
 namespace {
 
-constexpr int kMaxTables = 3;
+constexpr int kMaxTables = 4;
 
 struct Tables {
   const Kernels* tables[kMaxTables];
@@ -54,6 +61,14 @@ void push(Tables* t, const Kernels& table) {
   t->tables[t->count] = &table;
   t->names[t->count++] = table.name;
 }
+
+#if defined(LOCKSTEP_HAVE_AVXVNNI)
+// Leaf 7, subleaf 1: not every compiler that has the instruction knows its name in __builtin_cpu_supports.
+bool has_avxvnni() {
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
+}
+#endif
 
 #if defined(LOCKSTEP_HAVE_NEON)
 struct ArmFeatures {
@@ -92,6 +107,9 @@ Tables find_tables() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
   if (avx2 && avx512) push(&t, avx512::kTable);
+#endif
+#if defined(LOCKSTEP_HAVE_AVXVNNI)
+  if (avx2 && has_avxvnni()) push(&t, avxvnni::kTable);
 #endif
   if (avx2) push(&t, avx2::kTable);
 #endif

@@ -7,6 +7,7 @@ list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
 
 set(LOCKSTEP_FLAGS_scalar "")
 set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(LOCKSTEP_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)
 set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
 set(LOCKSTEP_FLAGS_neon -march=armv8.2-a+dotprod)
 set(LOCKSTEP_FLAGS_neon_i8mm -march=armv8.2-a+dotprod+bf16+i8mm)
@@ -15,6 +16,10 @@ set(LOCKSTEP_ISAS scalar)
 include(CheckCXXCompilerFlag)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND LOCKSTEP_ISAS avx2)
+  check_cxx_compiler_flag(-mavxvnni LOCKSTEP_COMPILER_HAS_AVXVNNI)  # GCC 11, Clang 12
+  if(LOCKSTEP_COMPILER_HAS_AVXVNNI)
+    list(APPEND LOCKSTEP_ISAS avxvnni)
+  endif()
   check_cxx_compiler_flag(-mavx512bf16 LOCKSTEP_COMPILER_HAS_AVX512_BF16)  # GCC 10, Clang 9
   if(LOCKSTEP_COMPILER_HAS_AVX512_BF16)
     list(APPEND LOCKSTEP_ISAS avx512)
