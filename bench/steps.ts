@@ -12,7 +12,8 @@ import { loadModel } from '../src/model/load.js';
 import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../src/model/spec.js';
 import { doorbellEpoch, waitForRing } from '../src/parallel/channel.js';
 import { threadsPerRank } from '../src/parallel/devices.js';
-import { RankGroup, StepDriver } from '../src/parallel/rank-group.js';
+import { RankGroup } from '../src/parallel/rank-group.js';
+import { StepDriver } from '../src/parallel/step-driver.js';
 import type { StepResult } from '../src/step/buffers.js';
 import { entryFlag } from '../src/step/layout.js';
 

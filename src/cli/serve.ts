@@ -1,15 +1,11 @@
 /** `lockstep serve`: options -> server -> model -> ranks -> engine, and how it all ends. */
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ServedModel } from '../api/served-model.js';
-import { createServer, type HttpServer } from '../api/server.js';
-import { createChatTemplate } from '../chat/template.js';
-import { startError } from '../errors.js';
+import type { HttpServer } from '../api/server.js';
+import { startEngineThread } from '../engine/early-thread.js';
 import { createLogger, type Logger } from '../log.js';
-import { loadTokenizer } from '../tokenizer/tokenizer.js';
-import { samplingDefaults } from './generation-config.js';
+import { startRankThreads } from '../parallel/threads.js';
 import type { ServeOptions } from './options.js';
-import { type StartedEngine, startEngine } from './start-engine.js';
+import type { StartedEngine } from './start-engine.js';
 
 /** Time for the last events to leave after a fault; a supervisor waits for the process to end. */
 const farewellMs = 300;
@@ -22,12 +18,16 @@ export async function serve(
   version: string,
 ): Promise<void> {
   const logger = createLogger(options.logLevel);
+  // Modules are loaded in the order in which they are waited for: threads come up meanwhile, and the port answers before the model is read.
+  const threads = { ranks: startRankThreads(options.tensorParallelSize), engine: startEngineThread() };
   const server = await listen(options, logger, version);
   // What cannot be served is one line and nothing else, so this is said only where loading takes a while.
   const loading = setTimeout(() => logger.info(`listening on port ${server.port}, loading the model`), slowLoadMs);
   let started: StartedEngine | null = null;
   try {
+    const { startEngine } = await import('./start-engine.js');
     started = await startEngine(options, {
+      threads,
       logger,
       environment,
       onFault(reason) {
@@ -35,6 +35,7 @@ export async function serve(
         setTimeout(() => process.exit(1), farewellMs);
       },
     });
+    const { describe } = await import('./describe-model.js');
     const [served, facts] = await Promise.all([describe(started, options), started.ready]);
     server.setModel(served);
     endOnSignals(server, started, options.shutdownTimeout * 1000, logger);
@@ -50,7 +51,8 @@ export async function serve(
 }
 
 /** The port is taken before the model is read: /health answers 503 until it is there. */
-function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
+async function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
+  const { createServer } = await import('../api/server.js');
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
   return createServer({
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
@@ -61,44 +63,6 @@ function listen(options: ServeOptions, logger: Logger, version: string): Promise
     logRequests: options.enableLogRequests,
     backend: options.httpBackend,
   });
-}
-
-/** What the routes need to know. The tokenizer is built while the ranks read the weights. */
-async function describe({ name, model, dims, engine, cache }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
-  const tokenizer = await loadTokenizer(model.tokenizer, cache);
-  const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
-  const { bosToken, eosToken } = tokenizer;
-  const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
-  return {
-    names,
-    root: model.path,
-    maxModelLen: dims.maxSeqLen,
-    vocabSize: model.spec.dims.vocab,
-    tokenizer,
-    template: chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken }),
-    defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
-    engine,
-    maxLogprobs: dims.maxLogprobs,
-    queueLenMax: options.maxNumQueuedReqs,
-    priorityScheduling: options.schedulingPolicy === 'priority',
-    preparation: { tokenizer: model.tokenizer, chatTemplate, cache: cache?.place ?? null },
-    blockSize: dims.blockSize,
-    cacheConfig: {
-      block_size: String(dims.blockSize),
-      cache_dtype: options.kvCacheDtype === 'auto' ? model.computeType : options.kvCacheDtype,
-      enable_prefix_caching: options.enablePrefixCaching ? 'True' : 'False',
-      num_cpu_blocks: String(dims.numBlocks),
-      num_gpu_blocks: String(dims.numBlocks),
-    },
-  };
-}
-
-function readTemplate(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw startError(`--chat-template ${path} cannot be read: ${(cause as Error).message}`, { param: 'chat-template', cause });
-  }
 }
 
 /** The first signal drains and ends with 0, the second ends at once. */

@@ -1,5 +1,6 @@
 /** Options -> model -> ranks -> engine: the wiring that `serve` and `bench throughput` share. */
 import { fileURLToPath } from 'node:url';
+import type { Worker } from 'node:worker_threads';
 import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
 import { EngineThread } from '../engine/engine-thread.js';
@@ -42,7 +43,14 @@ export interface EngineFacts {
   readonly kvTokens: number;
 }
 
+/** Threads that came up while modules were read; each is used once. */
+export interface EarlyThreads {
+  readonly ranks: readonly Worker[];
+  readonly engine: Worker;
+}
+
 export interface Surroundings {
+  readonly threads?: EarlyThreads;
   readonly logger: Logger;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** A rank or the engine has failed for good: requests have ended with an error. Called at most once, after `ready`. */
@@ -58,7 +66,10 @@ const watermark = 0.01;
 /** A step of the largest batch on slow, crowded cores takes seconds; a rank that is gone is noticed sooner by its thread's end. */
 const stepTimeoutMs = 60_000;
 
-export async function startEngine(options: EngineOptions, { logger, environment, onFault }: Surroundings): Promise<StartedEngine> {
+export async function startEngine(
+  options: EngineOptions,
+  { logger, environment, onFault, threads: early }: Surroundings,
+): Promise<StartedEngine> {
   const worldSize = options.tensorParallelSize;
   checkWorldSize(worldSize);
   const env = options.hfToken === null ? environment : { ...environment, HF_TOKEN: options.hfToken };
@@ -80,6 +91,7 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     kvCacheType,
     stepTimeoutMs,
     cache,
+    ...(early && { threads: early.ranks }),
   });
   const scheduler = {
     maxNumSeqs: options.maxNumSeqs,
@@ -100,7 +112,7 @@ export async function startEngine(options: EngineOptions, { logger, environment,
     onFault(reason);
   };
   const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed };
-  const engine = new EngineThread(ranks.buffers, engineOptions, fault);
+  const engine = new EngineThread(ranks.buffers, engineOptions, fault, early?.engine);
   const ready = ranks.ready.then((weightBytes) => {
     ranks.onFault(fault);
     engine.open();

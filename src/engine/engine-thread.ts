@@ -2,13 +2,15 @@
  * The engine as `api/` sees it, on the API's thread: starts the engine's thread, gives requests handles, and hands each batch of news to
  * the requests it speaks of.
  */
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { LockstepError } from '../errors.js';
 import { ringDoorbell } from '../parallel/channel.js';
+import { giveTask } from '../parallel/threads.js';
 import { finishCode } from '../scheduler/output.js';
 import type { SchedulerOptions } from '../scheduler/scheduler.js';
 import type { StepBuffers } from '../step/buffers.js';
 import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
+import { startEngineThread } from './early-thread.js';
 import type { EngineStart } from './engine-worker.js';
 import { type Batch, counterIndex, firstPositionCounter, recordLen, type ToEngine } from './messages.js';
 import type { GenerationRequest } from './request.js';
@@ -45,8 +47,8 @@ export class EngineThread implements EngineClient {
   #failure = '';
   readonly #exited: Promise<void>;
 
-  /** `onFault`: the engine's own thread has failed. */
-  constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void) {
+  /** `onFault`: the engine's own thread has failed. `thread`: one that was started early. */
+  constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void, thread = startEngineThread()) {
     this.#options = options;
     this.#buffers = buffers;
     this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + buffers.layout.dims.maxDrafts)));
@@ -61,7 +63,8 @@ export class EngineThread implements EngineClient {
       port: port2,
       counters: this.#counters.buffer as SharedArrayBuffer,
     };
-    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), { workerData: start, transferList: [port2], name: 'engine' });
+    this.#worker = thread;
+    giveTask(thread, start, [port2]);
     this.#worker.on('error', (error) => onFault(`engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
     this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
   }

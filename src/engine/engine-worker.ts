@@ -1,7 +1,7 @@
 /** The engine's thread: the scheduler over the shared buffers, and its loop. The entry file of the worker that `engine-thread.ts` starts. */
 import { randomBytes } from 'node:crypto';
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { RankFault, StepDriver } from '../parallel/rank-group.js';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { RankFault, StepDriver } from '../parallel/step-driver.js';
 import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
 import { stepBuffers } from '../step/buffers.js';
 import type { StepDims } from '../step/layout.js';
@@ -47,4 +47,4 @@ function seedSequence(first: number): () => bigint {
   };
 }
 
-run(workerData as EngineStart);
+parentPort?.once('message', (start: EngineStart) => run(start));

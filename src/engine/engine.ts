@@ -4,7 +4,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { doorbellEpoch, waitForRing } from '../parallel/channel.js';
-import type { StepDriver } from '../parallel/rank-group.js';
+import type { StepDriver } from '../parallel/step-driver.js';
 import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { StepBuffers, StepResult } from '../step/buffers.js';

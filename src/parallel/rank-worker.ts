@@ -1,5 +1,5 @@
 /** A rank's thread: load its shard, then one native call an engine step. The entry file of the worker that `rank-group.ts` starts. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import type { PackedUse, RankShard } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import type { WeightMap } from '../model/spec.js';
@@ -44,4 +44,4 @@ function run({ group, shard, weights, packed, dims, shared }: RankStart, send: (
   rank.close();
 }
 
-run(workerData as RankStart, (message) => parentPort?.postMessage(message));
+parentPort?.once('message', (start: RankStart) => run(start, (message) => parentPort?.postMessage(message)));
