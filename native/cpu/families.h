@@ -14,6 +14,9 @@ void unpack_row(Format format, const uint8_t* block, int row, int cols, float* d
 void pack_codes(Format format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
 void unpack_codes(Format format, const uint8_t* block, int row, int cols, float* dst);
 
+// quantize_weights.cpp
+void quantize_blocks(Format format, const float* const* rows, int num_rows, int cols, uint8_t* const* blocks);
+
 // quantize.cpp
 void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out);
 void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine);

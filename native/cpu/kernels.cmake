@@ -1,8 +1,8 @@
 # The CPU kernels: every file of LOCKSTEP_KERNEL_SOURCES is compiled once for each instruction set, with its flags and into its own
 # namespace; dispatch.cpp picks a table at run time. Defines the static library lockstep_kernels.
 set(LOCKSTEP_KERNEL_DIR ${CMAKE_CURRENT_LIST_DIR})
-set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp pack_codes.cpp quantize.cpp norm.cpp rope.cpp activation.cpp gemm_f32.cpp gemm_bf16.cpp
-    gemm_int8.cpp gemm_int4.cpp gemm_int5.cpp gemm_k.cpp kv_cache.cpp attention.cpp attention_int8.cpp vocab.cpp)
+set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp pack_codes.cpp quantize_weights.cpp quantize.cpp norm.cpp rope.cpp activation.cpp
+    gemm_f32.cpp gemm_bf16.cpp gemm_int8.cpp gemm_int4.cpp gemm_int5.cpp gemm_k.cpp kv_cache.cpp attention.cpp attention_int8.cpp vocab.cpp)
 list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
 
 set(LOCKSTEP_FLAGS_scalar "")

@@ -130,6 +130,9 @@ struct Kernels {
   void (*pack_float)(Format, const float* const* rows, int num_rows, int cols, uint8_t* dst);
   // The same for the quantised formats from the GGUF block bytes of each row, losing no bit. cols is a multiple of quant_block(format).
   void (*pack_blocks)(Format, const uint8_t* const* rows, int num_rows, int cols, uint8_t* dst);
+  // Floats of the same rows into GGUF blocks of q8_0, q4_0 or q4_1, blocks[i] for rows[i] (quantisation on load). Bytes do not depend on
+  // the instruction set.
+  void (*quantize_blocks)(Format, const float* const* rows, int num_rows, int cols, uint8_t* const* blocks);
   // One row of a packed block back to float (the tied embedding). row < 32.
   void (*unpack_row)(Format, const uint8_t* block, int row, int cols, float* dst);
 

@@ -53,31 +53,41 @@ Status pack_float_block(const PackJob& job, int block, const Kernels& kernels, F
   return Status();
 }
 
-Status pack_quantised_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
-  const quant::TypeInfo& shape = block_type(job.format);
-  const size_t row_bytes = static_cast<size_t>(job.cols.count) / shape.block_values * shape.block_bytes;
-  const size_t skip = static_cast<size_t>(job.cols.first) / shape.block_values * shape.block_bytes;
-  const uint8_t* rows[kBlockRows];
-  if (job.up == nullptr) {
-    const int first = block * kBlockRows;
-    const int count = std::min(kBlockRows, job.num_rows - first);
-    LOCKSTEP_RETURN_IF_ERROR(feed->rows.blocks(*job.tensor, job.first_row + first, count, rows));
-    for (int i = 0; i < count; i++) rows[i] += skip;
-    kernels.pack_blocks(job.format, rows, count, job.cols.count, dst);
+// Rows of one tensor as blocks of `format`, in `store`; those of the columns `cols` alone.
+Status feed_blocks(const WeightTensor& tensor, Format format, int first, int count, Range cols, const Kernels& kernels, TensorRows* reader,
+                   uint8_t* store, const uint8_t** out) {
+  const quant::TypeInfo& type = block_type(format);
+  const size_t row_bytes = quant::row_bytes(type, static_cast<size_t>(cols.count));
+  uint8_t* copies[kBlockRows];
+  for (int i = 0; i < count; i++) out[i] = copies[i] = store + row_bytes * i;
+  if (packs_as_is(tensor)) {
+    const uint8_t* rows[kBlockRows];
+    LOCKSTEP_RETURN_IF_ERROR(reader->blocks(tensor, first, count, rows));
+    const size_t skip = quant::row_bytes(type, static_cast<size_t>(cols.first));
+    for (int i = 0; i < count; i++) std::memcpy(copies[i], rows[i] + skip, row_bytes);
     return Status();
   }
-  // A row that is not there is a row of zero scales.
-  feed->bytes.assign(row_bytes * kBlockRows, 0);
-  for (int i = 0; i < kBlockRows; i++) rows[i] = feed->bytes.data() + row_bytes * i;
-  const int first = block * kGatedRows;
-  const int count = std::min(kGatedRows, job.num_rows - first);
+  const float* rows[kBlockRows];
+  LOCKSTEP_RETURN_IF_ERROR(reader->floats(tensor, first, count, rows));
+  for (int i = 0; i < count; i++) rows[i] += cols.first;
+  kernels.quantize_blocks(format, rows, count, cols.count, copies);
+  return Status();
+}
+
+Status pack_quantised_block(const PackJob& job, int block, const Kernels& kernels, Feed* feed, uint8_t* dst) {
+  const size_t row_bytes = quant::row_bytes(block_type(job.format), static_cast<size_t>(job.cols.count));
+  const uint8_t* rows[kBlockRows] = {};  // a row that is not there is a row of zero scales
+  const int unit = job.up == nullptr ? kBlockRows : kGatedRows;
+  const int first = block * unit;
+  const int count = std::min(unit, job.num_rows - first);
+  feed->bytes.resize(row_bytes * kBlockRows);
   for (const WeightTensor* tensor : {job.tensor, job.up}) {
-    const uint8_t* found[kGatedRows];
-    LOCKSTEP_RETURN_IF_ERROR(feed->rows.blocks(*tensor, job.first_row + first, count, found));
-    uint8_t* copies = feed->bytes.data() + (tensor == job.up ? row_bytes * kGatedRows : 0);
-    for (int i = 0; i < count; i++) std::memcpy(copies + row_bytes * i, found[i] + skip, row_bytes);
+    if (tensor == nullptr) continue;
+    const int at = tensor == job.up ? unit : 0;
+    LOCKSTEP_RETURN_IF_ERROR(feed_blocks(*tensor, job.format, job.first_row + first, count, job.cols, kernels, &feed->rows,
+                                         feed->bytes.data() + row_bytes * at, rows + at));
   }
-  kernels.pack_blocks(job.format, rows, kGatedRows + count, job.cols.count, dst);
+  kernels.pack_blocks(job.format, rows, job.up == nullptr ? count : unit + count, job.cols.count, dst);
   return Status();
 }
 

@@ -36,9 +36,27 @@ void gemm(const Packed& w, int first, int count, const Input& in, int m, const G
 
 extern const Kernels kTable;
 const Kernels kTable = {
-    kIsaName,  packed_block_bytes, pack_float,  pack_codes, unpack_row, row_to_bf16, row_to_int8_pair,
-    rms_norm,  layer_norm,         add_row,     rope,       gemm,       kv_append,   attention_scratch_bytes,
-    attention, attention_merge,    softcap_row, argmax_row, sum_exp,    fixed_exp,
+    kIsaName,
+    packed_block_bytes,
+    pack_float,
+    pack_codes,
+    quantize_blocks,
+    unpack_row,
+    row_to_bf16,
+    row_to_int8_pair,
+    rms_norm,
+    layer_norm,
+    add_row,
+    rope,
+    gemm,
+    kv_append,
+    attention_scratch_bytes,
+    attention,
+    attention_merge,
+    softcap_row,
+    argmax_row,
+    sum_exp,
+    fixed_exp,
 };
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -17,10 +17,11 @@ namespace {
 static_assert(static_cast<int>(Format::kQ6_K) == static_cast<int>(WeightFormat::kQ6_K), "one list of formats");
 Format to_format(WeightFormat format) { return static_cast<Format>(format); }
 
-bool packs_as_is(const WeightTensor& tensor) {
-  if (tensor.scaling.present) return holds_its_codes(tensor);
-  const bool same = &type_info(tensor.format) == &type_info(tensor.source.type);
-  return same && tensor.bias == 0 && !tensor.source.transposed;
+// Blocks of tensor.format can be had: they lie in the file, or floats are quantised to them.
+bool has_blocks(const WeightTensor& tensor) {
+  const bool from_floats =
+      tensor.format == WeightFormat::kQ8_0 || tensor.format == WeightFormat::kQ4_0 || tensor.format == WeightFormat::kQ4_1;
+  return from_floats || packs_as_is(tensor);
 }
 
 Range cut_blocks(int blocks, const RankShard& shard) {
@@ -122,9 +123,9 @@ void Planner::add_segment(Matrix* matrix, const WeightTensor* tensor, const Weig
   matrix->gated = up != nullptr;
   Format format = to_format(tensor->format);
   const bool cuts_groups = cols.first % quant_block(format) != 0 || cols.count % quant_block(format) != 0;
-  const bool both_as_is = packs_as_is(*tensor) && (up == nullptr || (packs_as_is(*up) && up->format == tensor->format));
+  const bool both_have_blocks = has_blocks(*tensor) && (up == nullptr || (has_blocks(*up) && up->format == tensor->format));
   // A cut inside a group (of a K-quant: a super-block) would need new scales: such a part is kept as bf16, which loses less.
-  if (input_kind(format) == InputKind::kInt8Pair && (cuts_groups || !both_as_is)) format = Format::kBf16;
+  if (input_kind(format) == InputKind::kInt8Pair && (cuts_groups || !both_have_blocks)) format = Format::kBf16;
   if (up != nullptr && up->format == WeightFormat::kF32) format = Format::kF32;
   matrix->input_kinds |= kind_bit(input_kind(format));
   if (rows.count == 0 || cols.count == 0) return;
@@ -284,6 +285,12 @@ Status Planner::plan() {
 }
 
 }  // namespace
+
+bool packs_as_is(const WeightTensor& tensor) {
+  if (tensor.scaling.present) return holds_its_codes(tensor);
+  const bool same = &type_info(tensor.format) == &type_info(tensor.source.type);
+  return same && tensor.bias == 0 && !tensor.source.transposed;
+}
 
 int Matrix::num_blocks() const {
   int blocks = 0;

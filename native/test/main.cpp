@@ -8,6 +8,7 @@ namespace {
 
 constexpr KernelTest kKernelTests[] = {
     {"pack", test_pack},
+    {"quantize weights", test_quantize_weights},
     {"activations", test_activations},
     {"norms", test_norms},
     {"rope", test_rope},
@@ -27,9 +28,7 @@ struct PlainTest {
   void (*run)(Check&);
 };
 constexpr PlainTest kPlainTests[] = {
-    {"dequantize", test_dequantize},
-    {"threads", test_threads},
-    {"communicator", test_communicator},
+    {"dequantize", test_dequantize}, {"float formats", test_float_formats}, {"threads", test_threads}, {"communicator", test_communicator},
     {"lookup", test_lookup},
 };
 

@@ -155,7 +155,7 @@ describe('what is refused, by name', () => {
       /^prot in .*config.yaml is no option of 'lockstep serve'/,
     );
     assert.match(
-      refusal(() => load('quantization: awq')),
+      refusal(() => load('load-format: gguf')),
       /is not supported by Lockstep: the format is read from the checkpoint/,
     );
     assert.match(

@@ -25,6 +25,8 @@ export const engineFlags = [
     help: 'token for gated models on the hub' },
   { name: 'dtype', type: 'string', default: 'auto', group: model, value: 'auto|bfloat16|float32',
     help: 'type of activations and KV cache, and of weights that have no kernel of their own; auto: bfloat16' },
+  { name: 'quantization', type: 'string', default: null, group: model, value: 'int8|int4', aliases: ['-q'],
+    help: 'quantise float weights as they are loaded, in groups of 32 (int4: embedding and head to 8 bits). gptq, awq, compressed-tensors, fp8 and gguf name what a checkpoint is. Unset: as the checkpoint is' },
   { name: 'max-model-len', type: 'size', default: null, min: 1, group: model, value: 'TOKENS',
     help: "longest sequence, prompt and output. Unset: the model's own limit" },
   { name: 'seed', type: 'int', default: null, min: 0, group: model, value: 'N',

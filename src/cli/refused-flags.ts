@@ -13,7 +13,7 @@ const reasons: Readonly<Record<string, string>> = {
   'kernels are chosen by the weight format and the instruction set': `--moe-backend --linear-backend --kernel-config --ir-op-priority
     --jit-monitor-mode --jit-monitor-verbose`,
   'nothing is compiled at start': '--compilation-config -cc --optimization-level -O --performance-mode',
-  'the format is read from the checkpoint': `--quantization -q --quantization-config --allow-deprecated-quantization --load-format
+  'the format is read from the checkpoint': `--quantization-config --allow-deprecated-quantization --load-format
     --config-format --runner --convert --model-impl --pooler-config --disable-sliding-window --language-model-only`,
   'config.json and the tokenizer come from the model itself': `--tokenizer --tokenizer-mode --tokenizer-revision --code-revision
     --hf-config-path --hf-overrides --skip-tokenizer-init --model-class-overrides`,

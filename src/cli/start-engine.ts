@@ -75,7 +75,7 @@ export async function startEngine(
   const env = options.hfToken === null ? environment : { ...environment, HF_TOKEN: options.hfToken };
   const hub = { env, log: logger, progress: process.stderr, ...(options.revision === null ? {} : { revision: options.revision }) };
   const path = options.model === null ? bundledModel : await resolveModel(options.model, hub);
-  const model = await loadModel(path, { dtype: options.dtype, maxModelLen: options.maxModelLen });
+  const model = await loadModel(path, { dtype: options.dtype, maxModelLen: options.maxModelLen, quantization: options.quantization });
   for (const note of model.notes) logger.info(note);
   const chunkedPrefill = options.enableChunkedPrefill;
   const speculation = options.speculativeConfig === null ? null : parseSpeculativeConfig(options.speculativeConfig);
@@ -146,7 +146,7 @@ export async function startOffline(options: EngineOptions, environment: Surround
   const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault });
   try {
     const [tokenizer] = await Promise.all([loadTokenizer(started.model.tokenizer, started.cache), started.ready]);
-    return { client: started.engine, tokenizer, maxModelLen: started.dims.maxSeqLen, stop: started.stop };
+    return { client: started.engine, tokenizer, maxModelLen: started.dims.maxSeqLen, weights: started.model.weights, stop: started.stop };
   } catch (error) {
     await started.stop();
     throw error;

@@ -8,12 +8,13 @@ import { startError } from '../errors.js';
 import type { SpecOptions } from './architectures/architecture.js';
 import { architectureOf } from './architectures/index.js';
 import { chatTemplate, tokenizerSource } from './chat-template.js';
+import type { Checkpoint } from './checkpoint.js';
 import { readConfig, textConfig } from './config.js';
 import { generationDefaults } from './generation.js';
 import { readGgufCheckpoint } from './gguf.js';
 import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
-import { readQuantScheme } from './quantization/checkpoint-config.js';
-import { computeTypeOf } from './quantization/formats.js';
+import { onLoadOf, readQuantScheme } from './quantization/checkpoint-config.js';
+import { computeTypeOf, isElementType, isQuantised } from './quantization/formats.js';
 import { readSafetensorsFolder } from './safetensors.js';
 import type { LoadedModel, ModelSpec } from './spec.js';
 import { mapWeights } from './tensors.js';
@@ -23,6 +24,8 @@ export interface LoadOptions {
   readonly dtype: string;
   /** `--max-model-len`; null or absent: as long as the model allows. */
   readonly maxModelLen?: number | null;
+  /** `--quantization`; null or absent: as the checkpoint is. */
+  readonly quantization?: string | null;
 }
 
 /** Reads a Hugging Face folder or a .gguf file. Throws one start error that names the file and what is wrong with it. */
@@ -30,7 +33,8 @@ export async function loadModel(path: string, options: LoadOptions): Promise<Loa
   const specOptions: SpecOptions = { computeType: computeTypeOf(options.dtype), maxModelLen: options.maxModelLen ?? null };
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) throw startError(`${path} does not exist`);
-  const model = found.isFile() ? loadGguf(resolve(path), specOptions) : loadFolder(resolve(path), specOptions);
+  const read = found.isFile() ? loadGguf : loadFolder;
+  const model = read(resolve(path), specOptions, options.quantization ?? null);
   checkLength(model.spec, specOptions.maxModelLen);
   return model;
 }
@@ -42,7 +46,7 @@ function checkLength(spec: ModelSpec, maxModelLen: number | null): void {
   });
 }
 
-function loadFolder(folder: string, options: SpecOptions): LoadedModel {
+function loadFolder(folder: string, options: SpecOptions, quantization: string | null): LoadedModel {
   const path = join(folder, 'config.json');
   if (!existsSync(path)) throw startError(`${folder} holds no config.json; expected a Hugging Face model folder or a .gguf file`);
   const outer = readConfig(path);
@@ -58,6 +62,7 @@ function loadFolder(folder: string, options: SpecOptions): LoadedModel {
     aliases: architecture.aliases ?? [],
     computeType: options.computeType,
     scheme,
+    onLoad: onLoadOf(quantization, scheme, options.computeType),
   });
   const tokenizer = tokenizerSource(folder);
   return {
@@ -72,7 +77,7 @@ function loadFolder(folder: string, options: SpecOptions): LoadedModel {
   };
 }
 
-function loadGguf(path: string, options: SpecOptions): LoadedModel {
+function loadGguf(path: string, options: SpecOptions, quantization: string | null): LoadedModel {
   const { first, checkpoint } = readGgufCheckpoint(path);
   const { config, architecture } = configOfGguf(first, checkpoint);
   const spec = architecture.spec(config, options);
@@ -83,6 +88,7 @@ function loadGguf(path: string, options: SpecOptions): LoadedModel {
     aliases: [],
     computeType: options.computeType,
     scheme: null,
+    onLoad: onLoadOf(quantization, quantisedGguf(checkpoint), options.computeType),
   });
   return {
     path,
@@ -94,4 +100,10 @@ function loadGguf(path: string, options: SpecOptions): LoadedModel {
     generation: ggufGeneration(first),
     notes,
   };
+}
+
+/** Whether any tensor of a GGUF file is quantised, as `onLoadOf` asks. Its name for `--quantization` is gguf either way. */
+function quantisedGguf(checkpoint: Checkpoint): { method: string; summary: string } | null {
+  const types = [...new Set([...checkpoint.tensors.values()].map((tensor) => tensor.type))].filter(isElementType).filter(isQuantised);
+  return types.length === 0 ? null : { method: 'gguf', summary: `GGUF with ${types.join(', ')}` };
 }

@@ -34,6 +34,7 @@ function map(
     aliases: architecture.aliases ?? [],
     computeType,
     scheme: null,
+    onLoad: null,
   });
   return { tensors: new Map(weights.tensors.map((t) => [t.name, t])), notes };
 }

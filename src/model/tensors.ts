@@ -4,9 +4,9 @@
  */
 import { startError } from '../errors.js';
 import type { Checkpoint, StoredTensor } from './checkpoint.js';
-import { elementLayouts, isQuantised, isValueType, matrixFormat, valueTypes } from './quantization/formats.js';
+import { elementLayouts, isQuantised, isValueType, matrixFormat, type OnLoad, onLoadFormat, valueTypes } from './quantization/formats.js';
 import { LayerTensors, type QuantisedLinear, type QuantScheme } from './quantization/scheme.js';
-import type { ComputeType, ModelSpec, NormSpec, WeightMap, WeightTensor } from './spec.js';
+import type { ComputeType, ElementType, ModelSpec, NormSpec, WeightFormat, WeightMap, WeightTensor } from './spec.js';
 
 /** Where one of our tensors lies in a checkpoint. In names, `*` stands for the layer and `#` for the expert. */
 export interface TensorRule {
@@ -104,6 +104,8 @@ export interface MapInput {
   readonly computeType: ComputeType;
   /** How a quantised safetensors checkpoint stores its linear layers; null: plainly. */
   readonly scheme: QuantScheme | null;
+  /** To quantise float matrices as they are loaded. */
+  readonly onLoad: OnLoad | null;
 }
 
 /** The weight map, and notes on what was converted or left out. */
@@ -235,7 +237,7 @@ function weightTensor(
     name: w.scope + w.part,
     rows: w.rows,
     cols: w.cols,
-    format: w.vector || w.part === 'router' ? 'f32' : matrixFormat(type, w.cols, input.computeType),
+    format: w.vector || w.part === 'router' ? 'f32' : plainFormat(w, type, input),
     source: {
       file: source.file,
       type,
@@ -246,6 +248,10 @@ function weightTensor(
     scaling: null,
     bias: rule.bias ?? 0,
   };
+}
+
+function plainFormat(w: WantedTensor, type: ElementType, { onLoad, computeType }: MapInput): WeightFormat {
+  return onLoad ? onLoadFormat(w.part, w.cols, onLoad) : matrixFormat(type, w.cols, computeType);
 }
 
 /** [first, total]: our first row among the rows of the source, and how many rows the source should have. */
@@ -274,18 +280,27 @@ function withPairsAlike(tensors: readonly WeightTensor[]): WeightTensor[] {
   });
 }
 
-function conversionNotes(tensors: readonly WeightTensor[], { computeType, scheme }: MapInput, reasons: ReadonlySet<string>): string[] {
+function conversionNotes(
+  tensors: readonly WeightTensor[],
+  { computeType, scheme, onLoad }: MapInput,
+  reasons: ReadonlySet<string>,
+): string[] {
   const notes: string[] = [];
   const count = (chosen: readonly WeightTensor[], key: (t: WeightTensor) => string) => {
     const counts = new Map<string, number>();
     for (const t of chosen) counts.set(key(t), (counts.get(key(t)) ?? 0) + 1);
     return [...counts];
   };
-  const scaled = tensors.filter((t) => t.scaling !== null);
+  const matrices = tensors.filter((t) => t.rows > 1 && !t.name.endsWith('router'));
+  const scaled = matrices.filter((t) => t.scaling !== null);
   if (scheme && scaled.length > 0) {
     const list = count(scaled, (t) => t.format).map(([format, n]) => `${n} matrices as ${format}`);
     const why = computeType === 'float32' ? ['--dtype float32 asks for it'] : [...reasons];
     notes.push(`${scheme.summary}: ${list.join(', ')}${why.length > 0 ? ` (${why.join('; ')})` : ''}`);
+  }
+  if (onLoad) {
+    const list = count(matrices, (t) => t.format).map(([format, n]) => `${n} matrices as ${format}`);
+    notes.push(`--quantization ${onLoad}: ${list.join(', ')}`);
   }
   const converted = tensors.filter((t) => t.scaling === null && isQuantised(t.source.type) && t.format !== t.source.type);
   if (converted.length > 0) {

@@ -19,8 +19,8 @@ const keptAs: Readonly<Record<string, string>> = {
   'gptq-int4-g32-desc_act': 'bf16',
   'awq-int4-g32': 'q4_1',
   'compressed-tensors-w4a16-g32': 'q4_0',
-  'compressed-tensors-fp8-dynamic': 'bf16',
-  'fp8-block128': 'bf16',
+  'compressed-tensors-fp8-dynamic': 'q8_0',
+  'fp8-block128': 'q8_0',
 };
 
 test('there are quantised models to test', () => assert.ok(models.length >= 2));

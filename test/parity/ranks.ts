@@ -19,6 +19,7 @@ export interface RankSetup {
   readonly threadsPerRank?: number;
   readonly kvCacheType?: KvCacheType;
   readonly maxModelLen?: number;
+  readonly quantization?: string;
   readonly stepTimeoutMs?: number;
   readonly dims?: Partial<StepDims>;
 }
@@ -70,7 +71,11 @@ export class Ranks {
   }
 
   static async start(setup: RankSetup): Promise<Ranks> {
-    const model = await loadModel(setup.path, { dtype: setup.dtype, maxModelLen: setup.maxModelLen ?? null });
+    const model = await loadModel(setup.path, {
+      dtype: setup.dtype,
+      maxModelLen: setup.maxModelLen ?? null,
+      quantization: setup.quantization ?? null,
+    });
     const maxSeqLen = Math.min(model.spec.maxPositions, setup.dims?.maxSeqLen ?? 512);
     const maxRows = setup.dims?.maxRows ?? 32;
     const dims: StepDims = {

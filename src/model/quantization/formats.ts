@@ -55,6 +55,18 @@ export function matrixFormat(type: ElementType, cols: number, computeType: Compu
   return keptInBits.includes(type) && cols % elementLayouts[type].blockValues === 0 ? (type as WeightFormat) : 'bf16';
 }
 
+/** `--quantization int8` or `int4`: float weights quantised as they are loaded. */
+export type OnLoad = 'int8' | 'int4';
+
+/**
+ * The format of one matrix that is quantised on load, in groups of 32. Embedding and head stay at 8 bits with int4: they are looked at one
+ * row or all at a time, and their errors reach every token. Learned positions and matrices without whole groups stay at bf16.
+ */
+export function onLoadFormat(part: string, cols: number, onLoad: OnLoad): WeightFormat {
+  if (part === 'embedPositions' || cols % 32 !== 0) return 'bf16';
+  return onLoad === 'int8' || part === 'embed' || part === 'head' ? 'q8_0' : 'q4_1';
+}
+
 /** Bytes that the weights take in memory in the formats they are kept in, to within the padding of packed rows. */
 export function weightBytes(weights: WeightMap): number {
   return weights.tensors.reduce((sum, { rows, cols, format }) => {
