@@ -1,4 +1,4 @@
-/** The flags of `lockstep bench serve` and `lockstep bench throughput`: names, defaults and meanings of `vllm bench`. */
+/** The flags of `lockstep bench serve` and `lockstep bench throughput`, with names, defaults and meanings of `vllm bench`, and of `lockstep bench perplexity`. */
 import type { Flag, OptionsOf } from './flag.js';
 import type { CommandTable } from './load-options.js';
 import { engineFlags } from './options.js';
@@ -80,6 +80,25 @@ export const benchThroughputFlags = [
 ] as const satisfies readonly Flag[];
 
 export type BenchThroughputOptions = OptionsOf<typeof benchThroughputFlags>;
+
+// biome-ignore format: a row a flag
+export const benchPerplexityFlags = [
+  ...engineFlags,
+  { name: 'text', type: 'string', default: null, group: dataset, value: 'FILE', help: 'text to score. Unset: bench/perplexity.txt of the package' },
+  { name: 'window', type: 'int', default: 384, min: 2, max: 1_000_000, group: dataset, value: 'TOKENS', help: 'tokens that are scored together, without those before them' },
+  { name: 'compare', type: 'list', default: [], group: report, value: 'WHAT',
+    help: 'further rows of the table: int8 or int4 (--quantization of MODEL), or another model' },
+] as const satisfies readonly Flag[];
+
+export type BenchPerplexityOptions = OptionsOf<typeof benchPerplexityFlags>;
+
+export const benchPerplexityCommand = {
+  name: 'bench perplexity',
+  summary: 'perplexity of a text by weight format',
+  flags: benchPerplexityFlags,
+  positional: 'model',
+  isConfigurable: false,
+} as const satisfies CommandTable;
 
 export const benchThroughputCommand = {
   name: 'bench throughput',

@@ -20,6 +20,7 @@ async function bench(...argv: string[]): Promise<{ report: string; stopped: bool
     client: new FakeEngine({ stepMs: 1 }),
     tokenizer: new FakeTokenizer(),
     maxModelLen: fakeContextLen,
+    weights: { files: [], tensors: [] },
     stop: async () => {
       stopped = true;
     },

@@ -5,6 +5,7 @@ import { createRandom } from '../../bench/random.js';
 import { measureThroughput, type ThroughputFigures } from '../../bench/throughput.js';
 import type { EngineClient } from '../engine/client.js';
 import { startError } from '../errors.js';
+import type { WeightMap } from '../model/spec.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { BenchThroughputOptions } from './bench-options.js';
 import { checkEngineOptions, type EngineOptions } from './options.js';
@@ -15,6 +16,7 @@ export interface OfflineEngine {
   readonly tokenizer: Tokenizer;
   /** Longest sequence, prompt and output. */
   readonly maxModelLen: number;
+  readonly weights: WeightMap;
   stop(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@
 /** `lockstep <command>`: finds the command, runs it, and makes an exit status of what it throws. */
 import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
-import { benchServeCommand, benchThroughputCommand } from './bench-options.js';
+import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from './bench-options.js';
 import { type CommandTable, commandFor, loadOptions } from './load-options.js';
 import { cacheClearCommand, chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
@@ -35,6 +35,14 @@ const entries: readonly Entry[] = [
       const options = loadOptions(benchThroughputCommand, argv, process.env);
       const [{ runBenchThroughput }, { startOffline }] = await Promise.all([import('./bench-throughput.js'), import('./start-engine.js')]);
       await runBenchThroughput(options, (engine) => startOffline(engine, process.env), process.stdout);
+    },
+  },
+  {
+    table: benchPerplexityCommand,
+    run: async (argv) => {
+      const options = loadOptions(benchPerplexityCommand, argv, process.env);
+      const [{ runBenchPerplexity }, { startOffline }] = await Promise.all([import('./bench-perplexity.js'), import('./start-engine.js')]);
+      await runBenchPerplexity(options, (engine) => startOffline(engine, process.env), process.stdout);
     },
   },
   {
