@@ -18,7 +18,7 @@ import { parseArgs } from 'node:util';
 import { timestamp } from '../serve-report.js';
 import { watchOthers } from './cpu-time.js';
 import { type Case, commandOf, type Engine, type EngineSetup, engines, versionsOf } from './engines.js';
-import { costOf, formats, ggufOf, type ModelName, models } from './models.js';
+import { costOf, formats, ggufOf, type ModelCost, type ModelName, models } from './models.js';
 import { resultTables } from './report.js';
 import { joinResults, type Results, type Row } from './results.js';
 import { bestRoof, probeRoof, type Roof } from './roof.js';
@@ -115,9 +115,9 @@ async function measureUndisturbed(server: Server, workload: Workload & { load: N
   }
 }
 
-/** Seeds of the prompts differ by round and workload: no prefix is ever seen twice. */
-const seedOf = (round: number, name: WorkloadName) =>
-  1 + (round * 16 + Object.keys(workloads).indexOf(name)) * 8 + (Date.now() % 65536) * 1024;
+/** Seeds of the prompts: the same for all engines, others in every round and workload, so that no prefix is ever seen twice. */
+const firstSeed = (Date.now() % 65536) * 1024;
+const seedOf = (round: number, name: WorkloadName) => firstSeed + (round * 16 + Object.keys(workloads).indexOf(name)) * 8;
 
 async function runRound(
   at: Case,
@@ -157,9 +157,9 @@ async function startOnce(at: Case): Promise<void> {
   for (const engine of listed('engines', engines)) if (engine !== 'vLLM') await (await startEngine(engine, at))?.stop();
 }
 
-async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]> {
-  const path = ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin);
-  const cost = costOf(path);
+/** Tells `onRound` after every round what all rounds together give. */
+async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows: readonly Row[]) => void): Promise<void> {
+  const cost = costOf(ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin));
   const collected = new Map(names.map((name) => [name, new Collected()] as const));
   const roofs: Roof[] = [];
   const startMs = performance.now();
@@ -169,55 +169,58 @@ async function compare(at: Case, names: readonly WorkloadName[]): Promise<Row[]>
     say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
     if (round === 0 && names.includes('start')) await startOnce(at);
     roofs.push(await runRound(at, names, round, collected));
+    onRound(names.map((name) => rowOf(at, name, collected.get(name)!, cost, roofs)));
   }
-  return names.map((name): Row => {
-    const { unit, load, roof: bound }: Workload = workloads[name];
-    const { values, othersShare } = collected.get(name)!;
-    return {
-      model: at.model,
-      format: at.format,
-      workload: name,
-      unit,
-      bitsPerWeight: (cost.weightBytes * 8) / cost.parameters,
-      values,
-      othersShare,
-      roofs,
-      roofValues: bound === null || load === null ? null : roofs.map((roof) => bound(load, cost, at.format, roof)),
-      date: timestamp(new Date()),
-      commit: commit(),
-    };
-  });
 }
 
-function commit(): string {
+function rowOf(at: Case, name: WorkloadName, { values, othersShare }: Collected, cost: ModelCost, roofs: readonly Roof[]): Row {
+  const { unit, load, roof: bound }: Workload = workloads[name];
+  return {
+    model: at.model,
+    format: at.format,
+    workload: name,
+    unit,
+    bitsPerWeight: (cost.weightBytes * 8) / cost.parameters,
+    values,
+    othersShare,
+    roofs,
+    roofValues: bound === null || load === null ? null : roofs.map((roof) => bound(load, cost, at.format, roof)),
+    date: timestamp(new Date()),
+    commit,
+  };
+}
+
+function commitNow(): string {
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
   return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--', 'src', 'native') === '' ? '' : ' and changes');
-}
-
-function write(rows: readonly Row[]): void {
-  const hardware = {
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: cpus().length,
-    memoryGB: Math.round(totalmem() / 1e9),
-    node: process.version,
-  };
-  const old = existsSync(flags.result) ? (JSON.parse(readFileSync(flags.result, 'utf8')) as Results) : null;
-  const results = joinResults(old, { hardware, versions: versionsOf(setup), rows }, flags.add);
-  mkdirSync(dirname(flags.result), { recursive: true });
-  writeFileSync(flags.result, `${JSON.stringify(results, null, 1)}\n`);
 }
 
 // A server must not outlive the comparison.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
 const names = listed('workloads', Object.keys(workloads) as WorkloadName[]);
+const commit = commitNow();
+const hardware = {
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: cpus().length,
+  memoryGB: Math.round(totalmem() / 1e9),
+  node: process.version,
+};
+const run = { hardware, versions: versionsOf(setup) };
+let results = existsSync(flags.result) ? (JSON.parse(readFileSync(flags.result, 'utf8')) as Results) : null;
+mkdirSync(dirname(flags.result), { recursive: true });
 for (const model of listed('models', Object.keys(models) as ModelName[])) {
   for (const format of listed('formats', formats)) {
     // Rooms for many sequences are made only for those that need them: some engines get slower with them.
     const groups = [names.filter((name) => streamsOf(name) <= 16), names.filter((name) => streamsOf(name) > 16)];
     for (const group of groups.filter(({ length }) => length > 0)) {
-      const rows = await compare({ model, format, streams: Math.max(16, ...group.map(streamsOf)) }, group);
-      write(rows); // at once: a later case may fail
+      let rows: readonly Row[] = [];
+      const streams = Math.max(16, ...group.map(streamsOf));
+      await compare({ model, format, streams }, group, (soFar) => {
+        rows = soFar; // written at once: what comes later may fail
+        writeFileSync(flags.result, `${JSON.stringify(joinResults(results, { ...run, rows }, flags.add), null, 1)}\n`);
+      });
+      results = joinResults(results, { ...run, rows }, flags.add);
       process.stdout.write(`${resultTables({ rows })}\n`);
     }
   }
