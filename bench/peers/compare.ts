@@ -42,11 +42,11 @@ const { values: flags } = parseArgs({
     result: { type: 'string', default: 'bench/results/peers.json' },
   },
 });
-/** A value that others took more of the cores from is measured again, so many times at most. */
-const othersShareMax = 0.03;
+/** A value that others took more of the cores from is measured again, so many times at most; then its round does not count. */
+const othersShareMax = 0.05;
 /** Of the fractions of a second that a start takes: CPU time is counted in ticks of 10 ms. */
 const startOthersShareMax = 0.1;
-const retries = 2;
+const retries = 1;
 
 function listed<T extends string>(flag: 'models' | 'formats' | 'workloads' | 'engines', known: readonly T[]): T[] {
   const asked = flags[flag].split(',').map((word) => word.trim());
@@ -88,10 +88,21 @@ async function startUndisturbed(
     const server = await startEngine(engine, at);
     if (server === null) return null;
     const othersShare = server.pid === null ? 0 : others([server.pid]);
-    if (othersShare <= startOthersShareMax || attempt === repeats) return [server, othersShare];
-    say(`  others had ${(othersShare * 100).toFixed(0)} % of the cores: ${engine} once more`);
+    if (othersShare <= startOthersShareMax || repeats === 0) return [server, othersShare];
     await server.stop();
+    if (attempt === repeats) throw new Disturbed(`others had ${(othersShare * 100).toFixed(0)} % of the cores while ${engine} started`);
+    say(`  others had ${(othersShare * 100).toFixed(0)} % of the cores: ${engine} once more`);
   }
+}
+
+/** A round that others had too much of. */
+class Disturbed extends Error {}
+
+interface Measured {
+  readonly name: WorkloadName;
+  readonly engine: Engine;
+  readonly value: number;
+  readonly othersShare: number;
 }
 
 /** Values of one workload by engine, and what disturbed them. */
@@ -110,7 +121,8 @@ async function measureUndisturbed(server: Server, workload: Workload & { load: N
     const others = watchOthers(server.pid === null ? [] : [server.pid]);
     const value = await measureLoad(workload, server.baseUrl, seed + attempt);
     const othersShare = server.pid === null ? 0 : others(); // the CPU time of an attached server would count as others'
-    if (othersShare <= othersShareMax || attempt === retries) return { value, othersShare };
+    if (othersShare <= othersShareMax) return { value, othersShare };
+    if (attempt === retries) throw new Disturbed(`others had ${(othersShare * 100).toFixed(0)} % of the cores during ${workload.title}`);
     say(`  others had ${(othersShare * 100).toFixed(0)} % of the cores: once more`);
   }
 }
@@ -119,12 +131,13 @@ async function measureUndisturbed(server: Server, workload: Workload & { load: N
 const firstSeed = (Date.now() % 65536) * 1024;
 const seedOf = (round: number, name: WorkloadName) => firstSeed + (round * 16 + Object.keys(workloads).indexOf(name)) * 8;
 
+/** The round's values, which count when all of it was measured undisturbed, and its roof. */
 async function runRound(
   at: Case,
   names: readonly WorkloadName[],
   round: number,
-  collected: ReadonlyMap<WorkloadName, Collected>,
-): Promise<Roof> {
+): Promise<{ readonly found: Measured[]; readonly roof: Roof }> {
+  const found: Measured[] = [];
   const servers: Server[] = [];
   const roofs = [probeRoof(setup.cores)];
   try {
@@ -133,23 +146,24 @@ async function runRound(
       if (started === null) continue;
       const [server, othersShare] = started;
       servers.push(server);
-      if (server.firstTokenMs !== null) collected.get('start')?.add(engine, server.firstTokenMs, othersShare);
+      if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare });
     }
     for (const name of names) {
       const workload: Workload = workloads[name];
       if (workload.load === null) continue;
       for (const server of servers) {
         const { value, othersShare } = await measureUndisturbed(server, { ...workload, load: workload.load }, seedOf(round, name));
-        collected.get(name)!.add(server.engine, value, othersShare);
+        found.push({ name, engine: server.engine, value, othersShare });
         say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
       }
     }
-    for (const server of servers) if (server.pid !== null) collected.get('memory')?.add(server.engine, server.residentBytes() / 1e6, 0);
+    for (const { engine, pid, residentBytes } of servers)
+      if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0 });
     roofs.push(probeRoof(setup.cores));
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
-  return bestRoof(roofs);
+  return { found, roof: bestRoof(roofs) };
 }
 
 /** Files that were never read are a start from the disk, which is another thing. vLLM's minutes are not the disk's. */
@@ -157,7 +171,7 @@ async function startOnce(at: Case): Promise<void> {
   for (const engine of listed('engines', engines)) if (engine !== 'vLLM') await (await startEngine(engine, at))?.stop();
 }
 
-/** Tells `onRound` after every round what all rounds together give. */
+/** Tells `onRound` after every round that counts what all rounds together give. */
 async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows: readonly Row[]) => void): Promise<void> {
   const cost = costOf(ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin));
   const collected = new Map(names.map((name) => [name, new Collected()] as const));
@@ -168,7 +182,15 @@ async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows:
     if (round > 0 && ((performance.now() - startMs) / 1000) * (1 + 1 / round) > Number(flags.seconds)) break;
     say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
     if (round === 0 && names.includes('start')) await startOnce(at);
-    roofs.push(await runRound(at, names, round, collected));
+    try {
+      const { found, roof } = await runRound(at, names, round);
+      roofs.push(roof);
+      for (const { name, engine, value, othersShare } of found) collected.get(name)?.add(engine, value, othersShare);
+    } catch (error) {
+      if (!(error instanceof Disturbed)) throw error;
+      say(`  this round does not count: ${error.message}`);
+      continue;
+    }
     onRound(names.map((name) => rowOf(at, name, collected.get(name)!, cost, roofs)));
   }
 }
