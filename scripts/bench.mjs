@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- NAME … [its flags]]`: builds, then runs bench/NAME (host, kernels, peers); without a name all that need nothing
+ * `npm run bench [-- NAME … [its flags]]`: builds, then runs bench/NAME (host, kernels, start, speculation, peers); without a name all that need nothing
  * from outside the repository. Figures are printed and, where a bench says so, written to bench/results.
  */
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ const benches = {
         .map((file) => runScript(file, flags)),
   },
   kernels: { run: (flags) => [runKernels(flags)] },
+  start: { run: (flags) => [runScript('bench/start.ts', flags)], needs: 'npm run bench -- start --model MODEL [--llama-bin DIR]' },
   speculation: { run: (flags) => [runScript('bench/speculation/compare.ts', flags)], needs: 'npm run bench -- speculation --model MODEL' },
   peers: { run: (flags) => [runPeers(flags)], needs: 'npm run bench -- peers --models-dir DIR --llama-bin DIR …' },
 };
