@@ -54,10 +54,10 @@ for (const [name, [folder, vocab, dtype]] of Object.entries(models)) {
         await engine.stop();
       }
     };
-    const assertSame = (answers: readonly Answer[], how: string) =>
+    const assertSame = (answers: readonly Answer[], how: string, without = plain) =>
       answers.forEach((answer, i) => {
         for (const [j, { ids, logprobBits, end }] of answer.choices.entries()) {
-          const expected = plain[i]!.choices[j]!;
+          const expected = without[i]!.choices[j]!;
           assert.deepEqual(ids, expected.ids, `ids of request ${i}, choice ${j}, ${how}`);
           assert.deepEqual(logprobBits, expected.logprobBits, `log-probabilities of request ${i}, choice ${j}, ${how}`);
           assert.deepEqual(end, expected.end, `end of request ${i}, choice ${j}, ${how}`);
@@ -83,6 +83,14 @@ for (const [name, [folder, vocab, dtype]] of Object.entries(models)) {
         assertSame(await oneByOne(engine, questions), 'alone');
         assertDrafted(engine);
       }));
+
+    test('with an int8 KV cache', async () => {
+      const int8 = ['--kv-cache-dtype', 'int8'];
+      const without = await withEngine(int8, (engine) => together(engine, questions));
+      await withEngine([...int8, ...speculative], async (engine) =>
+        assertSame(await together(engine, questions), 'with an int8 KV cache', without),
+      );
+    });
 
     const variants: [string, string[]][] = [
       ['in a batch', []],
