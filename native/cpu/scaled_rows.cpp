@@ -30,6 +30,23 @@ void place_to_floats(PlaceType type, const uint8_t* bytes, int64_t count, float*
   to_floats(as, bytes, static_cast<int>(count), out);
 }
 
+// The value of each byte of a type; u4 codes are bytes of their own once they are read.
+const float* code_values(ElementType type) {
+  struct Table {
+    float of[256];
+    explicit Table(ElementType type) {
+      for (int i = 0; i < 256; i++) {
+        const uint8_t code = static_cast<uint8_t>(i);
+        to_floats(type, &code, 1, &of[i]);
+      }
+    }
+  };
+  static const Table kUnsigned(ElementType::kU8);
+  static const Table kSigned(ElementType::kI8);
+  static const Table kFloat8(ElementType::kF8E4M3);
+  return type == ElementType::kI8 ? kSigned.of : type == ElementType::kF8E4M3 ? kFloat8.of : kUnsigned.of;
+}
+
 size_t block_bytes(WeightFormat format) { return format == WeightFormat::kQ8_0 ? 34 : format == WeightFormat::kQ4_0 ? 18 : 20; }
 
 }  // namespace
@@ -242,8 +259,8 @@ Status ScaledRows::load(const WeightTensor& tensor, int first, int count, Panel*
   LOCKSTEP_RETURN_IF_ERROR(read_codes(tensor, panel));
   LOCKSTEP_RETURN_IF_ERROR(read_scales(tensor, panel));
   LOCKSTEP_RETURN_IF_ERROR(read_zeros(tensor, panel));
-  LOCKSTEP_RETURN_IF_ERROR(read_groups(tensor, panel));
-  panel->tensor = &tensor;
+  if (panel->grouped != &tensor) LOCKSTEP_RETURN_IF_ERROR(read_groups(tensor, panel));
+  panel->grouped = panel->tensor = &tensor;
   return Status();
 }
 
@@ -264,17 +281,17 @@ Status ScaledRows::floats(const WeightTensor& tensor, int first, int count, cons
   const Panel* panel = nullptr;
   LOCKSTEP_RETURN_IF_ERROR(find(tensor, first, count, &panel));
   const size_t cols = static_cast<size_t>(tensor.cols);
-  const ElementType type = tensor.source.type == ElementType::kU4 ? ElementType::kU8 : tensor.source.type;  // a byte each by now
+  const float* value_of = code_values(tensor.source.type);
   values_.resize(static_cast<size_t>(count) * cols);
   for (int i = 0; i < count; i++) {
     const size_t at = static_cast<size_t>(first + i - panel->first);
     const float* scales = panel->scales.data() + at * panel->groups;
     const int* zeros = panel->zeros.data() + at * panel->groups;
     float* row = values_.data() + i * cols;
-    to_floats(type, panel->codes.data() + at * cols, tensor.cols, row);
+    const uint8_t* codes = panel->codes.data() + at * cols;
     for (size_t c = 0; c < cols; c++) {
       const int group = panel->group_of[c];
-      row[c] = scales[group] * (row[c] - static_cast<float>(zeros[group]));
+      row[c] = scales[group] * (value_of[codes[c]] - static_cast<float>(zeros[group]));
     }
     rows[i] = row;
   }

@@ -26,12 +26,13 @@ class ScaledRows {
   struct Panel {
     const WeightTensor* tensor = nullptr;
     int first = 0, count = 0;
-    int groups = 0;               // of a row
-    std::vector<uint8_t> codes;   // [count][cols], as stored
-    std::vector<float> scales;    // [count][groups]
-    std::vector<int> zeros;       // [count][groups]
-    std::vector<int> group_of;    // [cols]
-    bool groups_in_order = true;  // group_of is column / group_cols
+    int groups = 0;                         // of a row
+    std::vector<uint8_t> codes;             // [count][cols], as stored
+    std::vector<float> scales;              // [count][groups]
+    std::vector<int> zeros;                 // [count][groups]
+    const WeightTensor* grouped = nullptr;  // whose columns group_of is about
+    std::vector<int> group_of;              // [cols]
+    bool groups_in_order = true;            // group_of is column / group_cols
   };
   Status find(const WeightTensor& tensor, int first, int count, const Panel** out);
   Status load(const WeightTensor& tensor, int first, int count, Panel* panel);
