@@ -95,7 +95,7 @@ export class DiskCache {
   /** The entry is not what was written: it is removed, and made anew by the start that found it. */
   damaged(path: string, problem: string): void {
     this.#options.logger.warn(`the cache's ${path} is damaged (${problem}): it is made anew`);
-    rmSync(path, { force: true });
+    remove(path);
   }
 
   /**
@@ -113,7 +113,7 @@ export class DiskCache {
       await write(temporary);
       renameSync(temporary, path);
     } catch (error) {
-      if (temporary !== null) rmSync(temporary, { force: true });
+      if (temporary !== null) remove(temporary);
       if (!this.#warned) this.#options.logger.warn(`nothing is kept for the next start: ${(error as Error).message} (${path})`);
       this.#warned = true;
     } finally {
@@ -170,6 +170,13 @@ export class DiskCache {
         rmSync(path, { force: true });
     }
   }
+}
+
+/** Where the folder is read-only the file stays, and is found damaged again. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {}
 }
 
 /** Whether a process of this machine has the id. */
