@@ -113,7 +113,7 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
   }
 }
 
-// The same list on every rank; each then takes a stretch of equal cost.
+// The same list on every rank, cut into stretches of equal cost.
 void CpuBackend::plan_attention(int window) {
   items_.clear();
   splits_.clear();
@@ -125,20 +125,17 @@ void CpuBackend::plan_attention(int window) {
     plan_entry(step_->entries[i], static_cast<int>(i), window, workers > 1 && tiles < 4 * workers, &split_used);
   planned_window_ = window;
 
-  my_items_ = {0, static_cast<int>(items_.size())};
-  if (!gather_ || shard_.world_size == 1) return;
+  if (!shares_work()) return;
   int64_t total = 0;
   for (const AttentionItem& item : items_) total += item.cost;
-  const auto boundary = [&](int rank) {
-    int64_t before = 0;
-    int i = 0;
-    while (i < static_cast<int>(items_.size()) && (before + items_[i].cost / 2) * shard_.world_size < total * rank)
-      before += items_[i++].cost;
-    return i;
-  };
-  const int first = boundary(shard_.rank);
-  const int end = shard_.rank + 1 == shard_.world_size ? static_cast<int>(items_.size()) : boundary(shard_.rank + 1);
-  my_items_ = {first, end - first};
+  int64_t before = 0;
+  int item = 0;
+  for (int rank = 0; rank < shard_.world_size; rank++) {
+    while (item < static_cast<int>(items_.size()) && (before + items_[item].cost / 2) * shard_.world_size < total * rank)
+      before += items_[item++].cost;
+    first_item_[rank] = item;
+  }
+  first_item_[shard_.world_size] = static_cast<int>(items_.size());
 }
 
 void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread) {
@@ -182,9 +179,12 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
 void CpuBackend::attention(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
   if (planned_window_ != spec.window) plan_attention(spec.window);
-  threads_->run(my_items_.count, 1, [&](int thread, int first, int n) {
-    for (int i = my_items_.first + first; i < my_items_.first + first + n; i++) run_item(items_[i], spec, layer, thread);
-  });
+  auto run_items = [&](int thread, int first, int n) {
+    for (int i = first; i < first + n; i++) run_item(items_[i], spec, layer, thread);
+  };
+  if (!shares_work()) return threads_->run(static_cast<int>(items_.size()), 1, run_items);
+  share_out([&](int rank) { return first_item_[rank + 1] - first_item_[rank]; },
+            [&](int rank, int thread, int first, int n) { run_items(thread, first_item_[rank] + first, n); });
 }
 
 // Heads of `slot` whose context was split, into a copy of its row.

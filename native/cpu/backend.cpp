@@ -163,7 +163,10 @@ void CpuBackend::attention_input(int layer) {
   prepare({a_.x, static_cast<size_t>(s_.ld_hidden), nullptr}, m_, spec_.hidden, lw.qkv.input_kinds, &norm);
 }
 
-void CpuBackend::qkv(int layer) { multiply(w_.layers[layer].qkv, input_of(spec_.hidden, 0), m_, store_to(a_.qkv, s_.ld_qkv)); }
+void CpuBackend::qkv(int layer) {
+  const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].qkv; };
+  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, store_to(a_.qkv, s_.ld_qkv));
+}
 
 void CpuBackend::out_projection(int layer) {
   const Matrix& o = w_.layers[layer].o;
@@ -173,7 +176,8 @@ void CpuBackend::out_projection(int layer) {
     out.epilogue = Epilogue::kAdd;
   }
   if (!gather_ && o.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());  // a rank without heads takes part with zeros
-  multiply(o, input_of(s_.heads * s_.head_dim, 0), m_, out);
+  const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].o; };
+  multiply_shared(matrix_of, input_of(s_.heads * s_.head_dim, 0), m_, out);
 }
 
 // x += [norm of] y
@@ -209,7 +213,8 @@ void CpuBackend::gate_up(int layer) {
   GemmOut out = store_to(a_.act, s_.ld_act);
   out.epilogue = spec.gated ? Epilogue::kGated : Epilogue::kAct;
   out.activation = to_activation(spec.activation);
-  multiply(w_.layers[layer].gate_up, input_of(spec_.hidden, 0), m_, out);
+  const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].gate_up; };
+  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, out);
 }
 
 void CpuBackend::down_input(int layer) {
@@ -230,7 +235,8 @@ void CpuBackend::down(int layer) {
   }
   if (!gather_ && down.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());
   const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
-  multiply(down, input_of(k, 0), m_, out);
+  const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].down; };
+  multiply_shared(matrix_of, input_of(k, 0), m_, out);
 }
 
 }  // namespace lockstep::cpu

@@ -88,6 +88,11 @@ class CpuBackend final : public DeviceBackend {
   void apply_norm(const Norm& norm, const float* x, float* out) const;
   void add_rows(const Norm& norm, int rows);
   void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out);
+  template <class MatrixOf>
+  void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out);
+  bool shares_work() const { return gather_ && shard_.world_size > 1; }
+  template <class CountOf, class WorkOn>
+  void share_out(CountOf count_of, WorkOn work_on);
   void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out);
   void lookup(const Matrix Weights::*table, int id, float* out) const;
   int linear_grain(int blocks) const;
@@ -144,8 +149,9 @@ class CpuBackend final : public DeviceBackend {
   bool dealt_ = false;
   std::vector<AttentionItem> items_;
   std::vector<Split> splits_;
-  Range my_items_;
-  int planned_window_ = -1;  // of items_: layers with and without a window need other pieces
+  std::vector<int> first_item_;  // [ranks + 1] of items_, by cost
+  uint32_t operation_ = 0;       // number of the last one that was shared out
+  int planned_window_ = -1;      // of items_: layers with and without a window need other pieces
   std::atomic<int> fault_{0};
 
   // Experts of this step's layer: rows of `act` grouped by expert.
@@ -161,5 +167,28 @@ class CpuBackend final : public DeviceBackend {
 
   std::vector<Sampler> samplers_;  // [threads]
 };
+
+// Every thread of every rank takes chunks of its own rank's part and then of the others': work_on(rank, thread, first, n).
+template <class CountOf, class WorkOn>
+void CpuBackend::share_out(CountOf count_of, WorkOn work_on) {
+  const uint32_t operation = ++operation_;
+  threads_->run(threads_->count(), 1, [&](int thread, int, int) {
+    for (int i = 0; i < shard_.world_size; i++) {
+      const int rank = (shard_.rank + i) % shard_.world_size;
+      const int count = count_of(rank);
+      int first = 0;
+      int n = 0;
+      while (group_->work()->take(rank, operation, linear_grain(count), count, &first, &n)) work_on(rank, thread, first, n);
+    }
+  });
+}
+
+// The product with a matrix whose parts lie with the ranks; any rank may do any of them.
+template <class MatrixOf>
+void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out) {
+  if (!shares_work()) return multiply(matrix_of(w_), input, m, out);
+  share_out([&](int rank) { return matrix_of(*group_->weights_of(rank)).num_blocks(); },
+            [&](int rank, int, int first, int n) { multiply_chunk(matrix_of(*group_->weights_of(rank)), first, n, input, m, out); });
+}
 
 }  // namespace lockstep::cpu

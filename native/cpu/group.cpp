@@ -78,6 +78,7 @@ Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kern
       policy_(policy_for(config_, cores)),
       meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms),
                buffers.control.control + kControlAbort),
+      work_(config_.dims.world_size),
       weights_(new std::atomic<const Weights*>[config_.dims.world_size]),
       kept_(config_.dims.world_size) {
   for (int r = 0; r < config_.dims.world_size; r++) weights_[r].store(nullptr, std::memory_order_relaxed);

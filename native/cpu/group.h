@@ -12,6 +12,7 @@
 #include "common/step_layout.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
+#include "cpu/shared_work.h"
 #include "cpu/shm_communicator.h"
 #include "cpu/weights.h"
 
@@ -80,6 +81,7 @@ class Group {
   const StepBuffers& buffers() const { return buffers_; }
   const Kernels& kernels() const { return *kernels_; }
   ShmGroup* meeting() { return &meeting_; }
+  SharedWork* work() { return &work_; }
   WaitPolicy wait_policy() const { return policy_; }
   std::chrono::milliseconds timeout() const { return std::chrono::milliseconds(config_.step_timeout_ms); }
   bool gather() const { return config_.mode == ParallelMode::kGather; }
@@ -107,6 +109,7 @@ class Group {
   const Kernels* const kernels_;
   const WaitPolicy policy_;
   ShmGroup meeting_;
+  SharedWork work_;
   Shapes shapes_;
   Activations activations_;
   Arena activation_memory_;

@@ -58,6 +58,7 @@ Status CpuBackend::init() {
   items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads +
                  std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
+  first_item_.resize(shard_.world_size + 1);
   reserve_experts();
   const VocabularyOps ops{k_.argmax, k_.sum_exp, k_.fixed_exp, kFixedExpBits};
   samplers_.reserve(threads_->count());
