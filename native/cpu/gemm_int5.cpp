@@ -1,6 +1,6 @@
-// y = W x with q5_0, q5_1 or iq4_nl weights: groups of 32 along K with a half scale, q5_1 with a half minimum too. q5_0 stands for
-// scale * (code - 16); a code of iq4_nl is an index of a table of int8 values. Bound: 0.6875, 0.75 and
-// 0.5625 bytes a weight; 2 ops a weight and row.
+// y = W x with q5_0, q5_1 or iq4_nl weights: groups of 32 along K with a half scale, q5_1 with a half minimum too, as isa/gemm_groups.h
+// says. q5_0 stands for scale * (code - 16); a code of iq4_nl is an index of a table of int8 values. Bound: 0.6875, 0.75 and 0.5625 bytes
+// a weight, 2 ops a weight and row.
 #include "isa/gemm_groups.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {

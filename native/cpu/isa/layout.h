@@ -7,10 +7,11 @@
 //   iq4_nl as q4_0; the codes are indices of a table
 //   q5_0   as q4_0, but between nibbles and scales the fifth bits [32][4] bytes: bit i of byte j is of k = 4i + j
 //   q5_1   as q5_0, then minimums [32] half
-//   q4_K   256 along K: scales [32] half, scales of the minimums [32] half, negated, then 8 groups: nibbles as q4_0, scales [32] bytes,
-//   minimums [32] bytes q5_K   as q4_K, with fifth bits as q5_0 has them q6_K   256 along K: scales [32] half, then 8 groups: nibbles as
-//   q4_0, the upper bits [2][32][4] bytes, of which bits 2i of byte j in
-//          the p-th half are of k = 16p + 4i + j, and scales [2][32] int8, one for each 16 values
+//   q4_K   a super-block of 256 along K: scales [32] half and negated scales of the minimums [32] half, then 8 groups: nibbles as in
+//          q4_0, scales [32] bytes, minimums [32] bytes
+//   q5_K   as q4_K, with the fifth bits between nibbles and scales as in q5_0
+//   q6_K   a super-block: scales [32] half, then 8 groups: nibbles as in q4_0, the upper bits [2][32][4] bytes (bits 2i and 2i + 1 of
+//          byte j in half p are of k = 16p + 4i + j), and scales [2][32] int8, one for each 16 values
 #pragma once
 
 #include "../kernels.h"
