@@ -7,7 +7,6 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #ifndef HWCAP2_BF16  // kernel headers before 5.6
-#define HWCAP2_I8MM (1 << 13)
 #define HWCAP2_BF16 (1 << 14)
 #endif
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -33,8 +32,8 @@ namespace avx2 {
 extern const Kernels kTable;
 }
 #endif
-#if defined(LOCKSTEP_HAVE_NEON_I8MM)
-namespace neon_i8mm {
+#if defined(LOCKSTEP_HAVE_NEON_BF16)
+namespace neon_bf16 {
 extern const Kernels kTable;
 }
 #endif
@@ -74,7 +73,6 @@ bool has_avxvnni() {
 struct ArmFeatures {
   bool dot_product = false;
   bool bf16 = false;
-  bool i8mm = false;
 };
 
 #if defined(__APPLE__)
@@ -83,15 +81,9 @@ bool has_feature(const char* name) {
   size_t size = sizeof(value);
   return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
 }
-ArmFeatures arm_features() {
-  return {has_feature("hw.optional.arm.FEAT_DotProd"), has_feature("hw.optional.arm.FEAT_BF16"), has_feature("hw.optional.arm.FEAT_I8MM")};
-}
+ArmFeatures arm_features() { return {has_feature("hw.optional.arm.FEAT_DotProd"), has_feature("hw.optional.arm.FEAT_BF16")}; }
 #elif defined(__linux__)
-ArmFeatures arm_features() {
-  const unsigned long first = getauxval(AT_HWCAP);
-  const unsigned long second = getauxval(AT_HWCAP2);
-  return {(first & HWCAP_ASIMDDP) != 0, (second & HWCAP2_BF16) != 0, (second & HWCAP2_I8MM) != 0};
-}
+ArmFeatures arm_features() { return {(getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0}; }
 #else
 ArmFeatures arm_features() { return {}; }  // nobody to ask: the scalar kernels
 #endif
@@ -115,8 +107,8 @@ Tables find_tables() {
 #endif
 #if defined(LOCKSTEP_HAVE_NEON)
   const ArmFeatures arm = arm_features();
-#if defined(LOCKSTEP_HAVE_NEON_I8MM)
-  if (arm.dot_product && arm.bf16 && arm.i8mm) push(&t, neon_i8mm::kTable);
+#if defined(LOCKSTEP_HAVE_NEON_BF16)
+  if (arm.dot_product && arm.bf16) push(&t, neon_bf16::kTable);
 #endif
   if (arm.dot_product) push(&t, neon::kTable);
 #endif

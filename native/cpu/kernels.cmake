@@ -10,7 +10,7 @@ set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(LOCKSTEP_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)
 set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
 set(LOCKSTEP_FLAGS_neon -march=armv8.2-a+dotprod)
-set(LOCKSTEP_FLAGS_neon_i8mm -march=armv8.2-a+dotprod+bf16+i8mm)
+set(LOCKSTEP_FLAGS_neon_bf16 -march=armv8.2-a+dotprod+bf16)
 
 set(LOCKSTEP_ISAS scalar)
 include(CheckCXXCompilerFlag)
@@ -26,9 +26,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   list(APPEND LOCKSTEP_ISAS neon)
-  check_cxx_compiler_flag("-march=armv8.2-a+dotprod+bf16+i8mm" LOCKSTEP_COMPILER_HAS_NEON_I8MM)  # GCC 10, Clang 11
-  if(LOCKSTEP_COMPILER_HAS_NEON_I8MM)
-    list(APPEND LOCKSTEP_ISAS neon_i8mm)
+  check_cxx_compiler_flag("-march=armv8.2-a+dotprod+bf16" LOCKSTEP_COMPILER_HAS_NEON_BF16)  # GCC 10, Clang 11
+  if(LOCKSTEP_COMPILER_HAS_NEON_BF16)
+    list(APPEND LOCKSTEP_ISAS neon_bf16)
   endif()
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 takes the undefined vectors inside its own AVX-512 header for mistakes

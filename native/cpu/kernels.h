@@ -122,7 +122,7 @@ struct AttentionArgs {
 };
 
 struct Kernels {
-  const char* name;  // "avx512", "avxvnni", "avx2", "neon_i8mm", "neon", "scalar"
+  const char* name;  // "avx512", "avxvnni", "avx2", "neon_bf16", "neon", "scalar"
 
   // --- weights ---
   size_t (*packed_block_bytes)(Format, int cols);

@@ -50,7 +50,7 @@ export interface NativeRank {
 }
 
 export interface NativeInfo {
-  /** Instruction set that the kernels use: 'avx512', 'avxvnni', 'avx2', 'neon_i8mm', 'neon' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
+  /** Instruction set that the kernels use: 'avx512', 'avxvnni', 'avx2', 'neon_bf16', 'neon' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
   readonly isa: string;
   /** Those that this CPU can run. */
   readonly available: readonly string[];

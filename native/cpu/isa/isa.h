@@ -8,11 +8,11 @@
 #include "avx512.h"
 #elif defined(LOCKSTEP_ISA_AVX2) || defined(LOCKSTEP_ISA_AVXVNNI)
 #include "avx2.h"
-#elif defined(LOCKSTEP_ISA_NEON) || defined(LOCKSTEP_ISA_NEON_I8MM)
+#elif defined(LOCKSTEP_ISA_NEON) || defined(LOCKSTEP_ISA_NEON_BF16)
 #include "neon.h"
 #elif defined(LOCKSTEP_ISA_SCALAR)
 #include "scalar.h"
 #else
 #error \
-    "compile the kernels with one of LOCKSTEP_ISA_AVX512, LOCKSTEP_ISA_AVXVNNI, LOCKSTEP_ISA_AVX2, LOCKSTEP_ISA_NEON, LOCKSTEP_ISA_NEON_I8MM, LOCKSTEP_ISA_SCALAR"
+    "compile the kernels with one of LOCKSTEP_ISA_AVX512, LOCKSTEP_ISA_AVXVNNI, LOCKSTEP_ISA_AVX2, LOCKSTEP_ISA_NEON, LOCKSTEP_ISA_NEON_BF16, LOCKSTEP_ISA_SCALAR"
 #endif

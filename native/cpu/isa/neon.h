@@ -1,6 +1,7 @@
-// Armv8.2 with the dot product (Neoverse N1, Cortex-A76, Apple M1 and later); with LOCKSTEP_ISA_NEON_I8MM also bf16 and int8 matrix
-// products (Armv8.6: Neoverse V1 and N2, Apple M2 and later). The names are those of scalar.h. int8 weights are stored as they are: sdot
-// takes both operands signed, and nibbles are positive in either reading.
+// Armv8.2 with the dot product (Neoverse N1, Cortex-A76, Apple M1 and later); with LOCKSTEP_ISA_NEON_BF16 also that of bf16 (Armv8.6:
+// Neoverse V1 and N2, Apple M2 and later). The names are those of scalar.h. int8 weights are stored as they are: sdot takes both operands
+// signed, and nibbles are positive in either reading. So of I8MM usdot has nothing to add; smmla, two rows by two, wants eight values of K
+// side by side where the packed blocks have four, and interleaving them in registers takes back most of what it saves.
 #pragma once
 
 #include <arm_neon.h>
@@ -11,8 +12,8 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
-#if defined(LOCKSTEP_ISA_NEON_I8MM)
-constexpr const char* kIsaName = "neon_i8mm";
+#if defined(LOCKSTEP_ISA_NEON_BF16)
+constexpr const char* kIsaName = "neon_bf16";
 #else
 constexpr const char* kIsaName = "neon";
 #endif
@@ -99,9 +100,11 @@ LOCKSTEP_INLINE Pairs load_pairs_n(const void* p, int n) {
 LOCKSTEP_INLINE Pairs set1_pairs(const void* p) {
   uint32_t x;
   memcpy(&x, p, 4);
+  // GCC 12 writes a vector of the bf16 constant 1 as an fmov of half floats, which is another number.
+  if (__builtin_constant_p(x)) asm("" : "+r"(x));
   return vdupq_n_u32(x);
 }
-#if defined(LOCKSTEP_ISA_NEON_I8MM)
+#if defined(LOCKSTEP_ISA_NEON_BF16)
 LOCKSTEP_INLINE void store_bf16(uint16_t* p, Float v) {
   const bfloat16x4_t half = vcvt_bf16_f32(v);
   memcpy(p, &half, sizeof(half));
