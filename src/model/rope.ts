@@ -47,11 +47,16 @@ export function ropeSpec(input: RopeInput): RopeSpec {
   }
   const plain = Array.from({ length: rotaryDim / 2 }, (_, i) => theta ** ((-2 * i) / rotaryDim));
   const type = ropeType(scaling);
-  const spec = (inverseFrequencies: readonly number[], attentionFactor = 1): RopeSpec => ({
-    rotaryDim,
-    inverseFrequencies: inverseFrequencies.map(Math.fround),
-    attentionFactor,
-  });
+  const spec = (frequencies: readonly number[], attentionFactor = 1): RopeSpec => {
+    const inverseFrequencies = frequencies.map(Math.fround);
+    // Each field alone may be in order, as a theta of 1 is, and a rule still divide by its logarithm.
+    if (!inverseFrequencies.every(Number.isFinite) || !Number.isFinite(attentionFactor)) {
+      throw startError(
+        `rotary embedding: theta ${theta} and the scaling ${JSON.stringify(scaling?.fields ?? null)} give no finite frequencies`,
+      );
+    }
+    return { rotaryDim, inverseFrequencies, attentionFactor };
+  };
   if (scaling === null || type === 'default') return spec(plain);
   const unknown = Object.keys(scaling.fields).find((key) => !knownFields.has(key));
   if (unknown !== undefined) throw startError(`${scaling.where}: ${unknown} is not supported`);

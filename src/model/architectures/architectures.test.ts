@@ -162,6 +162,14 @@ test('GPT-2 and OPT: learned positions, and variants that are refused', () => {
   refuses('OPTForCausalLM', { ...opt, word_embed_proj_dim: 48 }, /projected embeddings \(opt-350m\)/);
 });
 
+test('a base that a scaling rule cannot take is refused', () => {
+  refuses(
+    'LlamaForCausalLM',
+    { ...common, rope_theta: 1, rope_scaling: { rope_type: 'yarn', factor: 2 } },
+    /theta 1 .* no finite frequencies/,
+  );
+});
+
 test('whatever stands in a configuration, the answer is a spec or one start error', () => {
   const value = fc.oneof(
     fc.constantFrom(0, 1, 2, 3, 4, 8, 16, 96, 512, -1, 0.5, 1e300, 2 ** 60, Number.NaN),
@@ -193,7 +201,7 @@ test('whatever stands in a configuration, the answer is a spec or one start erro
       try {
         const found = spec(architecture, { ...common, ...change });
         assert.ok(found.layers.length <= 1024 && found.dims.headDim >= 1);
-        assert.ok(found.ropes.every((rope) => rope.inverseFrequencies.every(Number.isFinite)));
+        assert.ok(found.ropes.every((rope) => [...rope.inverseFrequencies, rope.attentionFactor].every(Number.isFinite)));
       } catch (error) {
         assert.ok(error instanceof LockstepError && error.code === 'start', `${String(error)} of ${JSON.stringify(change)}`);
       }
