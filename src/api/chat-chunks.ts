@@ -3,7 +3,7 @@
  * the delta is escaped, since a JSON.stringify of the whole envelope for every token costs four times as much.
  * Which fields are null and which are absent is vLLM's choice, and clients have come to rely on it.
  */
-import type { TextDelta } from '../engine/output.js';
+import type { ChatDelta } from './chat-run.js';
 import type { ChatTokenLogprob } from './logprobs.js';
 
 export interface ChatEnvelope {
@@ -42,8 +42,8 @@ export class ChatChunks {
   }
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
-  delta(delta: TextDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
-    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(delta.text)}},"logprobs":${logprobs}`;
+  delta(delta: ChatDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
+    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(delta.content)}},"logprobs":${logprobs}`;
     const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
     if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
     const finish = `,"finish_reason":"${delta.finishReason}","stop_reason":${JSON.stringify(delta.stopReason)}`;

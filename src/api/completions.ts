@@ -1,24 +1,19 @@
 /** POST /v1/completions: parse the body, read the prompts, submit one request to the engine for each. The answer is made in `completion-answer.ts`. */
 import { LockstepError } from '../errors.js';
 import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
-import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
+import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
-import { checkFields } from './fields.js';
 import { choicesMax, flagOf, parseGeneration, parseStreamOptions } from './generation.js';
-import { type JsonObject, readJson } from './json-body.js';
+import type { JsonObject } from './json-body.js';
+import { readGenerating } from './request.js';
 import { responseId, run, toRequest } from './run.js';
 
 /** Most prompts of one request. */
 export const promptsMax = 1024;
 
 export async function handleCompletion(exchange: Exchange, context: Context): Promise<void> {
-  const arrivalMs = performance.now();
-  const serving = servingNow(context);
+  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, 'completions');
   const { model } = serving;
-  checkQueue(model);
-  const { body, text } = await readJson(exchange, context);
-  warnOfUnknown(exchange, checkFields(body, 'completions', context.options.unknownFields));
-  checkModelName(body, model);
   const completion = parseCompletion(body, text, context, serving);
   const prompts = await readPrompts(body, serving, completion);
   if (exchange.aborted) return;

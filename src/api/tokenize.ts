@@ -1,18 +1,15 @@
 /** POST /tokenize and /detokenize: text or messages -> ids -> text, as the model sees them. */
 import { LockstepError } from '../errors.js';
-import { parseConversation } from './chat-completions.js';
-import { type Context, checkModelName, servingNow, warnOfUnknown } from './context.js';
+import { parseConversation } from './chat-request.js';
+import type { Context } from './context.js';
 import type { Exchange } from './exchange.js';
-import { checkFields, wrongType } from './fields.js';
+import { wrongType } from './fields.js';
 import { flagOf } from './generation.js';
-import { readJson } from './json-body.js';
+import { readRequest } from './request.js';
 
 export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
-  const serving = servingNow(context);
+  const { serving, body } = await readRequest(exchange, context, 'tokenize');
   const { model } = serving;
-  const { body } = await readJson(exchange, context);
-  warnOfUnknown(exchange, checkFields(body, 'tokenize', context.options.unknownFields));
-  checkModelName(body, model);
   const { prompt } = body;
   const isChat = body['messages'] !== undefined && body['messages'] !== null;
   if (!isChat && typeof prompt !== 'string') throw wrongType('prompt', 'a string, or messages must be given');
@@ -25,10 +22,8 @@ export async function handleTokenize(exchange: Exchange, context: Context): Prom
 }
 
 export async function handleDetokenize(exchange: Exchange, context: Context): Promise<void> {
-  const { model } = servingNow(context);
-  const { body } = await readJson(exchange, context);
-  warnOfUnknown(exchange, checkFields(body, 'detokenize', context.options.unknownFields));
-  checkModelName(body, model);
+  const { serving, body } = await readRequest(exchange, context, 'detokenize');
+  const { model } = serving;
   const tokens = body['tokens'] as readonly number[] | null | undefined;
   if (tokens === null || tokens === undefined) throw new LockstepError('invalid_body', 'tokens is required.', { param: 'body.tokens' });
   const negative = tokens.findIndex((id) => id < 0);

@@ -1,0 +1,70 @@
+/**
+ * The body of /v1/chat/completions -> what the model is asked. The other APIs with conversations (Responses, Messages, Ollama's) write their
+ * bodies in this one's terms and come through here too, so that a field means the same in all of them.
+ */
+import type { ChatMessage, RenderOptions } from '../chat/template.js';
+import { LockstepError } from '../errors.js';
+import { flagOf, type Generation, parseGeneration } from './generation.js';
+import type { JsonObject } from './json-body.js';
+import type { ServedModel } from './served-model.js';
+
+export interface ConversationRequest {
+  readonly messages: readonly ChatMessage[];
+  readonly options: RenderOptions;
+  readonly addSpecialTokens: boolean;
+}
+
+export interface ChatRequest {
+  readonly generation: Generation;
+  readonly conversation: ConversationRequest;
+}
+
+/** `body`: its fields are known and of their types. `text`: as it came. */
+export function parseChat(body: JsonObject, text: string, model: ServedModel): ChatRequest {
+  return { generation: parseGeneration(body, text, model, 'chat'), conversation: parseConversation(body, model) };
+}
+
+const bothEnds =
+  'continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you want the model to continue the ' +
+  'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
+const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
+
+/**
+ * A message as templates expect it: text, if empty, where there are no tool calls to speak for it; and the system's older name, where the
+ * template does not know OpenAI's newer one and would print it as one more speaker.
+ */
+function asTemplatesExpect(message: ChatMessage, knowsDeveloper: boolean): ChatMessage {
+  const { role, content, tool_calls: toolCalls } = message;
+  const isEmpty = (content === null || content === undefined) && (toolCalls ?? []).length === 0;
+  const isDeveloper = role === 'developer' && !knowsDeveloper;
+  if (!isEmpty && !isDeveloper) return message;
+  return { ...message, role: isDeveloper ? 'system' : role, ...(isEmpty ? { content: '' } : {}) };
+}
+
+/** The fields of chat and of /tokenize that say what the prompt is. */
+export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
+  const messages = body['messages'] as readonly ChatMessage[] | null | undefined;
+  if (messages === null || messages === undefined) {
+    throw new LockstepError('invalid_body', 'messages is required.', { param: 'body.messages' });
+  }
+  if (messages.length === 0) {
+    throw new LockstepError('invalid_value', 'Cannot apply chat template to an empty conversation. Provide at least one message.');
+  }
+  for (const [i, { content }] of messages.entries()) {
+    if (!Array.isArray(content)) continue;
+    for (const { type } of content as readonly { type: string }[]) {
+      if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${names[0]} is not a multimodal model`);
+      if (type !== 'text') throw new LockstepError('invalid_value', `Unknown part type: ${type}`, { param: `messages.${i}.content` });
+    }
+  }
+  const continueFinalMessage = flagOf(body, 'continue_final_message', false);
+  const addGenerationPrompt = flagOf(body, 'add_generation_prompt', true);
+  if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
+  const knowsDeveloper = preparation?.chatTemplate?.includes('developer') ?? false;
+  const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
+  return {
+    messages: messages.map((message) => asTemplatesExpect(message, knowsDeveloper)),
+    options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
+    addSpecialTokens: flagOf(body, 'add_special_tokens', false),
+  };
+}

@@ -1,0 +1,74 @@
+/**
+ * A conversation's way through the model, the same for every API that has conversations: the prompt is prepared and submitted, and what the
+ * model writes is told as text, thoughts and calls. What is made of that is the route's.
+ */
+import type { TextDelta } from '../engine/output.js';
+import type { PromptFacts } from '../engine/request.js';
+import type { ChatRequest } from './chat-request.js';
+import type { Context, Serving } from './context.js';
+import type { Exchange } from './exchange.js';
+import { type AnswerEvents, run, toRequest } from './run.js';
+
+/** What a step made of one choice of a conversation: any of content, reasoning and calls may be empty. */
+export interface ChatDelta extends Omit<TextDelta, 'text' | 'finishReason'> {
+  /** What is said to the user. */
+  readonly content: string;
+  /** What the model thinks before it speaks. */
+  readonly reasoning: string;
+  readonly toolCalls: readonly ToolCallDelta[];
+  readonly finishReason: TextDelta['finishReason'] | 'tool_calls';
+}
+
+/** A piece of a function call. */
+export interface ToolCallDelta {
+  /** Of the call among those of its choice. */
+  readonly index: number;
+  /** With the first piece of a call, and only then. */
+  readonly begin: { readonly id: string; readonly name: string } | null;
+  /** Pieces of the arguments' JSON text, which joined are the whole. */
+  readonly arguments: string;
+}
+
+/** What a route makes of a conversation's answer, as in `AnswerEvents`. */
+export interface ChatEvents {
+  prompt(facts: PromptFacts): void;
+  delta(delta: ChatDelta): void;
+  /** Every choice has ended. */
+  finish(): void;
+}
+
+export interface ChatRun {
+  readonly serving: Serving;
+  readonly chat: ChatRequest;
+  /** As the client sees it: "chatcmpl-…". */
+  readonly id: string;
+  readonly arrivalMs: number;
+}
+
+/** `answerTo` is called once, with the prompt's ids, before the request is submitted. Throws as `run` and `Preparer.encode` do. */
+export async function runChat(
+  exchange: Exchange,
+  context: Context,
+  { serving, chat, id, arrivalMs }: ChatRun,
+  answerTo: (promptTokens: Int32Array) => ChatEvents,
+): Promise<void> {
+  const { generation, conversation } = chat;
+  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
+  if (exchange.aborted) return;
+  const request = toRequest(id, promptTokens, generation, serving.model.maxModelLen);
+  const answer = answerTo(promptTokens);
+  const { skipSpecialTokens } = generation;
+  const events: AnswerEvents = {
+    prompt: (facts) => answer.prompt(facts),
+    delta: (delta) => answer.delta(asSaid(delta)),
+    finish: () => answer.finish(),
+  };
+  run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, events);
+}
+
+const noCalls: readonly ToolCallDelta[] = [];
+
+/** All that the model writes is content. */
+function asSaid({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
+  return { choice, content: text, reasoning: '', toolCalls: noCalls, ids, logprobs, finishReason, stopReason, message };
+}
