@@ -35,11 +35,12 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   metrics: ['errors', 'log'],
   tokenizer: ['model', 'cache', 'errors'],
   sampling: ['tokenizer', 'errors'],
+  grammar: ['errors'],
   addon: ['errors', 'type:step', 'type:model'],
   scheduler: ['step', 'sampling', 'errors'],
   parallel: ['step', 'model', 'addon', 'cache', 'errors', 'log'],
   engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'model', 'step', 'metrics', 'errors', 'log'],
-  api: ['cache', 'engine', 'chat', 'tokenizer', 'sampling', 'metrics', 'errors', 'log'],
+  api: ['cache', 'engine', 'chat', 'tokenizer', 'sampling', 'grammar', 'metrics', 'errors', 'log'],
 };
 const everyRoom = Object.keys(importLines);
 const lineOf = (room: string): readonly string[] => {

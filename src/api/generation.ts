@@ -3,10 +3,12 @@
  * generation_config, which wins over the built-in value. Types were checked by `fields.ts`. The wording is vLLM's: clients match on it.
  */
 import { LockstepError } from '../errors.js';
+import type { GrammarSpec } from '../grammar/spec.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import { unrecognized, wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
 import type { ServedModel } from './served-model.js';
+import { parseGrammar } from './structured-outputs.js';
 
 /** Most choices of a prompt. */
 export const choicesMax = 1024;
@@ -38,6 +40,8 @@ export interface Generation {
   readonly maxTokensCap: number;
   readonly priority: number;
   readonly cacheSalt: string | null;
+  /** What the output must be; null: any text. */
+  readonly grammar: GrammarSpec | null;
   readonly skipSpecialTokens: boolean;
   readonly returnTokenIds: boolean;
 }
@@ -69,6 +73,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     maxTokensCap: model.defaults.maxNewTokens ?? Number.POSITIVE_INFINITY,
     priority: parsePriority(body, model),
     cacheSalt: parseCacheSalt(body),
+    grammar: parseGrammar(body),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
   };

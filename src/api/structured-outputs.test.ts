@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LockstepError } from '../errors.js';
+import { parseGrammar } from './structured-outputs.js';
+
+test('every way to ask for a grammar gives the same data', () => {
+  const schema = { type: 'object', properties: { a: { type: 'integer' } } };
+  assert.equal(parseGrammar({}), null);
+  assert.equal(parseGrammar({ response_format: { type: 'text' } }), null);
+  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }), { kind: 'json_object' });
+  assert.deepEqual(parseGrammar({ response_format: { type: 'json_schema', json_schema: { name: 'x', strict: true, schema } } }), {
+    kind: 'json_schema',
+    schema,
+  });
+  const json = { kind: 'json_schema', schema, whitespace: 'any' };
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema } }), json);
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: JSON.stringify(schema), regex: null } }), json);
+  assert.deepEqual(parseGrammar({ guided_json: schema }), json);
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema, disable_any_whitespace: true } }), { ...json, whitespace: 'none' });
+  assert.deepEqual(parseGrammar({ structured_outputs: { regex: 'a+' } }), parseGrammar({ guided_regex: 'a+' }));
+  assert.deepEqual(parseGrammar({ structured_outputs: { choice: ['a', 'b'] } }), { kind: 'choice', choices: ['a', 'b'] });
+  assert.deepEqual(parseGrammar({ guided_grammar: 'root ::= "a"' }), { kind: 'ebnf', grammar: 'root ::= "a"' });
+});
+
+test('structural tags, in the new form and the old', () => {
+  const content = { kind: 'json_schema', schema: { type: 'object' } };
+  const tag = { kind: 'tag', begin: '<f>', content, end: '</f>' };
+  const old = { structures: [{ begin: '<f>', schema: { type: 'object' }, end: '</f>' }], triggers: ['<f'] };
+  const triggered = { kind: 'triggered_tags', triggers: ['<f'], tags: [tag], atLeastOne: false, stopAfterFirst: false };
+  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', ...old } }), triggered);
+  assert.deepEqual(parseGrammar({ structured_outputs: { structural_tag: JSON.stringify(old) } }), triggered);
+  const json = { type: 'tag', begin: '<f>', content: { type: 'json_schema', json_schema: { type: 'object' } }, end: '</f>' };
+  const format = { type: 'triggered_tags', triggers: ['<f'], tags: [json], at_least_one: true };
+  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', format } }), { ...triggered, atLeastOne: true });
+  const think = { type: 'tag', begin: '<think>', content: { type: 'any_text' }, end: '</think>' };
+  const sequence = { type: 'sequence', elements: [think, { type: 'or', elements: [{ type: 'const_string', value: 'x' }] }] };
+  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', format: sequence } }), {
+    kind: 'sequence',
+    elements: [
+      { kind: 'tag', begin: '<think>', content: { kind: 'free_text', until: '</think>', excludes: [] }, end: '' },
+      { kind: 'any_of', elements: [{ kind: 'literal', text: 'x' }] },
+    ],
+  });
+});
+
+test('what is no grammar is refused by its place', () => {
+  const refusals: readonly (readonly [object, string | null])[] = [
+    [{ structured_outputs: { choice: ['a'], regex: 'b' } }, null],
+    [{ structured_outputs: { choice: ['a'] }, response_format: { type: 'json_object' } }, null],
+    [{ structured_outputs: {} }, 'structured_outputs'],
+    [{ structured_outputs: { xml: 'a' } }, 'structured_outputs.xml'],
+    [{ structured_outputs: { regex: 'a', whitespace_pattern: ' ' } }, 'structured_outputs.whitespace_pattern'],
+    [{ structured_outputs: { json: '{' } }, 'structured_outputs.json'],
+    [{ structured_outputs: { choice: [] } }, 'structured_outputs.choice'],
+    [{ structured_outputs: { choice: [1] } }, 'body.structured_outputs.choice.0'],
+    [{ response_format: { type: 'yaml' } }, 'body.response_format.type'],
+    [{ response_format: { type: 'json_schema' } }, 'response_format'],
+    [{ response_format: { type: 'structural_tag', format: { type: 'tag', begin: 1 } } }, 'body.response_format.format.begin'],
+    [{ response_format: { type: 'structural_tag', format: { type: 'poem' } } }, 'response_format.format.type'],
+  ];
+  for (const [body, param] of refusals) {
+    assert.throws(
+      () => parseGrammar(body as Readonly<Record<string, unknown>>),
+      (error) => {
+        assert.ok(error instanceof LockstepError);
+        assert.equal(error.param, param, JSON.stringify(body));
+        return true;
+      },
+    );
+  }
+});

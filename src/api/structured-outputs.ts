@@ -1,0 +1,203 @@
+/**
+ * The fields that say what the output must be -> `GrammarSpec`: response_format (OpenAI's), structured_outputs (vLLM's) and guided_* (its older
+ * names). Whether the grammar can be kept is found when it is compiled. The wording is vLLM's where it has one.
+ */
+import { LockstepError } from '../errors.js';
+import type { GrammarSpec, JsonWhitespace, TagSpec } from '../grammar/spec.js';
+import { unrecognized, wrongType } from './fields.js';
+import type { JsonObject } from './json-body.js';
+
+const kinds = ['json', 'regex', 'choice', 'grammar', 'json_object', 'structural_tag'] as const;
+type Kind = (typeof kinds)[number];
+const flags = ['disable_any_whitespace', 'disable_additional_properties'] as const;
+
+/** Names of before `structured_outputs`. */
+const guided: Readonly<Record<string, Kind>> = {
+  guided_json: 'json',
+  guided_regex: 'regex',
+  guided_choice: 'choice',
+  guided_grammar: 'grammar',
+};
+
+interface Asked {
+  readonly field: string;
+  readonly kind: Kind;
+  readonly value: unknown;
+}
+
+/** null: any text. Throws for what is no grammar, and for more than one. */
+export function parseGrammar(body: JsonObject): GrammarSpec | null {
+  const asked: Asked[] = [];
+  const options = structuredOutputs(body, asked);
+  for (const [field, kind] of Object.entries(guided)) if (isGiven(body[field])) asked.push({ field, kind, value: body[field] });
+  const format = responseFormat(body['response_format']);
+  if (asked.length + (format === null ? 0 : 1) > 1) {
+    throw new LockstepError(
+      'invalid_value',
+      "You can only use one kind of constraints for structured outputs ('json', 'regex' or 'choice').",
+    );
+  }
+  if (format !== null) return format;
+  return asked.length === 0 ? null : specOf(asked[0]!, options.disable_any_whitespace ? 'none' : 'any');
+}
+
+const isGiven = (value: unknown) => value !== undefined && value !== null && value !== false;
+const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function structuredOutputs(body: JsonObject, asked: Asked[]): Record<(typeof flags)[number], boolean> {
+  const given = (body['structured_outputs'] ?? null) as JsonObject | null;
+  const on = { disable_any_whitespace: false, disable_additional_properties: false };
+  if (given === null) return on;
+  for (const [name, value] of Object.entries(given)) {
+    const field = `structured_outputs.${name}`;
+    if (!isGiven(value)) continue;
+    if (kinds.includes(name as Kind)) asked.push({ field, kind: name as Kind, value });
+    else if (!flags.includes(name as (typeof flags)[number])) throw unserved(name, field);
+    else if (typeof value !== 'boolean') throw wrongType(field, 'true or false');
+    else on[name as (typeof flags)[number]] = value;
+  }
+  if (asked.length === 0) {
+    const message = `You must use one kind of structured outputs constraint (${kinds.join(', ')}) but none is specified.`;
+    throw new LockstepError('invalid_value', message, { param: 'structured_outputs' });
+  }
+  return on;
+}
+
+function unserved(name: string, field: string): LockstepError {
+  if (name !== 'whitespace_pattern') return unrecognized(field);
+  const message = 'whitespace_pattern is not supported by this server. Use disable_any_whitespace.';
+  return new LockstepError('invalid_value', message, { param: field });
+}
+
+function specOf({ field, kind, value }: Asked, whitespace: JsonWhitespace): GrammarSpec {
+  switch (kind) {
+    case 'json':
+      return { kind: 'json_schema', schema: typeof value === 'string' ? parseJson(value, field) : value, whitespace };
+    case 'regex':
+      return { kind: 'regex', pattern: textOf(value, field) };
+    case 'choice':
+      return { kind: 'choice', choices: choicesOf(value, field) };
+    case 'grammar':
+      return { kind: 'ebnf', grammar: textOf(value, field) };
+    case 'json_object':
+      if (value !== true) throw wrongType(field, 'true or false');
+      return { kind: 'json_object', whitespace };
+    case 'structural_tag': {
+      const tag = typeof value === 'string' ? parseJson(value, field) : value;
+      if (!isObject(tag)) throw wrongType(field, 'an object');
+      return structuralTag(tag, field);
+    }
+  }
+}
+
+function responseFormat(value: unknown): GrammarSpec | null {
+  if (!isGiven(value)) return null;
+  if (!isObject(value)) throw wrongType('response_format', 'an object');
+  switch (value['type']) {
+    case 'text':
+      return null;
+    case 'json_object':
+      return { kind: 'json_object' };
+    case 'json_schema': {
+      const wrapper = value['json_schema'];
+      if (!isGiven(wrapper)) {
+        const message = "When response_format type is 'json_schema', the 'json_schema' field must be provided. (parameter=response_format)";
+        throw new LockstepError('invalid_value', message, { param: 'response_format' });
+      }
+      if (!isObject(wrapper)) throw wrongType('response_format.json_schema', 'an object');
+      return { kind: 'json_schema', schema: wrapper['schema'] ?? {} };
+    }
+    case 'structural_tag':
+      return structuralTag(value, 'response_format');
+    default:
+      throw wrongType('response_format.type', "'text', 'json_object', 'json_schema' or 'structural_tag'");
+  }
+}
+
+/** xgrammar's structural tag: `{format}`, or the older `{structures, triggers}`. */
+function structuralTag(value: JsonObject, field: string): GrammarSpec {
+  if (isGiven(value['format'])) return formatOf(value['format'], `${field}.format`);
+  const tags = listOf(value['structures'], `${field}.structures`).map((structure, i): TagSpec => {
+    const place = `${field}.structures.${i}`;
+    if (!isObject(structure)) throw wrongType(place, 'an object');
+    const content: GrammarSpec = { kind: 'json_schema', schema: structure['schema'] ?? {} };
+    return { kind: 'tag', begin: textOf(structure['begin'], `${place}.begin`), content, end: textOf(structure['end'], `${place}.end`) };
+  });
+  const triggers = textsOf(value['triggers'], `${field}.triggers`);
+  return { kind: 'triggered_tags', triggers, tags, atLeastOne: false, stopAfterFirst: false };
+}
+
+function formatOf(value: unknown, place: string): GrammarSpec {
+  if (!isObject(value)) throw wrongType(place, 'an object');
+  const elements = () => listOf(value['elements'], `${place}.elements`).map((each, i) => formatOf(each, `${place}.elements.${i}`));
+  const tags = () => listOf(value['tags'], `${place}.tags`).map((each, i) => tagOf(each, `${place}.tags.${i}`));
+  const flag = (name: string) => value[name] === true;
+  switch (value['type']) {
+    case 'json_schema':
+      return { kind: 'json_schema', schema: value['json_schema'] };
+    case 'const_string':
+      return { kind: 'literal', text: textOf(value['value'], `${place}.value`) };
+    case 'regex':
+      return { kind: 'regex', pattern: textOf(value['pattern'], `${place}.pattern`) };
+    case 'grammar':
+      return { kind: 'ebnf', grammar: textOf(value['grammar'], `${place}.grammar`) };
+    case 'any_text':
+      return { kind: 'free_text', excludes: isGiven(value['excludes']) ? textsOf(value['excludes'], `${place}.excludes`) : [] };
+    case 'sequence':
+      return { kind: 'sequence', elements: elements() };
+    case 'or':
+      return { kind: 'any_of', elements: elements() };
+    case 'tag':
+      return tagOf(value, place);
+    case 'triggered_tags': {
+      const triggers = textsOf(value['triggers'], `${place}.triggers`);
+      return { kind: 'triggered_tags', triggers, tags: tags(), atLeastOne: flag('at_least_one'), stopAfterFirst: flag('stop_after_first') };
+    }
+    case 'tags_with_separator': {
+      const separator = textOf(value['separator'], `${place}.separator`);
+      return { kind: 'tags', tags: tags(), separator, atLeastOne: flag('at_least_one'), stopAfterFirst: flag('stop_after_first') };
+    }
+    default:
+      throw new LockstepError('invalid_value', `${place}.type ${JSON.stringify(value['type'])} is not supported by this server.`, {
+        param: `${place}.type`,
+      });
+  }
+}
+
+function tagOf(value: unknown, place: string): TagSpec {
+  if (!isObject(value)) throw wrongType(place, 'an object');
+  const content = value['content'];
+  const [begin, end] = [textOf(value['begin'], `${place}.begin`), textOf(value['end'], `${place}.end`)];
+  // Any text would run over the end of the tag: it stops at the first one.
+  if (isObject(content) && content['type'] === 'any_text' && end !== '') {
+    const excludes = isGiven(content['excludes']) ? textsOf(content['excludes'], `${place}.content.excludes`) : [];
+    return { kind: 'tag', begin, content: { kind: 'free_text', until: end, excludes }, end: '' };
+  }
+  return { kind: 'tag', begin, content: formatOf(content, `${place}.content`), end };
+}
+
+function parseJson(text: string, field: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LockstepError('invalid_value', `${field} is not valid JSON.`, { param: field, cause });
+  }
+}
+
+function textOf(value: unknown, place: string): string {
+  if (typeof value !== 'string') throw wrongType(place, 'a string');
+  return value;
+}
+
+function listOf(value: unknown, place: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw wrongType(place, 'a list');
+  return value;
+}
+
+const textsOf = (value: unknown, place: string) => listOf(value, place).map((each, i) => textOf(each, `${place}.${i}`));
+
+function choicesOf(value: unknown, field: string): string[] {
+  const choices = textsOf(value, field);
+  if (choices.length === 0) throw new LockstepError('invalid_value', `${field} cannot be empty.`, { param: field });
+  return choices;
+}
