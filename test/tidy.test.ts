@@ -32,6 +32,7 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   step: [],
   model: ['errors', 'log'],
   chat: ['errors', 'log'],
+  parsing: [],
   metrics: ['errors', 'log'],
   tokenizer: ['model', 'cache', 'errors'],
   sampling: ['tokenizer', 'errors'],
@@ -40,7 +41,7 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   scheduler: ['step', 'sampling', 'errors'],
   parallel: ['step', 'model', 'addon', 'cache', 'errors', 'log'],
   engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'model', 'step', 'metrics', 'errors', 'log'],
-  api: ['cache', 'engine', 'chat', 'tokenizer', 'sampling', 'grammar', 'metrics', 'errors', 'log'],
+  api: ['cache', 'engine', 'chat', 'parsing', 'tokenizer', 'sampling', 'grammar', 'metrics', 'errors', 'log'],
 };
 const everyRoom = Object.keys(importLines);
 const lineOf = (room: string): readonly string[] => {

@@ -1,0 +1,150 @@
+/**
+ * How models write tool calls, as data: a row a format. What reads them is `output-parser.ts`, the same for all. Markers are without the
+ * white space around them, since models put more or less of it there; white space inside of one stands for any amount.
+ */
+
+export interface ToolFormat {
+  readonly name: string;
+  /** Each tells that calls follow. None is the beginning of another one. */
+  readonly opens: readonly string[];
+  /** Each ends a run of calls. */
+  readonly closes: readonly string[];
+  /** An answer may also begin with a call and no marker; its name must then be a known one. */
+  readonly bare?: true;
+  /** What may stand behind a marker; tried in order. */
+  readonly calls: readonly CallShape[];
+  /** Characters of a call's id, letters and digits; unset: the API's own kind of id. */
+  readonly callIdLen?: number;
+  /** The template that a model of this format brings. */
+  readonly isOf?: (template: string) => boolean;
+}
+
+export type CallShape = ObjectCall | NamedCall | PythonCall;
+
+/** `{"name": "f", "arguments": {…}}`, alone or several in a list. */
+export interface ObjectCall {
+  readonly kind: 'object';
+  readonly nameKey: string;
+  readonly argumentKeys: readonly string[];
+}
+
+/** `begin`, the name, `nameEnd`, the arguments, `end`. */
+export interface NamedCall {
+  readonly kind: 'named';
+  readonly begin: string;
+  /** '': the arguments' first `{` ends the name. */
+  readonly nameEnd: string;
+  readonly arguments: 'json' | ParameterMarkup;
+  readonly end: string;
+}
+
+/** `begin`, the key, `keyEnd`, the value as text, `end`; for each argument. */
+export interface ParameterMarkup {
+  readonly begin: string;
+  readonly keyEnd: string;
+  readonly end: string;
+}
+
+/** `f(city='Oslo', days=[1, 2])`, in a list. */
+export interface PythonCall {
+  readonly kind: 'python';
+}
+
+const object: ObjectCall = { kind: 'object', nameKey: 'name', argumentKeys: ['arguments', 'parameters'] };
+
+const hermes: ToolFormat = {
+  name: 'hermes',
+  opens: ['<tool_call>'],
+  closes: ['</tool_call>'],
+  calls: [object],
+  isOf: (template) => template.includes('<tool_call>') && !/<function=|<arg_key>|<\|tool_call\|>/.test(template),
+};
+
+const xmlParameters = {
+  opens: ['<tool_call>', '<function='],
+  closes: ['</tool_call>'],
+  calls: [
+    {
+      kind: 'named',
+      begin: '<function=',
+      nameEnd: '>',
+      arguments: { begin: '<parameter=', keyEnd: '>', end: '</parameter>' },
+      end: '</function>',
+    },
+  ],
+} as const;
+
+/** `name`: as `--tool-call-parser` has it. The first row whose `isOf` says so is what `auto` takes. */
+export const toolFormats: readonly ToolFormat[] = [
+  {
+    name: 'qwen3_coder',
+    ...xmlParameters,
+    isOf: (template) => template.includes('<function=') && template.includes('<parameter='),
+  },
+  { name: 'qwen3_xml', ...xmlParameters },
+  hermes,
+  {
+    name: 'mistral',
+    opens: ['[TOOL_CALLS]'],
+    closes: [],
+    calls: [object, { kind: 'named', begin: '', nameEnd: '[ARGS]', arguments: 'json', end: '' }],
+    callIdLen: 9,
+    isOf: (template) => template.includes('[TOOL_CALLS]'),
+  },
+  {
+    name: 'llama3_json',
+    opens: ['<|python_tag|>'],
+    closes: [],
+    bare: true,
+    calls: [object],
+    isOf: (template) => template.includes('<|python_tag|>') && template.includes('"parameters"'),
+  },
+  {
+    name: 'deepseek_v3',
+    opens: ['<｜tool▁calls▁begin｜>', '<｜tool▁call▁begin｜>'],
+    closes: ['<｜tool▁calls▁end｜>'],
+    calls: [
+      {
+        kind: 'named',
+        begin: '<｜tool▁call▁begin｜>function<｜tool▁sep｜>',
+        nameEnd: '```json',
+        arguments: 'json',
+        end: '```<｜tool▁call▁end｜>',
+      },
+    ],
+    isOf: (template) => template.includes('<｜tool▁calls▁begin｜>') && template.includes('```json'),
+  },
+  {
+    name: 'deepseek_v31',
+    opens: ['<｜tool▁calls▁begin｜>', '<｜tool▁call▁begin｜>'],
+    closes: ['<｜tool▁calls▁end｜>'],
+    calls: [
+      {
+        kind: 'named',
+        begin: '<｜tool▁call▁begin｜>',
+        nameEnd: '<｜tool▁sep｜>',
+        arguments: 'json',
+        end: '<｜tool▁call▁end｜>',
+      },
+    ],
+    isOf: (template) => template.includes('<｜tool▁calls▁begin｜>'),
+  },
+  {
+    name: 'granite',
+    opens: ['<|tool_call|>', '<tool_call>'],
+    closes: ['</tool_call>'],
+    calls: [object],
+    isOf: (template) => template.includes('<|tool_call|>'),
+  },
+  {
+    name: 'pythonic',
+    opens: ['<|python_start|>', '<|tool_call_start|>'],
+    closes: ['<|python_end|>', '<|tool_call_end|>'],
+    bare: true,
+    calls: [{ kind: 'python' }],
+    isOf: (template) => template.includes('<|tool_call_start|>') || template.includes('<|python_start|>'),
+  },
+];
+
+/** What most models without a word for it have learnt, and what forced calls are written in where a format's own arguments are no JSON. */
+export const commonFormat = hermes;
