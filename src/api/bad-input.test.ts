@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { GenerationRequest } from '../engine/request.js';
 import { FakeEngine, fakeModel } from './fake-engine.js';
-import { fields } from './fields.js';
+import { sharedFields } from './request-fields.js';
 import { createServer, type HttpServer } from './server.js';
 
 const chatPath = '/v1/chat/completions';
@@ -90,7 +90,7 @@ const refused: readonly (readonly [string, string, unknown, string | null, RegEx
   ['max_tokens as a fraction', chatPath, { messages, max_tokens: 1.5 }, 'body.max_tokens', /must be an integer/],
   ['stream as a number', chatPath, { messages, stream: 1 }, 'body.stream', /true or false/],
   ['stop with a number', chatPath, { messages, stop: ['a', 5] }, 'body.stop.1', /must be a string/],
-  ['too many stops', chatPath, { messages, stop: Array(129).fill('a') }, 'stop', /at most 128/],
+  ['too many stops', chatPath, { messages, stop: Array(129).fill('a') }, 'body.stop', /at most 128/],
   ['temperature -1', chatPath, { messages, temperature: -1 }, 'temperature', /temperature must be in \[0, 2\], got -1\.0\./],
   ['n 0', chatPath, { messages, n: 0 }, null, /n must be at least 1, got 0\./],
   ['n 100000', chatPath, { messages, n: 100_000 }, 'n', /n must be at most/],
@@ -183,11 +183,11 @@ test('the context error has the code that OpenAI clients look for', async () => 
 });
 
 test('every refused field of the table is refused by name, and its neutral values pass', async () => {
-  for (const field of fields.filter(({ use }) => use === 'refused')) {
+  for (const field of sharedFields.filter(({ use }) => use === 'refused')) {
     const isChat = field.routes.includes('chat');
     const [path, base] = isChat ? [chatPath, { messages }] : [completionPath, { prompt: 'a' }];
-    const error = await refusal(path, { ...base, [field.name]: field.type === 'boolean' ? field.neutral?.[0] !== true : 'something' });
-    assert.ok(error.param === field.name || (field.unnamed === true && error.param === null), `${field.name}: ${error.param}`);
+    const error = await refusal(path, { ...base, [field.name]: 'something' });
+    assert.equal(error.param, field.name);
     for (const neutral of [null, ...(field.neutral ?? [])]) {
       const response = await post(path, JSON.stringify({ ...base, max_tokens: 1, [field.name]: neutral }));
       assert.equal(response.status, 200, `${field.name} ${JSON.stringify(neutral)}: ${await response.text()}`);

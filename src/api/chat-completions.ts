@@ -6,10 +6,11 @@ import type { Context } from './context.js';
 import type { Exchange } from './exchange.js';
 import { parseStreamOptions } from './generation.js';
 import { readGenerating } from './request.js';
+import { chatBody } from './request-fields.js';
 import { responseId } from './run.js';
 
 export async function handleChat(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, 'chat');
+  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, chatBody);
   const { model, fingerprint } = serving;
   const streaming = parseStreamOptions(body, context.options.forceIncludeUsage);
   const chat = parseChat(body, text, model);

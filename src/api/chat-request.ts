@@ -4,6 +4,7 @@
  */
 import type { ChatMessage, RenderOptions } from '../chat/template.js';
 import { LockstepError } from '../errors.js';
+import { wrongType } from './fields.js';
 import { flagOf, type Generation, parseGeneration } from './generation.js';
 import type { JsonObject } from './json-body.js';
 import type { ServedModel } from './served-model.js';
@@ -27,6 +28,8 @@ export function parseChat(body: JsonObject, text: string, model: ServedModel): C
 const bothEnds =
   'continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you want the model to continue the ' +
   'final message, and add_generation_prompt when you want to add a header that will prompt it to start a new assistant message instead.';
+const untrustedTemplate =
+  'Chat template is passed with request, but --trust-request-chat-template is not set. Refused request with untrusted chat template.';
 const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_audio', 'audio_url', 'video_url', 'file']);
 
 /**
@@ -43,20 +46,19 @@ function asTemplatesExpect(message: ChatMessage, knowsDeveloper: boolean): ChatM
 
 /** The fields of chat and of /tokenize that say what the prompt is. */
 export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
-  const messages = body['messages'] as readonly ChatMessage[] | null | undefined;
-  if (messages === null || messages === undefined) {
-    throw new LockstepError('invalid_body', 'messages is required.', { param: 'body.messages' });
-  }
+  const messages = body['messages'] as readonly ChatMessage[];
   if (messages.length === 0) {
     throw new LockstepError('invalid_value', 'Cannot apply chat template to an empty conversation. Provide at least one message.');
   }
   for (const [i, { content }] of messages.entries()) {
     if (!Array.isArray(content)) continue;
-    for (const { type } of content as readonly { type: string }[]) {
+    for (const [j, { type, text }] of (content as readonly { type: string; text?: unknown }[]).entries()) {
       if (mediaParts.has(type)) throw new LockstepError('invalid_value', `${names[0]} is not a multimodal model`);
       if (type !== 'text') throw new LockstepError('invalid_value', `Unknown part type: ${type}`, { param: `messages.${i}.content` });
+      if (typeof text !== 'string') throw wrongType(`messages.${i}.content.${j}.text`, 'a string');
     }
   }
+  if (body['chat_template'] !== null && body['chat_template'] !== undefined) throw new LockstepError('invalid_value', untrustedTemplate);
   const continueFinalMessage = flagOf(body, 'continue_final_message', false);
   const addGenerationPrompt = flagOf(body, 'add_generation_prompt', true);
   if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);

@@ -3,16 +3,17 @@ import { LockstepError } from '../errors.js';
 import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
-import { choicesMax, flagOf, parseGeneration, parseStreamOptions } from './generation.js';
+import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
 import type { JsonObject } from './json-body.js';
 import { readGenerating } from './request.js';
+import { choicesMax, completionBody, noPrompt } from './request-fields.js';
 import { responseId, run, toRequest } from './run.js';
 
 /** Most prompts of one request. */
 export const promptsMax = 1024;
 
 export async function handleCompletion(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, 'completions');
+  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, completionBody);
   const { model } = serving;
   const completion = parseCompletion(body, text, context, serving);
   const prompts = await readPrompts(body, serving, completion);
@@ -42,13 +43,8 @@ function parseCompletion(body: JsonObject, text: string, context: Context, { mod
 }
 
 async function readPrompts(body: JsonObject, { model, preparer }: Serving, { generation, echo }: CompletionRequest): Promise<Prompt[]> {
-  const prompt = body['prompt'] as string | readonly (string | number | readonly number[])[] | null | undefined;
-  const isEmpty = prompt === null || prompt === undefined || prompt === '';
-  if (isEmpty) {
-    throw new LockstepError('invalid_value', 'Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)', {
-      param: 'prompt',
-    });
-  }
+  const prompt = body['prompt'] as string | readonly (string | number | readonly number[])[];
+  if (prompt === '') throw new LockstepError('invalid_value', noPrompt, { param: 'prompt' });
   if (prompt.length === 0) throw new LockstepError('invalid_value', 'You must pass at least one prompt');
   const items = typeof prompt === 'string' ? [prompt] : typeof prompt[0] === 'number' ? [prompt as readonly number[]] : prompt;
   if (items.length > promptsMax || items.length * generation.sampling.n > choicesMax * 4) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fieldTable, withFieldTable } from './field-table.js';
-import { fields } from './fields.js';
+import { sharedFields } from './request-fields.js';
 
 const readme = () => readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
 
@@ -12,16 +12,9 @@ test('the README has the table of request fields as it is now', () => {
 
 test('every field is in it, and a stale table is seen', () => {
   const table = fieldTable();
-  for (const { name, routes } of fields)
+  for (const { name, routes } of sharedFields)
     if (routes.includes('chat') || routes.includes('completions')) assert.ok(table.includes(`\`${name}\``), name);
   const stale = readme().replace('| `temperature` |', '| `warmth` |');
   assert.notEqual(stale, withFieldTable(stale));
   assert.throws(() => withFieldTable('no markers'), /lacks its markers/);
-});
-
-test('a field is once in the table of a route', () => {
-  for (const route of ['chat', 'completions', 'tokenize', 'detokenize'] as const) {
-    const names = fields.filter(({ routes }) => routes.includes(route)).map(({ name }) => name);
-    assert.equal(new Set(names).size, names.length, route);
-  }
 });

@@ -5,14 +5,11 @@
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
-import { unrecognized, wrongType } from './fields.js';
+import { wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
 import type { ServedModel } from './served-model.js';
 import { parseGrammar } from './structured-outputs.js';
 
-/** Most choices of a prompt. */
-export const choicesMax = 1024;
-export const stopStringsMax = 128;
 /** What a row of the engine's step holds; end-of-sequence ids count among the stop ids. */
 export const stopIdsMax = 128;
 export const logitBiasMax = 1024;
@@ -46,8 +43,6 @@ export interface Generation {
   readonly returnTokenIds: boolean;
 }
 
-/** A number as vLLM's messages show it: floats with a point. */
-const float = (value: number) => (Number.isInteger(value) && Math.abs(value) < 1e16 ? value.toFixed(1) : String(value));
 const list = (values: readonly (string | number)[]) => `[${values.map((v) => (typeof v === 'string' ? `'${v}'` : v)).join(', ')}]`;
 
 /** Refuses a value of a field; `shown` adds the field and value as vLLM does where it names the parameter. */
@@ -61,7 +56,7 @@ const numberOf = (body: JsonObject, name: string) => body[name] as Present<numbe
 export const flagOf = (body: JsonObject, name: string, fallback: boolean) => (body[name] as Present<boolean>) ?? fallback;
 
 export function parseGeneration(body: JsonObject, text: string, model: ServedModel, route: 'chat' | 'completions'): Generation {
-  const logprobs = route === 'chat' ? chatLogprobs(body) : completionLogprobs(body);
+  const logprobs = route === 'chat' ? chatLogprobs(body) : (numberOf(body, 'logprobs') ?? null);
   checkLogprobsCount(logprobs, model.maxLogprobs, 'sample', 'logprobs');
   const promptLogprobs = parsePromptLogprobs(body, model.maxLogprobs);
   const maxTokens = parseMaxTokens(body, model, route);
@@ -72,7 +67,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     maxTokens,
     maxTokensCap: model.defaults.maxNewTokens ?? Number.POSITIVE_INFINITY,
     priority: parsePriority(body, model),
-    cacheSalt: parseCacheSalt(body),
+    cacheSalt: (body['cache_salt'] as Present<string>) ?? null,
     grammar: parseGrammar(body),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
@@ -87,40 +82,21 @@ function parseSampling(
   numPromptLogprobs: number | null,
 ): SamplingParams {
   const { defaults } = model;
-  const n = numberOf(body, 'n') ?? 1;
-  if (n < 1) refuse(`n must be at least 1, got ${n}.`, null);
-  if (n > choicesMax) refuse(`n must be at most ${choicesMax}, got ${n}.`, 'n', String(n));
   const asked = numberOf(body, 'temperature') ?? defaults.temperature ?? 1;
-  if (!(asked >= 0 && asked <= 2)) refuse(`temperature must be in [0, 2], got ${float(asked)}.`, 'temperature', float(asked));
-  const temperature = asked < greedyBelow ? 0 : Math.max(asked, temperatureMin);
-  const topP = numberOf(body, 'top_p') ?? defaults.topP ?? 1;
-  if (!(topP > 0 && topP <= 1)) refuse(`top_p must be in (0, 1], got ${float(topP)}.`, 'top_p', float(topP));
-  const topK = numberOf(body, 'top_k') ?? defaults.topK ?? 0;
-  if (topK < -1) refuse(`top_k must be 0 (disable), or at least 1, got ${topK}.`, null);
-  const minP = numberOf(body, 'min_p') ?? defaults.minP ?? 0;
-  if (!(minP >= 0 && minP <= 1)) refuse(`min_p must be in [0, 1], got ${float(minP)}.`, null);
-  const repetitionPenalty = numberOf(body, 'repetition_penalty') ?? defaults.repetitionPenalty ?? 1;
-  if (!(repetitionPenalty > 0)) refuse(`repetition_penalty must be greater than zero, got ${float(repetitionPenalty)}.`, null);
   return {
-    n,
-    temperature,
-    topP,
-    topK: Math.min(Math.max(topK, 0), model.vocabSize),
-    minP,
-    presencePenalty: parsePenalty(body, 'presence_penalty'),
-    frequencyPenalty: parsePenalty(body, 'frequency_penalty'),
-    repetitionPenalty,
+    n: numberOf(body, 'n') ?? 1,
+    temperature: asked < greedyBelow ? 0 : Math.max(asked, temperatureMin),
+    topP: numberOf(body, 'top_p') ?? defaults.topP ?? 1,
+    topK: Math.min(Math.max(numberOf(body, 'top_k') ?? defaults.topK ?? 0, 0), model.vocabSize),
+    minP: numberOf(body, 'min_p') ?? defaults.minP ?? 0,
+    presencePenalty: numberOf(body, 'presence_penalty') ?? 0,
+    frequencyPenalty: numberOf(body, 'frequency_penalty') ?? 0,
+    repetitionPenalty: numberOf(body, 'repetition_penalty') ?? defaults.repetitionPenalty ?? 1,
     seed: parseSeed(body, text),
     logitBias: parseLogitBias(body, model.vocabSize),
     numLogprobs,
     numPromptLogprobs,
   };
-}
-
-function parsePenalty(body: JsonObject, name: string): number {
-  const value = numberOf(body, name) ?? 0;
-  if (!(value >= -2 && value <= 2)) refuse(`${name} must be in [-2, 2], got ${float(value)}.`, null);
-  return value;
 }
 
 function parseSeed(body: JsonObject, text: string): bigint | null {
@@ -160,9 +136,6 @@ function parseStop(body: JsonObject, model: ServedModel): Generation['stop'] {
   const stop = body['stop'] as Present<string | string[]>;
   const stopStrings = stop === null || stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
   if (stopStrings.includes('')) refuse('stop cannot contain an empty string.', null);
-  if (stopStrings.length > stopStringsMax) {
-    refuse(`stop has ${stopStrings.length} strings, and at most ${stopStringsMax} are allowed.`, 'stop', String(stopStrings.length));
-  }
   const stopTokenIds = (body['stop_token_ids'] as Present<number[]>) ?? [];
   checkInVocabulary(stopTokenIds, 'stop_token_ids', model.vocabSize);
   const idsLeft = stopIdsMax - model.defaults.eosTokenIds.length;
@@ -194,7 +167,6 @@ function parseMaxTokens(body: JsonObject, model: ServedModel, route: 'chat' | 'c
 
 function parseMinTokens(body: JsonObject, maxTokens: number | null): number {
   const minTokens = numberOf(body, 'min_tokens') ?? 0;
-  if (minTokens < 0) refuse(`min_tokens must be greater than or equal to 0, got ${minTokens}.`, null);
   if (maxTokens !== null && minTokens > maxTokens) {
     refuse(`min_tokens must be less than or equal to max_tokens=${maxTokens}, got ${minTokens}.`, null);
   }
@@ -204,20 +176,12 @@ function parseMinTokens(body: JsonObject, maxTokens: number | null): number {
 /** null: none. -1, the whole vocabulary, is refused: at most `--max-logprobs` are served. */
 function chatLogprobs(body: JsonObject): number | null {
   const { logprobs } = body;
-  if (logprobs !== null && logprobs !== undefined && typeof logprobs !== 'boolean') throw wrongType('logprobs', 'true or false');
   const top = numberOf(body, 'top_logprobs');
   if (top !== null && top !== undefined && top !== 0 && logprobs !== true) {
     if (top < 0 && top !== -1) refuse('`top_logprobs` must be a positive value or -1.', 'top_logprobs', String(top));
     refuse('when using `top_logprobs`, `logprobs` must be set to true.', 'top_logprobs', '');
   }
   return logprobs === true ? (top ?? 0) : null;
-}
-
-function completionLogprobs(body: JsonObject): number | null {
-  const { logprobs } = body;
-  if (logprobs === null || logprobs === undefined) return null;
-  if (!Number.isInteger(logprobs)) throw wrongType('logprobs', 'an integer');
-  return logprobs as number;
 }
 
 function parsePromptLogprobs(body: JsonObject, most: number): number | null {
@@ -244,27 +208,11 @@ function parsePriority(body: JsonObject, model: ServedModel): number {
   return priority;
 }
 
-const cacheSaltLenMax = 128;
-
-function parseCacheSalt(body: JsonObject): string | null {
-  const salt = body['cache_salt'] as Present<string>;
-  if (salt === null || salt === undefined) return null;
-  if (salt === '' || salt.length > cacheSaltLenMax) refuse(`cache_salt must have 1 to ${cacheSaltLenMax} characters.`, 'cache_salt', '');
-  return salt;
-}
-
 export function parseStreamOptions(body: JsonObject, forceUsage: boolean): StreamOptions {
   const stream = flagOf(body, 'stream', false);
   const options = body['stream_options'] as Present<JsonObject>;
   if (options === null || options === undefined) return { stream, includeUsage: forceUsage, continuousUsage: forceUsage };
   if (!stream) refuse('Stream options can only be defined when `stream=True`.', 'stream_options', '');
-  for (const name in options) {
-    if (!['include_usage', 'continuous_usage_stats', 'include_obfuscation'].includes(name)) throw unrecognized(`stream_options.${name}`);
-    if (options[name] !== null && typeof options[name] !== 'boolean') throw wrongType(`stream_options.${name}`, 'true or false');
-  }
-  if (options['include_obfuscation'] === true) {
-    refuse('`stream_options.include_obfuscation` is not supported by this server. Leave it out.', 'stream_options.include_obfuscation');
-  }
   const includeUsage = forceUsage || flagOf(options, 'include_usage', false);
   return { stream, includeUsage, continuousUsage: forceUsage || (includeUsage && flagOf(options, 'continuous_usage_stats', false)) };
 }

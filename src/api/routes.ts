@@ -1,37 +1,47 @@
-/** The route table: a line a route. `server.ts` finds the line and guards it; the handlers are a file each. */
+/** The route table: a row a route. `server.ts` finds the row and guards it, `openapi.ts` describes it; the handlers are a file each. */
+import {
+  chatAnswer,
+  completionAnswer,
+  detokenizeAnswer,
+  emptyAnswer,
+  loadAnswer,
+  metricsAnswer,
+  modelAnswer,
+  modelsAnswer,
+  openApiAnswer,
+  tokenizeAnswer,
+  versionAnswer,
+} from './answers.js';
 import { handleChat } from './chat-completions.js';
 import { handleCompletion } from './completions.js';
-import type { Context } from './context.js';
-import type { Exchange } from './exchange.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
 import { handleModel, handleModels } from './models.js';
+import { handleOpenApi } from './openapi.js';
+import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
+import type { Route } from './route.js';
 import { handleDetokenize, handleTokenize } from './tokenize.js';
 
-export interface Route {
-  readonly method: 'GET' | 'POST';
-  /** Ends in `/*`: what follows is the handler's third argument. */
-  readonly path: string;
-  /** open: to all, as supervisors and scrapers have no key. key: asks for an API key where one is set. */
-  readonly access: 'open' | 'key';
-  /** Counts as work that a shutdown waits for. */
-  readonly inference: boolean;
-  readonly handle: (exchange: Exchange, context: Context, rest: string) => void | Promise<void>;
-}
-
-// biome-ignore format: a line a route
+// biome-ignore format: a row a route
 export const routes: readonly Route[] = [
-  { method: 'POST', path: '/v1/chat/completions', access: 'key', inference: true, handle: handleChat },
-  { method: 'POST', path: '/v1/completions', access: 'key', inference: true, handle: handleCompletion },
-  { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels },
-  { method: 'GET', path: '/v1/models/*', access: 'key', inference: false, handle: handleModel },
-  { method: 'POST', path: '/tokenize', access: 'key', inference: true, handle: handleTokenize },
-  { method: 'POST', path: '/detokenize', access: 'key', inference: true, handle: handleDetokenize },
-  { method: 'GET', path: '/health', access: 'open', inference: false, handle: handleHealth },
-  { method: 'GET', path: '/ping', access: 'open', inference: false, handle: handleHealth },
-  { method: 'POST', path: '/ping', access: 'open', inference: false, handle: handleHealth },
-  { method: 'GET', path: '/version', access: 'open', inference: false, handle: handleVersion },
-  { method: 'GET', path: '/load', access: 'open', inference: false, handle: handleLoad },
-  { method: 'GET', path: '/metrics', access: 'open', inference: false, handle: handleMetrics },
+  { method: 'POST', path: '/v1/chat/completions', access: 'key', inference: true, handle: handleChat,
+    summary: 'Answers a conversation', body: chatBody, answer: chatAnswer },
+  { method: 'POST', path: '/v1/completions', access: 'key', inference: true, handle: handleCompletion,
+    summary: 'Goes on with a text', body: completionBody, answer: completionAnswer },
+  { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels,
+    summary: 'The names under which the model is served', answer: modelsAnswer },
+  { method: 'GET', path: '/v1/models/*', access: 'key', inference: false, handle: handleModel, summary: 'One of them', answer: modelAnswer },
+  { method: 'POST', path: '/tokenize', access: 'key', inference: true, handle: handleTokenize,
+    summary: 'Text or messages -> token ids', body: tokenizeBody, answer: tokenizeAnswer },
+  { method: 'POST', path: '/detokenize', access: 'key', inference: true, handle: handleDetokenize,
+    summary: 'Token ids -> text', body: detokenizeBody, answer: detokenizeAnswer },
+  { method: 'GET', path: '/health', access: 'open', inference: false, handle: handleHealth, summary: 'Whether requests are taken', answer: emptyAnswer },
+  { method: 'GET', path: '/ping', access: 'open', inference: false, handle: handleHealth, summary: 'The same', answer: emptyAnswer },
+  { method: 'POST', path: '/ping', access: 'open', inference: false, handle: handleHealth, summary: 'The same', answer: emptyAnswer },
+  { method: 'GET', path: '/version', access: 'open', inference: false, handle: handleVersion, summary: 'The version of the server', answer: versionAnswer },
+  { method: 'GET', path: '/load', access: 'open', inference: false, handle: handleLoad, summary: 'How many requests are running', answer: loadAnswer },
+  { method: 'GET', path: '/metrics', access: 'open', inference: false, handle: handleMetrics, summary: 'Metrics for Prometheus', answer: metricsAnswer },
+  { method: 'GET', path: '/openapi.json', access: 'open', inference: false, summary: 'This description', answer: openApiAnswer,
+    handle: (exchange, context) => handleOpenApi(exchange, context, routes) },
 ];
 
 export type RouteMatch =

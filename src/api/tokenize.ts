@@ -6,9 +6,10 @@ import type { Exchange } from './exchange.js';
 import { wrongType } from './fields.js';
 import { flagOf } from './generation.js';
 import { readRequest } from './request.js';
+import { detokenizeBody, tokenizeBody } from './request-fields.js';
 
 export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body } = await readRequest(exchange, context, 'tokenize');
+  const { serving, body } = await readRequest(exchange, context, tokenizeBody);
   const { model } = serving;
   const { prompt } = body;
   const isChat = body['messages'] !== undefined && body['messages'] !== null;
@@ -22,12 +23,9 @@ export async function handleTokenize(exchange: Exchange, context: Context): Prom
 }
 
 export async function handleDetokenize(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body } = await readRequest(exchange, context, 'detokenize');
+  const { serving, body } = await readRequest(exchange, context, detokenizeBody);
   const { model } = serving;
-  const tokens = body['tokens'] as readonly number[] | null | undefined;
-  if (tokens === null || tokens === undefined) throw new LockstepError('invalid_body', 'tokens is required.', { param: 'body.tokens' });
-  const negative = tokens.findIndex((id) => id < 0);
-  if (negative >= 0) throw wrongType(`tokens.${negative}`, 'at least 0');
+  const tokens = body['tokens'] as readonly number[];
   const outside = tokens.find((id) => id >= model.vocabSize);
   if (outside !== undefined) throw new LockstepError('invalid_value', `Token id ${outside} is out of vocabulary`);
   exchange.reply(200, 'application/json', JSON.stringify({ prompt: model.tokenizer.decode(tokens, { skipSpecialTokens: false }) }));

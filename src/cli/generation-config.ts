@@ -1,5 +1,8 @@
 /** `--generation-config` and `--override-generation-config`: which sampling defaults a request starts from. */
 import { join } from 'node:path';
+import { boundedSchema } from '../api/fields.js';
+import { sharedFields } from '../api/request-fields.js';
+import { findFault } from '../api/schema.js';
 import type { ModelDefaults } from '../api/served-model.js';
 import { startError } from '../errors.js';
 import { Config } from '../model/config.js';
@@ -29,6 +32,13 @@ export function samplingDefaults(model: GenerationDefaults, source: string, give
       });
     }
     result[name] = value;
+  }
+  for (const [key, name] of Object.entries(overrides)) {
+    const value = result[name];
+    const row = sharedFields.find((field) => field.name === key);
+    if (row === undefined || typeof value !== 'number') continue;
+    const fault = findFault(boundedSchema(row), value);
+    if (fault !== null) throw startError(`default sampling parameters: ${key} is ${value} and must be ${fault.expected}`);
   }
   return result as unknown as ModelDefaults;
 }

@@ -1,0 +1,189 @@
+/**
+ * The fields of chat, completions, tokenize and detokenize: one table, since most are shared. The request bodies of other routes stand in
+ * those routes' files.
+ */
+import { type Field, requestBody } from './fields.js';
+import { anyObject, anyOf, anything, boolean, integer, list, number, object, type Schema, string } from './schema.js';
+
+export type FieldRoute = 'chat' | 'completions' | 'tokenize' | 'detokenize';
+
+export interface SharedField extends Field {
+  readonly routes: readonly FieldRoute[];
+}
+
+/** Most choices of a prompt. */
+export const choicesMax = 1024;
+export const stopStringsMax = 128;
+const cacheSaltLenMax = 128;
+
+const both = ['chat', 'completions'] as const;
+const chat = ['chat'] as const;
+const completions = ['completions'] as const;
+const tokenize = ['tokenize'] as const;
+const messageRoutes = ['chat', 'tokenize'] as const;
+
+const tokenId: Schema = { type: 'integer', minimum: 0, title: 'a token id, at least 0' };
+const tokenIds = list(integer, { title: 'a list of token ids' });
+
+const part = object({ type: string }, { text: string }, { open: true });
+
+/** Roles are the template's affair, and templates read other keys too. */
+const message = object(
+  { role: string },
+  {
+    content: anyOf(string, list(part, { title: 'text or a list of parts' })),
+    name: string,
+    tool_calls: list(anyObject, { title: 'a list' }),
+    tool_call_id: string,
+  },
+  { open: true },
+);
+const messages = list(message, { title: 'a list of messages' });
+
+const prompt: Schema = {
+  anyOf: [string, list(string), list(tokenId), list(list(tokenId))],
+  title: 'a string, a list of strings, token ids, or lists of token ids',
+};
+
+export const noPrompt = 'Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)';
+
+const streamOptions = object({}, { include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: { enum: [false] } });
+
+/** A field that is known but not served. */
+const refused = (
+  name: string,
+  routes: readonly FieldRoute[],
+  help: string,
+  more: Pick<Field, 'neutral' | 'refusal'> = {},
+): SharedField => ({
+  name,
+  schema: anything,
+  routes,
+  use: 'refused',
+  help,
+  ...more,
+});
+
+const later = 'not served by this version';
+
+// biome-ignore format: a row a field
+export const sharedFields: readonly SharedField[] = [
+  { name: 'model', schema: string, routes: ['chat', 'completions', 'tokenize', 'detokenize'], use: 'honoured', help: 'a served name; unset: the first' },
+  { name: 'messages', schema: messages, routes: chat, use: 'honoured', required: true, help: 'the conversation; content is text or a list of text parts' },
+  { name: 'messages', schema: messages, routes: tokenize, use: 'honoured', help: 'a conversation, where there is no prompt' },
+  { name: 'prompt', schema: prompt, routes: completions, use: 'honoured', required: noPrompt, help: 'text, a list of texts, token ids, or a list of lists of token ids' },
+  { name: 'prompt', schema: string, routes: tokenize, use: 'honoured', help: 'a text' },
+  { name: 'tokens', schema: list(tokenId), routes: ['detokenize'], use: 'honoured', required: true, help: 'token ids' },
+  { name: 'n', schema: integer, routes: both, use: 'honoured', default: 1, help: 'choices of each prompt',
+    limits: [{ minimum: 1, words: 'at least 1' }, { maximum: choicesMax, words: `at most ${choicesMax}`, named: true }] },
+  { name: 'temperature', schema: number, routes: both, use: 'honoured', default: 1, help: "0: greedy; unset: the model author's",
+    limits: [{ minimum: 0, maximum: 2, words: 'in [0, 2]', named: true }] },
+  { name: 'top_p', schema: number, routes: both, use: 'honoured', default: 1, help: 'nucleus: the likeliest tokens with this mass',
+    limits: [{ exclusiveMinimum: 0, maximum: 1, words: 'in (0, 1]', named: true }] },
+  { name: 'top_k', schema: integer, routes: both, use: 'honoured', default: 0, help: 'the k likeliest tokens; 0 and -1: all',
+    limits: [{ minimum: -1, words: '0 (disable), or at least 1' }] },
+  { name: 'min_p', schema: number, routes: both, use: 'honoured', default: 0, help: 'tokens at least this likely, relative to the likeliest',
+    limits: [{ minimum: 0, maximum: 1, words: 'in [0, 1]' }] },
+  { name: 'presence_penalty', schema: number, routes: both, use: 'honoured', default: 0, help: 'subtracted once for a token in the output',
+    limits: [{ minimum: -2, maximum: 2, words: 'in [-2, 2]' }] },
+  { name: 'frequency_penalty', schema: number, routes: both, use: 'honoured', default: 0, help: 'subtracted for each time a token is in the output',
+    limits: [{ minimum: -2, maximum: 2, words: 'in [-2, 2]' }] },
+  { name: 'repetition_penalty', schema: number, routes: both, use: 'honoured', default: 1, help: 'divides the logits of tokens in prompt or output',
+    limits: [{ exclusiveMinimum: 0, words: 'greater than zero' }] },
+  { name: 'seed', schema: integer, routes: both, use: 'honoured', range: '64 bits, signed', help: 'the same seed gives the same tokens; unset or -1: random' },
+  { name: 'stop', schema: anyOf(string, list(string, { maxItems: stopStringsMax, title: `a list of at most ${stopStringsMax} strings` })), routes: both,
+    use: 'honoured', help: 'texts that end a choice' },
+  { name: 'stop_token_ids', schema: tokenIds, routes: both, use: 'honoured', help: 'tokens that end a choice' },
+  { name: 'include_stop_str_in_output', schema: boolean, routes: both, use: 'honoured', default: false, help: 'keep the stop text' },
+  { name: 'ignore_eos', schema: boolean, routes: both, use: 'honoured', default: false, help: 'go on after an end-of-sequence token' },
+  { name: 'min_tokens', schema: integer, routes: both, use: 'honoured', default: 0, range: 'at most max_tokens', help: 'no end before this many tokens',
+    limits: [{ minimum: 0, words: 'greater than or equal to 0' }] },
+  { name: 'max_tokens', schema: integer, routes: both, use: 'honoured', range: '1 … --max-model-len',
+    help: 'most tokens of a choice; unset: 16, in chat what the context leaves; 0: with echo in completions, the prompt alone' },
+  { name: 'max_completion_tokens', schema: integer, routes: chat, use: 'honoured', range: '1 … --max-model-len', help: 'wins over max_tokens' },
+  { name: 'logit_bias', schema: anyObject, routes: both, use: 'honoured', range: 'values -100 … 100', help: 'token id -> number added to its logit' },
+  { name: 'logprobs', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'log-probabilities of the tokens' },
+  { name: 'logprobs', schema: integer, routes: completions, use: 'honoured', range: '0 … --max-logprobs', help: 'log-probabilities of the tokens and of as many of the likeliest' },
+  { name: 'top_logprobs', schema: integer, routes: chat, use: 'honoured', range: '0 … --max-logprobs', help: 'likeliest tokens shown at each position' },
+  { name: 'prompt_logprobs', schema: integer, routes: both, use: 'honoured', range: '0 … --max-logprobs', help: 'the same for the tokens of the prompt; not with stream' },
+  { name: 'stream', schema: boolean, routes: both, use: 'honoured', default: false, help: 'server-sent events, one or more a token' },
+  { name: 'stream_options', schema: streamOptions, routes: both, use: 'honoured', help: 'include_usage, continuous_usage_stats; only with stream' },
+  { name: 'skip_special_tokens', schema: boolean, routes: both, use: 'honoured', default: true, help: 'leave special tokens out of the text' },
+  { name: 'add_generation_prompt', schema: boolean, routes: messageRoutes, use: 'honoured', default: true, help: 'end the prompt with the head of an answer' },
+  { name: 'continue_final_message', schema: boolean, routes: messageRoutes, use: 'honoured', default: false, help: 'go on with the last message; not with add_generation_prompt' },
+  { name: 'chat_template_kwargs', schema: anyObject, routes: messageRoutes, use: 'honoured', help: 'variables for the chat template' },
+  { name: 'add_special_tokens', schema: boolean, routes: ['chat', 'completions', 'tokenize'], use: 'honoured', help: "the tokenizer's own frame around the prompt; unset: not in chat" },
+  { name: 'echo', schema: boolean, routes: completions, use: 'honoured', default: false, help: 'the prompt before the text' },
+  { name: 'priority', schema: integer, routes: both, use: 'honoured', default: 0, range: '53 bits, signed', help: 'lower runs first; needs --scheduling-policy priority' },
+  { name: 'return_token_ids', schema: boolean, routes: both, use: 'honoured', default: false, help: 'add the ids of prompt and output' },
+  { name: 'request_id', schema: string, routes: both, use: 'honoured', help: 'becomes part of the id; X-Request-Id wins' },
+  { name: 'cache_salt', schema: { type: 'string', minLength: 1, maxLength: cacheSaltLenMax }, routes: both, use: 'honoured',
+    help: 'prefixes are shared only between requests of one salt' },
+  { name: 'return_token_strs', schema: boolean, routes: tokenize, use: 'honoured', default: false, help: 'add the text of each token' },
+
+  { name: 'user', schema: string, routes: both, use: 'accepted', help: 'for the client' },
+  { name: 'metadata', schema: anyObject, routes: both, use: 'accepted', help: 'for the client' },
+  { name: 'service_tier', schema: string, routes: both, use: 'accepted', help: 'there is one' },
+  { name: 'safety_identifier', schema: string, routes: both, use: 'accepted', help: 'for the client' },
+  { name: 'prompt_cache_key', schema: string, routes: both, use: 'accepted', help: 'prefixes are found without' },
+  { name: 'prompt_cache_retention', schema: string, routes: both, use: 'accepted', help: 'prefixes stay while there is room' },
+  { name: 'prompt_cache_options', schema: anyObject, routes: both, use: 'accepted', help: 'prefixes stay while there is room' },
+  { name: 'prediction', schema: anyObject, routes: chat, use: 'accepted', help: 'a hint for speed, which changes no token' },
+  { name: 'session_id', schema: string, routes: both, use: 'accepted', help: 'a hint for routers' },
+  { name: 'parallel_tool_calls', schema: boolean, routes: chat, use: 'accepted', help: 'of no effect without tools' },
+
+  refused('store', both, 'nothing is stored', { neutral: [false] }),
+  refused('include_reasoning', chat, later, { neutral: [true] }),
+  refused('tools', messageRoutes, later),
+  refused('tool_choice', chat, later, { neutral: ['none'] }),
+  refused('functions', chat, later),
+  refused('function_call', chat, later, { neutral: ['none'] }),
+  refused('response_format', both, later, { neutral: [{ type: 'text' }] }),
+  refused('structured_outputs', both, later),
+  refused('guided_json', both, later),
+  refused('guided_regex', both, later),
+  refused('guided_choice', both, later),
+  refused('guided_grammar', both, later),
+  refused('best_of', completions, later),
+  refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
+  refused('echo', chat, 'only with /v1/completions', { neutral: [false] }),
+  refused('audio', chat, later),
+  refused('modalities', chat, later, { neutral: [['text']] }),
+  refused('reasoning_effort', chat, later),
+  refused('thinking_token_budget', both, later, { neutral: [-1] }),
+  refused('verbosity', chat, later),
+  refused('web_search_options', chat, later),
+  refused('moderation', chat, later),
+  refused('documents', chat, later),
+  { name: 'chat_template', schema: string, routes: messageRoutes, use: 'honoured', help: 'refused: only --chat-template sets one' },
+  refused('media_io_kwargs', messageRoutes, later),
+  refused('mm_processor_kwargs', messageRoutes, later),
+  refused('use_beam_search', both, later, { neutral: [false] }),
+  refused('length_penalty', both, later, { neutral: [1] }),
+  refused('allowed_token_ids', both, later),
+  refused('bad_words', both, later, { neutral: [[]] }),
+  refused('logprob_token_ids', both, later),
+  refused('truncate_prompt_tokens', both, later),
+  refused('truncation_side', both, later),
+  refused('spaces_between_special_tokens', both, later, { neutral: [true] }),
+  refused('stream_interval', both, later, { neutral: [1] }),
+  refused('repetition_detection', both, later),
+  refused('prompt_embeds', completions, later),
+  refused('return_tokens_as_token_ids', both, later, { neutral: [false] }),
+  refused('return_token_offsets', both, later, { neutral: [false] }),
+  refused('return_prompt_text', chat, later, { neutral: [false] }),
+  refused('kv_transfer_params', both, later),
+  refused('ec_transfer_params', both, later),
+  refused('vllm_xargs', both, later),
+];
+
+const bodyOf = (name: string, route: FieldRoute) =>
+  requestBody(
+    name,
+    sharedFields.filter(({ routes }) => routes.includes(route)),
+  );
+
+export const chatBody = bodyOf('ChatCompletionRequest', 'chat');
+export const completionBody = bodyOf('CompletionRequest', 'completions');
+export const tokenizeBody = bodyOf('TokenizeRequest', 'tokenize');
+export const detokenizeBody = bodyOf('DetokenizeRequest', 'detokenize');
