@@ -47,7 +47,7 @@ class Steps {
     const maxSeqLen = Math.max(...shapes.map((s) => s.context + s.tokens)) + 1;
     const numBlocks = maxRows * Math.ceil(maxSeqLen / blockSize);
     const maxTokens = Math.max(chunkMax, ...shapes.map((s) => s.rows * s.tokens));
-    const dims = { maxRows, maxTokens, maxSeqLen, blockSize, numBlocks, maxDrafts: 0, maxLogprobs: 0, worldSize };
+    const dims = { maxRows, maxTokens, maxSeqLen, blockSize, numBlocks, maxDrafts: 0, maxLogprobs: 0, worldSize, pooledLen: 0 };
     this.#ranks = new RankGroup(model, {
       dims,
       mode: 'gather',

@@ -88,7 +88,7 @@ function step(streams: Map<number, Stream>): Batch {
     at += recordLen + 1;
     if (isLast) streams.delete(handle);
   }
-  return { records, logprobs: [], prompts, errors: [] };
+  return { records, logprobs: [], pooled: [], prompts, errors: [] };
 }
 
 parentPort!.once('message', run);

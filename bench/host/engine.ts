@@ -30,7 +30,17 @@ export interface EngineTimes {
 export function measureEngine(numRequests: number): EngineTimes {
   const maxSeqLen = promptLen + numSteps + warmupSteps + 64;
   const numBlocks = numRequests * Math.ceil(maxSeqLen / blockSize);
-  const dims = { maxRows: numRequests, maxTokens: 8192, maxSeqLen, blockSize, numBlocks, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 };
+  const dims = {
+    maxRows: numRequests,
+    maxTokens: 8192,
+    maxSeqLen,
+    blockSize,
+    numBlocks,
+    maxDrafts: 0,
+    maxLogprobs: 0,
+    worldSize: 1,
+    pooledLen: 0,
+  };
   const buffers = stepBuffers(dims);
   const requests: ToEngine[] = Array.from({ length: numRequests }, (_, i) => ({
     kind: 'submit',

@@ -30,7 +30,17 @@ const modelFolder = fileURLToPath(new URL('../../../models/guide', import.meta.u
 const kinds = ['uws', 'node', 'fastify'] as const;
 type Kind = (typeof kinds)[number];
 
-const dims = { maxRows: 8, maxTokens: 64, maxSeqLen: 1 << 20, blockSize: 16, numBlocks: 8, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 };
+const dims = {
+  maxRows: 8,
+  maxTokens: 64,
+  maxSeqLen: 1 << 20,
+  blockSize: 16,
+  numBlocks: 8,
+  maxDrafts: 0,
+  maxLogprobs: 0,
+  worldSize: 1,
+  pooledLen: 0,
+};
 // biome-ignore format: a list of values, which nobody reads behind the fake engine
 const scheduler = {
   maxNumSeqs: 8, enablePrefixCaching: false, chunkedPrefill: true, longPrefillThreshold: 0, policy: 'fcfs', watermark: 0, maxInFlight: 1,

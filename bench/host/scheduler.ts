@@ -45,6 +45,7 @@ function makeScheduler(numSequences: number): { buffers: StepBuffers; scheduler:
     numBlocks: numSequences * Math.ceil(maxSeqLen / blockSize),
     maxDrafts: 0,
     maxLogprobs: 0,
+    pooledLen: 0,
     worldSize: 1,
   });
   const scheduler = new Scheduler(buffers, {

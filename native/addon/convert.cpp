@@ -184,6 +184,8 @@ ModelSpec read_spec(const Napi::Value& value, Reader* r) {
     spec.learned_count = static_cast<int>(r->integer(positions, "count", "spec.embedding.learnedPositions", 1, kMaxPositions));
     spec.learned_offset = static_cast<int>(r->integer(positions, "offset", "spec.embedding.learnedPositions", 0, spec.learned_count - 1));
   }
+  if (!r->get(embedding, "tokenTypes", "spec.embedding").IsNull())
+    spec.token_types = static_cast<int>(r->integer(embedding, "tokenTypes", "spec.embedding", 1, kMaxWidth));
   const Napi::Array ropes = r->array(r->get(object, "ropes", "spec"), "spec.ropes");
   for (uint32_t i = 0; i < ropes.Length(); i++)
     spec.ropes.push_back(read_rope(ropes.Get(i), "spec.ropes[" + std::to_string(i) + "]", spec.head_dim, r));
@@ -194,6 +196,8 @@ ModelSpec read_spec(const Napi::Value& value, Reader* r) {
   }
   spec.final_norm = read_norm(r->get(object, "finalNorm", "spec"), "spec.finalNorm", r);
   if (!spec.final_norm.present) r->fail("spec.finalNorm", "a norm");
+  spec.post_norm = r->boolean(object, "postNorm", "spec");
+  spec.causal = r->boolean(object, "causal", "spec");
   const Napi::Object logits = r->object(r->get(object, "logits", "spec"), "spec.logits");
   spec.logit_softcap = r->optional_number(logits, "softcap", "spec.logits");
   spec.logit_scale = static_cast<float>(r->number(logits, "scale", "spec.logits"));
@@ -210,6 +214,7 @@ StepDims read_dims(const Napi::Object& dims, Reader* r) {
   out.max_drafts = static_cast<int>(r->integer(dims, "maxDrafts", "dims", 0, 64));
   out.max_logprobs = static_cast<int>(r->integer(dims, "maxLogprobs", "dims", 0, kMaxVocab));
   out.world_size = static_cast<int>(r->integer(dims, "worldSize", "dims", 1, 64));
+  out.pooled_len = static_cast<int>(r->integer(dims, "pooledLen", "dims", 0, kMaxWidth));
   out.max_blocks_per_row = (out.max_seq_len + out.block_size - 1) / out.block_size;
   if (out.block_size % cpu::kKeyTile != 0) r->fail("dims.blockSize", "a multiple of 16");
   return out;
@@ -278,6 +283,8 @@ cpu::GroupConfig read_group_config(const Napi::Value& value, Reader* r) {
   config.dims = read_dims(r->object(r->get(object, "dims", "options"), "options.dims"), r);
   config.mode = static_cast<ParallelMode>(r->choice(object, "mode", "options", modes, 2));
   config.spec = read_spec(r->get(object, "spec", "options"), r);
+  if (config.dims.pooled_len != 0 && config.dims.pooled_len != config.spec.hidden)
+    r->fail("options.dims.pooledLen", "0 or the model's width");
   config.kv_type = static_cast<cpu::KvType>(r->choice(object, "kvCacheType", "options", types, 3));
   config.threads_per_rank = static_cast<int>(r->integer(object, "threadsPerRank", "options", 1, 1024));
   config.step_timeout_ms = static_cast<int>(r->integer(object, "stepTimeoutMs", "options", 1, INT_MAX));

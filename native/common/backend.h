@@ -40,6 +40,8 @@ class DeviceBackend {
   virtual void down_input(int layer) = 0;
   virtual void down(int layer) = 0;  // row-parallel
   virtual void add_mlp(int layer) = 0;
+  // Hidden states after the final norm, of the entries that ask for it, into their rows' `pooled`.
+  virtual void pool() = 0;
   // Output rows first … first+count-1 (count <= kHeadRows): final norm, then this rank's logits.
   virtual void head_input(int first, int count) = 0;
   virtual void head(int first, int count) = 0;

@@ -116,6 +116,10 @@ Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backe
       LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, meet, clock));
       LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, meet, clock));
     }
+    if (step.pools) {
+      backend.pool();
+      clock.book(PhaseTimes::kHead);
+    }
     LOCKSTEP_RETURN_IF_ERROR(head_and_sample(step, backend, meet, clock));
   }
   LOCKSTEP_RETURN_IF_ERROR(backend.end_step());

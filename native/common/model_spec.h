@@ -51,10 +51,13 @@ struct ModelSpec {
   bool learned_positions = false;
   int learned_offset = 0;
   int learned_count = 0;
+  int token_types = 0;  // 0: none
   bool tied = false;
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   NormSpec final_norm;
+  bool post_norm = false;
+  bool causal = true;
   float logit_softcap = 0;  // 0: none
   float logit_scale = 1;
 };

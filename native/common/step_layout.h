@@ -30,7 +30,9 @@ namespace lockstep {
   X(biasIds, int32_t)           \
   X(biasValues, float)          \
   X(numStopIds, int32_t)        \
-  X(stopIds, int32_t)
+  X(stopIds, int32_t)           \
+  X(secondSegment, int32_t)     \
+  X(pooled, float)
 
 #define LOCKSTEP_PLAN_COLUMNS(X) \
   X(planHeader, int32_t)         \
@@ -78,6 +80,9 @@ constexpr int kMaxStopIds = 128;
 constexpr int32_t kEntrySample = 1;
 constexpr int32_t kEntryReset = 2;
 constexpr int32_t kEntryPromptLogprobs = 4;
+constexpr int32_t kEntryPoolFirst = 8;
+constexpr int32_t kEntryPoolLast = 16;
+constexpr int32_t kEntryPoolSum = 32;
 
 // Indices into control, in words.
 constexpr int kControlDispatched = 0;
@@ -95,6 +100,7 @@ struct StepDims {
   int32_t max_drafts;
   int32_t max_logprobs;
   int32_t world_size;
+  int32_t pooled_len;
   int32_t max_blocks_per_row;  // ceil(max_seq_len / block_size)
 };
 

@@ -39,6 +39,7 @@ Status StepReader::read(int epoch) {
   view_.slot_token.clear();
   view_.epoch = epoch;
   view_.slot = epoch & 1;
+  view_.pools = false;
   planned_slots_ = planned_outputs_ = 0;
   if (plan.planHeader[0] != epoch) return bad(number("slot holds epoch", plan.planHeader[0]) + ", asked for " + std::to_string(epoch));
   const int num_entries = plan.planHeader[1];
@@ -61,6 +62,8 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   const int planned = plan.queryStart[entry + 1] - plan.queryStart[entry];
   if (plan.queryStart[entry] != planned_slots_ || planned < 1 || planned_slots_ + planned > plan.planHeader[2])
     return bad(number("slots of row", row));
+  const int pooling = flags & (kEntryPoolFirst | kEntryPoolLast | kEntryPoolSum);
+  if (pooling != 0 && buffers_->dims.pooled_len == 0) return bad(number("this server pools nothing, row", row));
   Span span{};
   LOCKSTEP_RETURN_IF_ERROR(place(plan, entry, &span));
   const int end = span.position + span.count;
@@ -142,8 +145,21 @@ Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& spa
       view_.outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output});
   }
   const int num_outputs = static_cast<int>(view_.outputs.size()) - first_output;
-  view_.entries.push_back({row, first_slot, span.count, span.position, first_output, num_outputs, num_draws, span.num_guesses});
+  view_.entries.push_back(
+      {row, first_slot, span.count, span.position, first_output, num_outputs, num_draws, span.num_guesses, first_slot, 0, false});
+  set_pooling(plan.entryFlags[entry], &view_.entries.back());
   return Status();
+}
+
+void StepReader::set_pooling(int flags, StepEntry* entry) {
+  if ((flags & kEntryPoolSum) != 0) {
+    entry->num_pooled = entry->num_slots;
+    entry->pool_adds = (flags & kEntryReset) == 0;
+  } else if ((flags & (kEntryPoolFirst | kEntryPoolLast)) != 0) {
+    entry->num_pooled = 1;
+    if ((flags & kEntryPoolLast) != 0) entry->pool_slot += entry->num_slots - 1;
+  }
+  view_.pools = view_.pools || entry->num_pooled > 0;
 }
 
 Status StepReader::check_blocks(int row, int from_position, int end_position) const {

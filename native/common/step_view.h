@@ -18,6 +18,8 @@ struct StepEntry {
   int first_output, num_outputs;
   int num_draws;    // the last so many slots are sampled: 0 or 1, and one more for each draft
   int num_guesses;  // what the lookup says will be drawn; slots behind the first hold them as drafts, as far as the plan lets them
+  int pool_slot, num_pooled;  // the slots whose hidden states are pooled; 0: none
+  bool pool_adds;             // to what the row has already
 };
 
 // One row of logits that is looked at.
@@ -36,6 +38,7 @@ struct StepView {
   int epoch = 0;
   int slot = 0;  // of plan and result
   int num_tokens = 0;
+  bool pools = false;  // whether any entry does
   std::vector<StepEntry> entries;
   std::vector<StepOutput> outputs;
   // [num_tokens]
@@ -66,6 +69,7 @@ class StepReader {
   Status read_entry(const PlanColumns& plan, int entry);
   Status place(const PlanColumns& plan, int entry, Span* span);
   Status add_slots(const PlanColumns& plan, int entry, const Span& span);
+  void set_pooling(int flags, StepEntry* entry);
   Status check_blocks(int row, int from_position, int end_position) const;
   int32_t* guesses_of(size_t entry) { return view_.guesses.data() + entry * (static_cast<size_t>(buffers_->dims.max_drafts) + 1); }
   const int32_t* tokens_of(int row) const { return buffers_->rows.tokens + static_cast<size_t>(row) * buffers_->dims.max_seq_len; }

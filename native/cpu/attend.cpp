@@ -89,6 +89,9 @@ int CpuBackend::tile_rows(const StepEntry& entry) const {
   return std::max(1, std::min(fit, kTileQueries / group));
 }
 
+// The keys that query `row` of the entry sees end before this one.
+int CpuBackend::keys_end(const StepEntry& entry, int row) const { return entry.position + (spec_.causal ? row + 1 : entry.num_slots); }
+
 void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
   const bool split = few_items && entry.num_slots <= kSplitRows;
   const int tile = tile_rows(entry);
@@ -98,8 +101,9 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
       const int rows = std::min(tile, entry.num_slots - row);
       const int first_key = window > 0 ? std::max(0, entry.position + row - window + 1) : 0;
       const int first_piece = first_key / kPiece;
-      const int pieces = (entry.position + row + rows - 1) / kPiece + 1 - first_piece;
-      const int64_t cost = static_cast<int64_t>(rows) * heads * (entry.position + row + rows - first_key);
+      const int end = keys_end(entry, row + rows - 1);
+      const int pieces = (end - 1) / kPiece + 1 - first_piece;
+      const int64_t cost = static_cast<int64_t>(rows) * heads * (end - first_key);
       const int results = rows * heads * pieces;
       if (!split || pieces == 1 || *split_used + results > kMaxSplitRows * s_.heads * s_.max_pieces) {
         items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, cost});
@@ -155,6 +159,7 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   args.heads = heads.count;
   args.pos0 = entry.position + item.row;
   args.window = layer_spec.window;
+  args.end = spec_.causal ? 0 : keys_end(entry, 0);
   args.scale = layer_spec.scale;
   args.softcap = layer_spec.softcap;
   args.scratch = scratch;

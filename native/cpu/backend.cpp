@@ -84,13 +84,17 @@ void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const N
   }
 }
 
-// Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own.
+// Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own. With post_norm what the norm
+// makes of a row of x takes its place.
 void CpuBackend::prepare(const RowSource& source, int rows, int k, unsigned kinds, const Norm* norm) {
   const Range mine = dealt_ ? my_rows(rows) : Range{0, rows};
+  const bool replaces = spec_.post_norm && norm != nullptr && source.outputs == nullptr;
   threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
+    float* scratch = row_scratch_ + row_scratch_ld_ * thread;
     for (int i = mine.first + first; i < mine.first + first + n; i++) {
       const int from = source.outputs != nullptr ? source.outputs[i].slot : i;
-      prepare_row(source.base + source.ld * from, k, kinds, norm, i, row_scratch_ + row_scratch_ld_ * thread);
+      prepare_row(source.base + source.ld * from, k, kinds, norm, i, scratch);
+      if (replaces) std::memcpy(a_.x + static_cast<size_t>(i) * s_.ld_hidden, scratch, sizeof(float) * k);
     }
   });
 }
@@ -140,21 +144,32 @@ void CpuBackend::embed() {
   if (gather_) add_embedding();
 }
 
-// x = embedding * scale [+ learned position]
+// x = embedding * scale [+ token type] [+ learned position]
 void CpuBackend::add_embedding() {
   const Range mine = my_rows(m_);
   const float* from = gather_ ? a_.x : a_.y;
   threads_->run(mine.count, row_grain(spec_.hidden), [&](int thread, int first, int n) {
-    float* position = row_scratch_ + row_scratch_ld_ * thread;
+    float* row = row_scratch_ + row_scratch_ld_ * thread;
     for (int i = mine.first + first; i < mine.first + first + n; i++) {
       const float* embedding = from + static_cast<size_t>(i) * s_.ld_hidden;
       float* x = a_.x + static_cast<size_t>(i) * s_.ld_hidden;
       for (int c = 0; c < spec_.hidden; c++) x[c] = embedding[c] * spec_.embedding_scale;
-      if (!spec_.learned_positions) continue;
-      lookup(&Weights::positions, step_->slot_position[i] + spec_.learned_offset, position);
-      k_.add(position, spec_.hidden, x);
+      if (spec_.token_types > 0) {
+        lookup(&Weights::types, token_type(i), row);
+        k_.add(row, spec_.hidden, x);
+      }
+      if (spec_.learned_positions) {
+        lookup(&Weights::positions, step_->slot_position[i] + spec_.learned_offset, row);
+        k_.add(row, spec_.hidden, x);
+      }
     }
   });
+}
+
+// A sequence is one segment of type 0, or two.
+int CpuBackend::token_type(int slot) const {
+  const int second = group_->buffers().rows.secondSegment[step_->entries[step_->slot_entry[slot]].row];
+  return step_->slot_position[slot] >= second ? std::min(1, spec_.token_types - 1) : 0;
 }
 
 void CpuBackend::attention_input(int layer) {

@@ -1,7 +1,7 @@
 // The CPU's DeviceBackend: one rank's part of every operation, over its compute threads. Where results lie decides the mode: in gather mode
 // the buffers are the group's and a rank writes its part of them; in reduce mode they are its own.
 // Memory and the beginning of a step are in setup.cpp, linear layers and row work in backend.cpp, attention in attend.cpp, experts in
-// experts.cpp, head and sampling in head.cpp.
+// experts.cpp, head, pooling and sampling in head.cpp.
 #pragma once
 
 #include <atomic>
@@ -43,6 +43,7 @@ class CpuBackend final : public DeviceBackend {
   void down_input(int layer) override;
   void down(int layer) override;
   void add_mlp(int layer) override;
+  void pool() override;
   void head_input(int first, int count) override;
   void head(int first, int count) override;
   const float* logits_part() override { return a_.logits; }
@@ -95,12 +96,14 @@ class CpuBackend final : public DeviceBackend {
   void share_out(CountOf count_of, WorkOn work_on);
   void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out);
   void lookup(const Matrix Weights::*table, int id, float* out) const;
+  int token_type(int slot) const;
   int linear_grain(int blocks) const;
   // attend.cpp
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
   Range query_heads(int kv_head) const;
   int tile_rows(const StepEntry& entry) const;
+  int keys_end(const StepEntry& entry, int row) const;
   // Of one query row, head and piece: maximum, sum and weighted values.
   size_t result_bytes() const { return (static_cast<size_t>(s_.head_dim) + 2) * sizeof(float); }
   void plan_attention(int window);
@@ -114,6 +117,7 @@ class CpuBackend final : public DeviceBackend {
   unsigned mlp_input_kinds(int layer) const;
   unsigned down_input_kinds(int layer) const;
   // head.cpp
+  void pool_entry(const StepEntry& entry, float* scratch) const;
   float* whole_row(int i, float* scratch) const;
   SampleParams params_of(const StepOutput& output) const;
   void sample_output(int index, int i, int thread);

@@ -1,10 +1,35 @@
-// The head, and sampling: rows of logits are dealt over all threads (of all ranks, in gather mode).
+// The head, pooling and sampling: rows of logits are dealt over all threads (of all ranks, in gather mode).
 #include <algorithm>
 #include <cstring>
 
 #include "cpu/backend.h"
 
 namespace lockstep::cpu {
+
+// An entry is one thread's: its hidden states are added up in the order of positions, one after the other, so that the sum has the same
+// bits whatever the chunks, the batch and the number of ranks and threads.
+void CpuBackend::pool_entry(const StepEntry& entry, float* scratch) const {
+  const Norm norm{&spec_.final_norm, w_.final_norm, w_.final_norm_bias};
+  float* pooled = group_->buffers().rows.pooled + static_cast<size_t>(entry.row) * spec_.hidden;
+  for (int slot = entry.pool_slot; slot < entry.pool_slot + entry.num_pooled; slot++) {
+    const float* x = a_.x + static_cast<size_t>(slot) * s_.ld_hidden;
+    if (slot == entry.pool_slot && !entry.pool_adds) {
+      apply_norm(norm, x, pooled);
+    } else {
+      apply_norm(norm, x, scratch);
+      k_.add(scratch, spec_.hidden, pooled);
+    }
+  }
+}
+
+void CpuBackend::pool() {
+  if (!gather_ && shard_.rank != 0) return;  // every rank has all of x
+  const std::vector<StepEntry>& entries = step_->entries;
+  const Range mine = my_rows(static_cast<int>(entries.size()));
+  threads_->run(mine.count, 1, [&](int thread, int first, int n) {
+    for (int i = mine.first + first; i < mine.first + first + n; i++) pool_entry(entries[i], row_scratch_ + row_scratch_ld_ * thread);
+  });
+}
 
 void CpuBackend::head_input(int first, int count) {
   const Norm norm{&spec_.final_norm, w_.final_norm, w_.final_norm_bias};

@@ -100,7 +100,8 @@ struct KvView {
 };
 
 // Attention of consecutive queries of one sequence that share a KV head, over one piece of its context.
-// Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all).
+// Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all); with `end`, keys 0 … end
+// - 1.
 struct AttentionArgs {
   KvView kv;
   const float* q;       // [rows, heads, head_dim] with strides below; RoPE applied, not scaled
@@ -110,9 +111,10 @@ struct AttentionArgs {
   int heads;  // query heads of this KV head
   int pos0;
   int window;  // 0: none
+  int end;     // 0: causal
   float scale;
   float softcap;  // 0: none
-  int piece;      // keys piece*kPiece … min((piece+1)*kPiece, pos0 + rows) - 1
+  int piece;      // keys piece*kPiece … min((piece+1)*kPiece, end or pos0 + rows) - 1
   // Results, unnormalised, with scores in units of log2: maximum, sum of 2^(score - max), and sum of 2^(score - max) * V. A row that sees
   // no key of the piece gets -inf, 0, 0.
   float* max;     // [rows, heads]

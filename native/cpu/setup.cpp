@@ -83,7 +83,8 @@ Status CpuBackend::begin_step(const StepView& step) {
   LOCKSTEP_RETURN_IF_ERROR(threads_->status());
   step_ = &step;
   m_ = step.num_tokens;
-  dealt_ = gather_ && shard_.world_size > 1 && m_ > kPrivateRows;
+  // A norm that replaces a row of x is one rank's work, however few rows there are.
+  dealt_ = gather_ && shard_.world_size > 1 && (m_ > kPrivateRows || spec_.post_norm);
   planned_window_ = -1;
   fault_.store(0, std::memory_order_relaxed);
   if (spec_.learned_positions) {
@@ -91,6 +92,10 @@ Status CpuBackend::begin_step(const StepView& step) {
       if (position + spec_.learned_offset >= spec_.learned_count)
         return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
     }
+  }
+  for (const StepEntry& entry : step.entries) {
+    if (!spec_.causal && entry.position > 0)
+      return Status(Fault::kBadPlan, "bad step plan: a part of a sequence whose tokens see each other");
   }
   prepare_rotation();
   return Status();

@@ -146,7 +146,7 @@ void Planner::add_blocks(Matrix* matrix, const WeightTensor* tensor, const Weigh
   add_segment(matrix, tensor, up, {first, count}, {0, tensor->cols}, first, bias == nullptr ? nullptr : bias + blocks.first * kBlockRows);
 }
 
-// Rows that are looked up by id: embedding, head, learned positions.
+// Rows that are looked up by id: embedding, head, learned positions, token types.
 Status Planner::table(const std::string& name, int rows, bool by_vocab, Matrix* out) {
   const WeightTensor* tensor = nullptr;
   LOCKSTEP_RETURN_IF_ERROR(find(name, rows, spec_.hidden, &tensor));
@@ -280,6 +280,7 @@ Status Planner::plan() {
   LOCKSTEP_RETURN_IF_ERROR(table(spec_.tied ? "embed" : "head", spec_.vocab, true, &out_->head));
   if (!spec_.tied) LOCKSTEP_RETURN_IF_ERROR(table("embed", spec_.vocab, true, &out_->embed));
   if (spec_.learned_positions) LOCKSTEP_RETURN_IF_ERROR(table("embedPositions", spec_.learned_count, false, &out_->positions));
+  if (spec_.token_types > 0) LOCKSTEP_RETURN_IF_ERROR(table("embedTypes", spec_.token_types, false, &out_->types));
   for (int i = 0; i < static_cast<int>(spec_.layers.size()); i++) LOCKSTEP_RETURN_IF_ERROR(layer(i));
   return norm(spec_.final_norm, "finalNorm", &out_->final_norm, &out_->final_norm_bias);
 }

@@ -49,7 +49,7 @@ struct Weights {
   std::vector<LayerWeights> layers;
   Matrix embed;  // empty when tied: rows are read from the head
   Matrix head;
-  Matrix positions;
+  Matrix positions, types;
   const float *final_norm = nullptr, *final_norm_bias = nullptr;
 };
 

@@ -17,6 +17,7 @@ struct Shape {
   int block_size;
   int window;
   float softcap;
+  int end = 0;  // not causal: keys that every query sees
 };
 
 // One sequence of `len` tokens in a cache whose blocks lie in shuffled order; q of every position.
@@ -66,7 +67,7 @@ struct Sequence {
   // behind.
   std::vector<float> attend(const cpu::Kernels& kernels, int pos0, int rows) const {
     const int queries = rows * shape.heads;
-    const int pieces = (pos0 + rows - 1) / kPiece + 1;
+    const int pieces = ((shape.end > 0 ? shape.end : pos0 + rows) - 1) / kPiece + 1;
     const size_t d = static_cast<size_t>(shape.head_dim);
     std::vector<float> max(static_cast<size_t>(queries) * pieces), sum = max, acc(max.size() * d), out(queries * d);
     std::vector<uint8_t> scratch(kernels.attention_scratch_bytes(queries, shape.head_dim));
@@ -75,7 +76,7 @@ struct Sequence {
     a.q = q.data() + static_cast<size_t>(pos0) * shape.heads * d;
     a.q_row_stride = shape.heads * d;
     a.q_head_stride = d;
-    a.rows = rows, a.heads = shape.heads, a.pos0 = pos0, a.window = shape.window;
+    a.rows = rows, a.heads = shape.heads, a.pos0 = pos0, a.window = shape.window, a.end = shape.end;
     a.scale = scale(), a.softcap = shape.softcap;
     a.scratch = scratch.data();
     for (int p = 0; p < pieces; p++) {
@@ -94,9 +95,10 @@ struct Sequence {
 
   void exact(int pos, int head, std::vector<double>* out) const {
     const int first = shape.window > 0 ? std::max(0, pos - shape.window + 1) : 0;
+    const int last = shape.end > 0 ? shape.end - 1 : pos;
     std::vector<double> scores;
     double largest = -1e300, total = 0;
-    for (int key = first; key <= pos; key++) {
+    for (int key = first; key <= last; key++) {
       const std::vector<float> row = cached_row(k.data() + at(key));
       double dot = 0;
       for (int d = 0; d < shape.head_dim; d++) {
@@ -108,7 +110,7 @@ struct Sequence {
       largest = std::fmax(largest, dot);
     }
     out->assign(static_cast<size_t>(shape.head_dim), 0.0);
-    for (int key = first; key <= pos; key++) {
+    for (int key = first; key <= last; key++) {
       const double p = std::exp(scores[static_cast<size_t>(key - first)] - largest);
       total += p;
       const std::vector<float> row = cached_row(v.data() + at(key));
@@ -126,7 +128,7 @@ const char* name_of(KvType type) { return type == KvType::kBf16 ? "bf16" : type 
 
 void check_accuracy(Check& check, const cpu::Kernels& kernels, const Shape& shape, int len, int pos0, int rows) {
   Sequence s(kernels, shape, len);
-  s.append(kernels, 0, pos0 + rows);
+  s.append(kernels, 0, shape.end > 0 ? shape.end : pos0 + rows);
   const std::vector<float> out = s.attend(kernels, pos0, rows);
   std::vector<double> want;
   char what[96];
@@ -155,6 +157,10 @@ void test_attention_accuracy(Check& check, const cpu::Kernels& k) {
     for (int window : {1, 8, 100, 300}) check_accuracy(check, k, {type, 16, 2, 16, window, 0}, 600, 560, 40);
     check_accuracy(check, k, {type, 32, 2, 64, 0, 5.0f}, 130, 100, 30);
     check_accuracy(check, k, {type, 64, 3, 16, 8, 50.0f}, 530, 505, 20);  // the window leaves whole pieces unseen
+    for (int end : {7, 300}) {                                            // all tokens of a sequence see each other
+      check_accuracy(check, k, {type, 24, 3, 16, 0, 0, end}, end, 0, 7);
+      check_accuracy(check, k, {type, 32, 1, 16, 0, 0, end}, end, end - 5, 5);
+    }
   }
 }
 

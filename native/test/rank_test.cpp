@@ -115,7 +115,7 @@ class WeightFile {
 
 // The step buffer, laid out as src/step/layout.ts does, with room to spare in each column.
 struct Buffer {
-  StepDims dims{kRows, 512, 512, 16, 64, kMaxDrafts, 4, 1, 32};
+  StepDims dims{kRows, 512, 512, 16, 64, kMaxDrafts, 4, 1, 0, 32};
   std::vector<int64_t> offsets;
   std::vector<uint8_t> bytes;
   StepBuffers views{};
@@ -123,7 +123,7 @@ struct Buffer {
   explicit Buffer(int world_size) {
     dims.world_size = world_size;
     constexpr int64_t kColumn = 1 << 15;
-    for (int i = 0; i < 1 + 21 + 2 * (7 + 12); i++) offsets.push_back(i * kColumn);
+    for (int i = 0; i < 1 + 23 + 2 * (7 + 12); i++) offsets.push_back(i * kColumn);
     bytes.resize(static_cast<size_t>(kColumn) * offsets.size() + 64);
     views.dims = dims;
     bind_step_buffers(base(), offsets.data(), static_cast<int>(offsets.size()), &views);

@@ -14,9 +14,9 @@ const reasons: Readonly<Record<string, string>> = {
     --jit-monitor-mode --jit-monitor-verbose`,
   'nothing is compiled at start': '--compilation-config -cc --optimization-level -O --performance-mode',
   'the format is read from the checkpoint': `--quantization-config --allow-deprecated-quantization --load-format
-    --config-format --runner --convert --model-impl --pooler-config --disable-sliding-window --language-model-only`,
+    --config-format --model-impl --disable-sliding-window --language-model-only`,
   'config.json and the tokenizer come from the model itself': `--tokenizer --tokenizer-mode --tokenizer-revision --code-revision
-    --hf-config-path --hf-overrides --skip-tokenizer-init --model-class-overrides`,
+    --hf-config-path --skip-tokenizer-init --model-class-overrides`,
   'models are data here, and no code of theirs is run': '--trust-remote-code',
   'files are mapped and packed by the rank that needs them': `--safetensors-load-strategy --safetensors-prefetch-num-threads
     --safetensors-prefetch-block-size --model-loader-extra-config --ignore-patterns --use-tqdm-on-load --pt-load-map-location

@@ -5,6 +5,7 @@ import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
 import { EngineThread } from '../engine/engine-thread.js';
 import { sizeSteps } from '../engine/sizing.js';
+import { startError } from '../errors.js';
 import { createLogger, type Logger } from '../log.js';
 import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
@@ -75,12 +76,24 @@ export async function startEngine(
   const env = options.hfToken === null ? environment : { ...environment, HF_TOKEN: options.hfToken };
   const hub = { env, log: logger, progress: process.stderr, ...(options.revision === null ? {} : { revision: options.revision }) };
   const path = options.model === null ? bundledModel : await resolveModel(options.model, hub);
-  const model = await loadModel(path, { dtype: options.dtype, maxModelLen: options.maxModelLen, quantization: options.quantization });
+  const { dtype, maxModelLen, quantization, runner, convert, poolerConfig: pooler, hfOverrides: overrides } = options;
+  const model = await loadModel(path, { dtype, maxModelLen, quantization, pooling: { runner, convert, pooler }, overrides });
   for (const note of model.notes) logger.info(note);
-  const chunkedPrefill = options.enableChunkedPrefill;
+  // Tokens that see each other are computed in one step, and none of them is the same behind another prefix.
+  const { causal } = model.spec;
+  const chunkedPrefill = options.enableChunkedPrefill && causal;
   const speculation = options.speculativeConfig === null ? null : parseSpeculativeConfig(options.speculativeConfig);
+  if (model.pooling !== null && speculation !== null)
+    throw startError('--speculative-config is of no use with a model that generates no tokens', { param: 'speculative-config' });
   const kvCacheType = options.kvCacheDtype === 'auto' ? null : (options.kvCacheDtype as KvCacheType); // checked with the options
-  const sizing = { ...options, worldSize, chunkedPrefill, maxDrafts: speculation?.maxDrafts ?? 0, kvCacheType };
+  const sizing = {
+    ...options,
+    worldSize,
+    chunkedPrefill,
+    maxDrafts: speculation?.maxDrafts ?? 0,
+    kvCacheType,
+    pools: model.pooling !== null,
+  };
   const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), sizing);
   const threads = threadsPerRank(options.cpuThreads, worldSize);
   const cache = openCache(options, environment, logger);
@@ -95,7 +108,7 @@ export async function startEngine(
   });
   const scheduler = {
     maxNumSeqs: options.maxNumSeqs,
-    enablePrefixCaching: options.enablePrefixCaching,
+    enablePrefixCaching: options.enablePrefixCaching && causal,
     chunkedPrefill,
     longPrefillThreshold: options.longPrefillTokenThreshold,
     policy: options.schedulingPolicy,

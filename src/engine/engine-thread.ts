@@ -13,7 +13,7 @@ import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
 import { startEngineThread } from './early-thread.js';
 import type { EngineStart } from './engine-worker.js';
 import { type Batch, counterIndex, firstPositionCounter, recordLen, type ToEngine } from './messages.js';
-import type { GenerationRequest } from './request.js';
+import type { ChoiceTokens, GenerationRequest } from './request.js';
 
 export interface EngineThreadOptions {
   readonly scheduler: SchedulerOptions;
@@ -31,6 +31,7 @@ interface Live {
 }
 
 const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
+const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
 
 export class EngineThread implements EngineClient {
@@ -146,15 +147,19 @@ export class EngineThread implements EngineClient {
     ringDoorbell(this.#buffers.control);
   }
 
-  #deliver({ records, logprobs, prompts, errors }: Batch): void {
+  #deliver({ records, logprobs, pooled, prompts, errors }: Batch): void {
     for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts)
       this.#byHandle.get(handle)?.events.prompt({ cachedTokens, queueMs, promptLogprobs });
     const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
+    const pooledOf = pooled.length === 0 ? nothingPooled : new Map(pooled);
     for (let at = 0, record = 0; at < records.length; record++) {
       const ids = records.subarray(at + recordLen, at + recordLen + records[at + 2]!);
       const live = this.#byHandle.get(records[at]!);
       const choice = records[at + 1]!;
-      if (live?.open.has(choice)) this.#tell(live, choice, ids, logprobsOf.get(record) ?? null, records[at + 3]!, records[at + 4]!);
+      if (live?.open.has(choice)) {
+        const tokens = { choice, ids, logprobs: logprobsOf.get(record) ?? null };
+        this.#tell(live, tokens, records[at + 3]!, records[at + 4]!, pooledOf.get(record));
+      }
       at += recordLen + ids.length;
     }
     for (const { handle, choice, message } of errors) {
@@ -165,8 +170,9 @@ export class EngineThread implements EngineClient {
     }
   }
 
-  #tell(live: Live, choice: number, ids: Int32Array, logprobs: Batch['logprobs'][number][1] | null, finish: number, stopId: number): void {
-    if (ids.length > 0) live.events.tokens({ choice, ids, logprobs });
+  #tell(live: Live, tokens: ChoiceTokens, finish: number, stopId: number, pooled: Float32Array | undefined): void {
+    const { choice } = tokens;
+    if (tokens.ids.length > 0) live.events.tokens(tokens);
     // A listener may have ended the choice by a stop string, or aborted the request.
     if (finish === finishCode.none || !live.open.has(choice) || this.#byHandle.get(live.handle) !== live) return;
     live.events.end({
@@ -174,6 +180,7 @@ export class EngineThread implements EngineClient {
       finishReason: finish === finishCode.stop ? 'stop' : 'length',
       stopTokenId: stopId < 0 ? null : stopId,
       message: null,
+      ...(pooled && { pooled }),
     });
     this.#endChoice(live, choice);
   }

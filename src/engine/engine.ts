@@ -59,6 +59,7 @@ export class Engine {
   #recordsLen = 0;
   #numRecords = 0;
   #logprobs: [number, TokenLogprobs[]][] = [];
+  #pooled: [number, Float32Array][] = [];
   #prompts: PromptNews[] = [];
   #errors: ErrorNews[] = [];
   /** When a step was planned, by the last bits of its number. */
@@ -130,9 +131,10 @@ export class Engine {
       this.#choices[key] = { tracked, index: choice };
       tracked.keys[choice] = key;
       const sampling = choice === 0 ? request.sampling : { ...request.sampling, numPromptLogprobs: null };
-      const { promptTokens, stop, priority, cacheSalt } = request;
+      const { promptTokens, stop, priority, cacheSalt, pooling } = request;
       try {
-        this.#parts.scheduler.add({ key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt });
+        const input = { key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt };
+        this.#parts.scheduler.add(pooling === undefined ? input : { ...input, pooling });
       } catch (error) {
         this.#release(tracked, choice);
         this.#errors.push({ handle: tracked.handle, choice, message: error instanceof Error ? error.message : String(error) });
@@ -228,7 +230,16 @@ export class Engine {
       const logprobs = Array.from({ length: numIds }, (_, j) => this.#readLogprobs(result, output.outputStart[i]! + j, numLogprobs));
       this.#logprobs.push([this.#numRecords, logprobs]);
     }
+    if (tracked.request.pooling !== undefined && output.finish[i] !== finishCode.none) {
+      this.#pooled.push([this.#numRecords, this.#readPooled(output.rows[i]!)]);
+    }
     this.#numRecords++;
+  }
+
+  #readPooled(row: number): Float32Array {
+    const { rows, layout } = this.#parts.buffers;
+    const { pooledLen } = layout.dims;
+    return rows.pooled.slice(row * pooledLen, (row + 1) * pooledLen);
   }
 
   #readLogprobs(result: StepResult, output: number, count: number): TokenLogprobs {
@@ -247,10 +258,11 @@ export class Engine {
   #flush(): void {
     if (this.#numRecords === 0 && this.#errors.length === 0) return;
     const records = this.#records.slice(0, this.#recordsLen);
-    this.#parts.send({ records, logprobs: this.#logprobs, prompts: this.#prompts, errors: this.#errors });
+    this.#parts.send({ records, logprobs: this.#logprobs, pooled: this.#pooled, prompts: this.#prompts, errors: this.#errors });
     this.#recordsLen = 0;
     this.#numRecords = 0;
     this.#logprobs = [];
+    this.#pooled = [];
     this.#prompts = [];
     this.#errors = [];
   }

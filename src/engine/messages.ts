@@ -16,6 +16,8 @@ export interface Batch {
   readonly records: Int32Array;
   /** Log-probabilities of the ids, for records that have some: [record index, one entry for each id]. */
   readonly logprobs: readonly (readonly [record: number, logprobs: readonly TokenLogprobs[]])[];
+  /** Pooled hidden states, for records that have some. */
+  readonly pooled: readonly (readonly [record: number, values: Float32Array])[];
   /** Requests whose first news this is, before their records. */
   readonly prompts: readonly PromptNews[];
   /** Choices that ended with an error. */

@@ -1,5 +1,6 @@
 /** What the engine is asked and what it answers: plain data both ways, since both cross a thread and may later cross a process. */
 import type { SamplingParams, StopRule } from '../sampling/params.js';
+import type { Pooling } from '../scheduler/sequence.js';
 
 /** A validated request. Below api/ nobody sees HTTP or JSON. */
 export interface GenerationRequest {
@@ -12,6 +13,8 @@ export interface GenerationRequest {
   readonly priority: number;
   /** Distinguishes otherwise equal prefixes in the prefix cache; null: shared with all. */
   readonly cacheSalt: string | null;
+  /** The prompt alone is computed, and its hidden states are wanted; `stop.maxTokens` is 0. Left out: tokens are wanted. */
+  readonly pooling?: Pooling;
 }
 
 export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
@@ -41,6 +44,8 @@ export interface ChoiceEnd {
   readonly stopTokenId: number | null;
   /** With 'error'. */
   readonly message: string | null;
+  /** What a request with `pooling` asked for. */
+  readonly pooled?: Float32Array; // [hidden]
 }
 
 /** Facts of a request that are known with its first token. */

@@ -15,6 +15,8 @@ export interface SizingOptions {
   readonly worldSize: number;
   readonly chunkedPrefill: boolean;
   readonly maxDrafts: number;
+  /** Whether hidden states are pooled in place of tokens being made. */
+  readonly pools: boolean;
 }
 
 /** Tokens of a step where nothing else is said: a longer one would hold up running streams for longer, and gains no speed on a CPU. */
@@ -51,7 +53,7 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
       { param: 'max-model-len' },
     );
   }
-  const longest = options.chunkedPrefill ? batchedTokensDefault : maxSeqLen;
+  const longest = options.chunkedPrefill ? batchedTokensDefault : Math.max(batchedTokensDefault, maxSeqLen);
   return {
     // A row is free again one step after its sequence has ended, so some more than run at once.
     maxRows: maxNumSeqs + Math.max(8, Math.ceil(maxNumSeqs / 4)),
@@ -62,5 +64,6 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
     maxDrafts: options.maxDrafts,
     maxLogprobs,
     worldSize,
+    pooledLen: options.pools ? model.spec.dims.hidden : 0,
   };
 }

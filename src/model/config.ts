@@ -16,8 +16,7 @@ export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Parses a JSON file that holds an object. */
-export function readJsonObject(path: string): Fields {
+function readJson(path: string): unknown {
   let text: string;
   try {
     const { size } = statSync(path);
@@ -26,19 +25,23 @@ export function readJsonObject(path: string): Fields {
   } catch (cause) {
     throw startError(`${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     // Python writes Infinity and NaN into JSON. They stand in no field that is read here.
     const repaired = text.replace(/([:[,]\s*)(?:-?Infinity|NaN)(?=\s*[,}\]])/g, '$1null');
     if (repaired === text) throw startError(`${path} is not valid JSON: ${(cause as Error).message}`, { cause });
     try {
-      value = JSON.parse(repaired);
+      return JSON.parse(repaired);
     } catch {
       throw startError(`${path} is not valid JSON: ${(cause as Error).message}`, { cause });
     }
   }
+}
+
+/** Parses a JSON file that holds an object. */
+export function readJsonObject(path: string): Fields {
+  const value = readJson(path);
   if (!isFields(value)) throw startError(`${path} must hold a JSON object`);
   return value;
 }
@@ -125,6 +128,13 @@ export class Config {
 
 export function readConfig(path: string): Config {
   return new Config(path, readJsonObject(path));
+}
+
+/** A file that holds a list of objects. */
+export function readConfigList(path: string): Config[] {
+  const value = readJson(path);
+  if (!Array.isArray(value) || !value.every(isFields)) throw startError(`${path} must hold a list of JSON objects`);
+  return value.map((fields, i) => new Config(`${path}: entry ${i}`, fields));
 }
 
 /** Text models wrapped in a multimodal configuration keep their fields under `text_config`; what it lacks stands outside. */

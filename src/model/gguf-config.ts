@@ -9,6 +9,7 @@ import { ggufArchitectureOf } from './architectures/index.js';
 import type { Checkpoint } from './checkpoint.js';
 import { Config } from './config.js';
 import type { GgufFile } from './gguf.js';
+import type { SentenceFiles } from './pooling.js';
 import type { GenerationDefaults } from './spec.js';
 
 /** Our config key -> GGUF key without the architecture's prefix. */
@@ -163,4 +164,14 @@ export function ggufChatTemplate(file: GgufFile): string | null {
   if (typeof template === 'string') return template;
   const named = [...file.metadata].find(([key, value]) => key.startsWith('tokenizer.chat_template.') && typeof value === 'string');
   return named ? String(named[1]) : null;
+}
+
+/** `pooling_type` of models that were converted to give embeddings (llama.cpp's numbers); null: it has none, or 0. */
+export function ggufPooling({ path, metadata }: GgufFile): SentenceFiles | null {
+  const key = `${metadata.get('general.architecture')}.pooling_type`;
+  const type = Number(metadata.get(key) ?? 0);
+  if (type === 0) return null;
+  const of = ([null, 'mean', 'first', 'last'] as const)[type];
+  if (!of) throw startError(`${path}: ${key} is ${type}; supported are 1 (mean), 2 (cls) and 3 (last)`);
+  return { of, normalize: true, layers: [], maxLen: null, lowercase: false };
 }

@@ -9,15 +9,16 @@ import type { SpecOptions } from './architectures/architecture.js';
 import { architectureOf } from './architectures/index.js';
 import { chatTemplate, tokenizerSource } from './chat-template.js';
 import type { Checkpoint } from './checkpoint.js';
-import { readConfig, textConfig } from './config.js';
+import { Config, readConfig, textConfig } from './config.js';
 import { generationDefaults } from './generation.js';
 import { readGgufCheckpoint } from './gguf.js';
-import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
+import { configOfGguf, ggufChatTemplate, ggufGeneration, ggufPooling } from './gguf-config.js';
+import { type PoolingOptions, poolingSpec, sentenceFiles, taskOf } from './pooling.js';
 import { onLoadOf, readQuantScheme } from './quantization/checkpoint-config.js';
 import { computeTypeOf, isElementType, isQuantised } from './quantization/formats.js';
 import { readSafetensorsFolder } from './safetensors.js';
-import type { LoadedModel, ModelSpec } from './spec.js';
-import { mapWeights } from './tensors.js';
+import type { LoadedModel, ModelSpec, PoolingSpec } from './spec.js';
+import { mapWeights, type NameAliases, type TensorRules } from './tensors.js';
 
 export interface LoadOptions {
   /** `--dtype`. */
@@ -26,6 +27,10 @@ export interface LoadOptions {
   readonly maxModelLen?: number | null;
   /** `--quantization`; null or absent: as the checkpoint is. */
   readonly quantization?: string | null;
+  /** `--runner` and the flags beside it; absent: as the model's files say. */
+  readonly pooling?: PoolingOptions;
+  /** `--hf-overrides`: fields of config.json that win over the file's. */
+  readonly overrides?: Readonly<Record<string, unknown>>;
 }
 
 /** Reads a Hugging Face folder or a .gguf file. Throws one start error that names the file and what is wrong with it. */
@@ -34,7 +39,7 @@ export async function loadModel(path: string, options: LoadOptions): Promise<Loa
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) throw startError(`${path} does not exist`);
   const read = found.isFile() ? loadGguf : loadFolder;
-  const model = read(resolve(path), specOptions, options.quantization ?? null);
+  const model = read(resolve(path), specOptions, options);
   checkLength(model.spec, specOptions.maxModelLen);
   return model;
 }
@@ -46,20 +51,26 @@ function checkLength(spec: ModelSpec, maxModelLen: number | null): void {
   });
 }
 
-function loadFolder(folder: string, options: SpecOptions, quantization: string | null): LoadedModel {
+function loadFolder(
+  folder: string,
+  options: SpecOptions,
+  { quantization = null, pooling = asFilesSay, overrides }: LoadOptions,
+): LoadedModel {
   const path = join(folder, 'config.json');
   if (!existsSync(path)) throw startError(`${folder} holds no config.json; expected a Hugging Face model folder or a .gguf file`);
-  const outer = readConfig(path);
+  const outer = new Config(path, { ...readConfig(path).fields, ...overrides });
   const architecture = architectureOf(outer);
   const config = textConfig(outer);
   const scheme = readQuantScheme(config);
-  const spec = architecture.spec(config, options);
+  const sentence = sentenceFiles(folder);
+  const task = taskOf(outer.strings('architectures')[0]!, sentence !== null, pooling);
+  const spec = specFor(task, architecture.spec(config, options), sentence?.maxLen ?? null);
   const checkpoint = readSafetensorsFolder(folder);
   const { weights, notes } = mapWeights({
     spec,
     checkpoint,
     rules: architecture.tensors,
-    aliases: architecture.aliases ?? [],
+    aliases: [...(architecture.aliases ?? []), ...bareAliases(checkpoint, architecture.tensors)],
     computeType: options.computeType,
     scheme,
     onLoad: onLoadOf(quantization, scheme, options.computeType),
@@ -73,14 +84,40 @@ function loadFolder(folder: string, options: SpecOptions, quantization: string |
     tokenizer,
     chatTemplate: chatTemplate(folder, tokenizer.config),
     generation: generationDefaults(folder, config),
+    pooling: task && poolingSpec(task, { spec, config, checkpoint, sentence }, pooling),
     notes,
   };
 }
 
-function loadGguf(path: string, options: SpecOptions, quantization: string | null): LoadedModel {
+const asFilesSay: PoolingOptions = { runner: 'auto', convert: 'auto', pooler: null };
+
+/** Of a model that is pooled nobody asks for logits, so that its head is not read; and its authors may have meant shorter inputs. */
+function specFor(task: PoolingSpec['task'] | null, spec: ModelSpec, maxLen: number | null): ModelSpec {
+  if (task === null) return spec;
+  const maxPositions = Math.min(spec.maxPositions, maxLen ?? spec.maxPositions);
+  return { ...spec, maxPositions, embedding: { ...spec.embedding, tied: true } };
+}
+
+/** Checkpoints that were saved without a head leave out the prefix that the rules of most families have. */
+function bareAliases(checkpoint: Checkpoint, rules: TensorRules): NameAliases {
+  const prefix = 'model.';
+  const isBare = String(rules['embed']).startsWith(prefix) && ![...checkpoint.tensors.keys()].some((name) => name.startsWith(prefix));
+  return isBare ? [...['lm_head.', 'score.'].map((name) => [name, name] as const), ['', prefix]] : [];
+}
+
+function loadGguf(
+  path: string,
+  options: SpecOptions,
+  { quantization = null, pooling = asFilesSay, overrides = {} }: LoadOptions,
+): LoadedModel {
+  if (Object.keys(overrides).length > 0)
+    throw startError('--hf-overrides changes config.json, and a GGUF file has none', { param: 'hf-overrides' });
   const { first, checkpoint } = readGgufCheckpoint(path);
   const { config, architecture } = configOfGguf(first, checkpoint);
-  const spec = architecture.spec(config, options);
+  const sentence = ggufPooling(first);
+  const task = taskOf('ForCausalLM', sentence !== null, pooling);
+  if (task === 'classify') throw startError(`${path}: classifiers are read from safetensors only`, { param: 'convert' });
+  const spec = specFor(task, architecture.spec(config, options), null);
   const { weights, notes } = mapWeights({
     spec,
     checkpoint,
@@ -98,6 +135,7 @@ function loadGguf(path: string, options: SpecOptions, quantization: string | nul
     tokenizer: { kind: 'gguf', path },
     chatTemplate: ggufChatTemplate(first),
     generation: ggufGeneration(first),
+    pooling: task && poolingSpec(task, { spec, config, checkpoint, sentence }, pooling),
     notes,
   };
 }

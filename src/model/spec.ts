@@ -80,12 +80,21 @@ export interface ModelSpec {
     readonly scale: number;
     /** Learned positions are added: row position + offset of `embedPositions`. */
     readonly learnedPositions: { readonly offset: number; readonly count: number } | null;
+    /** A learned row for each type of token (segment) is added, row 0 or 1 of `embedTypes`; null: there are none. */
+    readonly tokenTypes: number | null;
     /** The head uses the embedding's weights. */
     readonly tied: boolean;
   };
   readonly ropes: readonly RopeSpec[];
   readonly layers: readonly LayerSpec[];
   readonly finalNorm: NormSpec;
+  /**
+   * What a norm makes of the residual stream takes its place (BERT), so that its norms, which stand behind embedding, attention and MLP, are
+   * those before what follows them. false: only what reads it sees it normalised.
+   */
+  readonly postNorm: boolean;
+  /** A token sees itself and those before it. false: all tokens of its sequence, which is then computed in one step. */
+  readonly causal: boolean;
   readonly logits: { readonly softcap: number | null; readonly scale: number };
 }
 
@@ -182,7 +191,7 @@ export interface WeightTensor {
 
 /**
  * Where every tensor lies. Names, with i = layer and e = expert:
- *   embed [vocab, hidden], embedPositions [count, hidden], head [vocab, hidden] (absent when tied), finalNorm, finalNormBias [1, hidden]
+ *   embed [vocab, hidden], embedPositions [count, hidden], embedTypes [tokenTypes, hidden], head [vocab, hidden] (absent when tied), finalNorm, finalNormBias [1, hidden]
  *   layers.i.attnNorm, attnNormBias, postAttnNorm, mlpNorm, mlpNormBias, postMlpNorm [1, hidden]
  *   layers.i.q [heads*headDim, hidden], k and v [kvHeads*headDim, hidden], qBias, kBias, vBias [1, rows], qNorm, kNorm [1, headDim]
  *   layers.i.o [hidden, heads*headDim], oBias [1, hidden]
@@ -206,8 +215,45 @@ export interface LoadedModel {
   readonly chatTemplate: string | null;
   /** From generation_config.json (GGUF: the tokenizer's own): where generation ends, and the author's sampling defaults. */
   readonly generation: GenerationDefaults;
+  /** What is made of hidden states in place of tokens; null: the model generates. */
+  readonly pooling: PoolingSpec | null;
   /** Lines worth one log record each, e.g. formats that were dequantised. */
   readonly notes: readonly string[];
+}
+
+/** A linear layer behind pooling, computed in float32 on the API's thread. */
+export interface DenseLayer {
+  readonly outputs: number;
+  readonly weight: Float32Array; // [outputs, inputs]
+  readonly bias: Float32Array | null; // [outputs]
+  readonly activation: 'none' | 'tanh';
+}
+
+/** A model that gives one vector for each prompt: an embedding, or scores of labels. */
+export interface PoolingSpec {
+  /** Which hidden states, after the final norm: of the first or the last token, or the mean over all. */
+  readonly of: 'first' | 'last' | 'mean';
+  readonly task: 'embed' | 'classify';
+  readonly layers: readonly DenseLayer[];
+  /** Behind the last layer: to length 1, or to probabilities. */
+  readonly activation: 'none' | 'normalize' | 'sigmoid' | 'softmax';
+  /** Leading parts of an embedding that may be asked for (Matryoshka): any, those listed, or none. */
+  readonly dimensions: 'any' | readonly number[] | null;
+  /** A last layer made of the head's rows of these tokens, as a language model judges: their difference (second less first), or each. */
+  readonly fromTokens: { readonly tokens: readonly string[]; readonly difference: boolean; readonly head: StoredMatrix } | null;
+  /** Of scores, by index. */
+  readonly labels: readonly string[];
+  /** Texts are put into lower case before they are tokenised. */
+  readonly lowercase: boolean;
+}
+
+/** Where a matrix of plain floats lies. */
+export interface StoredMatrix {
+  readonly path: string;
+  readonly byteOffset: number;
+  readonly type: 'f32' | 'f16' | 'bf16';
+  readonly rows: number;
+  readonly cols: number;
 }
 
 export interface GenerationDefaults {

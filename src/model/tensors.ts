@@ -8,7 +8,10 @@ import { elementLayouts, isQuantised, isValueType, matrixFormat, type OnLoad, on
 import { LayerTensors, type QuantisedLinear, type QuantScheme } from './quantization/scheme.js';
 import type { ComputeType, ElementType, ModelSpec, NormSpec, WeightFormat, WeightMap, WeightTensor } from './spec.js';
 
-/** Where one of our tensors lies in a checkpoint. In names, `*` stands for the layer and `#` for the expert. */
+/**
+ * Where one of our tensors lies in a checkpoint. In names, `*` stands for the layer, `*-1` for the one before it (of what is in no layer: the
+ * last one) and `#` for the expert.
+ */
 export interface TensorRule {
   readonly name: string;
   /** The source holds these parts one after another along its rows, ours among them. */
@@ -25,7 +28,7 @@ export interface TensorRule {
 
 type Source = string | TensorRule;
 
-/** By our name, with `*` and `#` for layer and expert. Of several sources the first that the checkpoint has is taken. */
+/** By our name, with `*` and `#` for layer and expert unless one is meant. Of several sources the first that the checkpoint has is taken. */
 export type TensorRules = Readonly<Record<string, Source | readonly Source[]>>;
 
 /** [prefix in the checkpoint, what the rules call it]: checkpoints of one family differ in how their names begin. */
@@ -54,8 +57,9 @@ export function wantedTensors(spec: ModelSpec): WantedTensor[] {
     if (kind) add.vector(part, size);
     if (kind?.bias) add.vector(`${part}Bias`, size);
   };
-  const top = adder('', 0, 0);
+  const top = adder('', spec.layers.length, 0);
   top.matrix('embed', vocab, hidden);
+  if (spec.embedding.tokenTypes !== null) top.matrix('embedTypes', spec.embedding.tokenTypes, hidden);
   if (spec.embedding.learnedPositions) top.matrix('embedPositions', spec.embedding.learnedPositions.count, hidden);
   spec.layers.forEach(({ attention, mlp, norms }, layer) => {
     const add = adder(`layers.${layer}.`, layer, 0);
@@ -153,12 +157,15 @@ function findSource(
   { rules, checkpoint, scheme }: MapInput,
 ): [TensorRule, StoredTensor | QuantisedSource] {
   const key = w.scope.replace(/\d+/, '*').replace(/\d+/, '#') + w.part;
-  const entry = rules[key];
+  const entry = rules[w.scope + w.part] ?? rules[key];
   const sources = entry === undefined ? [] : ([] as Source[]).concat(entry);
   const names: string[] = [];
   for (const source of sources) {
     const rule = typeof source === 'string' ? { name: source } : source;
-    const name = rule.name.replace('*', String(w.layer)).replace('#', String(w.expert));
+    const name = rule.name
+      .replace('*-1', String(w.layer - 1))
+      .replace('*', String(w.layer))
+      .replace('#', String(w.expert));
     if (scheme && !w.vector && name.endsWith('.weight')) {
       const layer = new LayerTensors(name.slice(0, -'.weight'.length), stored, checkpoint);
       const linear = scheme.linear(layer);
@@ -320,7 +327,7 @@ const towers = /^(vision_tower|vision_model|multi_modal_projector|audio_tower|mo
 /** Notes on tensors that were not used. One that stands in a layer changes the result when it is left out: refused. */
 function leftOver(checkpoint: Checkpoint, used: ReadonlySet<string>): string[] {
   const rest = [...checkpoint.tensors.values()].filter((t) => !used.has(t.name) && !needless.test(t.name));
-  const inLayer = rest.find((t) => /(^|\.)(layers|h|blk)\.\d+\./.test(t.name) && !towers.test(t.name));
+  const inLayer = rest.find((t) => /(^|\.)(layers?|h|blk)\.\d+\./.test(t.name) && !towers.test(t.name));
   if (inLayer) {
     throw startError(
       `${checkpoint.files[inLayer.file]}: tensor ${inLayer.name} belongs to no part of this architecture as its configuration describes it; leaving it out would change the results`,

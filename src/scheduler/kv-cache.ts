@@ -42,8 +42,7 @@ export class KvCache {
   /** Looks up the longest cached prefix of a sequence without blocks; returns its tokens. The last token is always computed. */
   match(seq: Sequence): number {
     this.numMatched = 0;
-    // What is not computed has no logits, so whoever asks for log-probabilities of the prompt reads nothing from the cache.
-    if (this.prefixes === null || seq.wantsPromptLogprobs) return 0;
+    if (this.prefixes === null || seq.wantsEveryToken) return 0;
     const bound = Math.floor((seq.numTokens - 1) / this.blockSize);
     let prefix = emptyPrefix;
     while (this.numMatched < bound) {

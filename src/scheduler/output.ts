@@ -9,6 +9,7 @@ export const finishCode = { none: 0, stop: 1, length: 2 } as const;
 export interface SchedulerOutput {
   readonly numEntries: number;
   readonly keys: Float64Array; // [E] SequenceInput.key
+  readonly rows: Int32Array; // [E] in the step; what a finished one's row holds stays until the next step is planned
   readonly numIds: Int32Array; // [E] new ids
   readonly ids: Int32Array; // [E, maxIds] at i * maxIds
   readonly maxIds: number;
@@ -36,6 +37,7 @@ export function makeOutput(dims: StepDims, result: StepResult): MutableOutput {
   return {
     numEntries: 0,
     keys: new Float64Array(dims.maxRows),
+    rows: column(),
     numIds: column(),
     ids: new Int32Array(dims.maxRows * maxIds),
     maxIds,

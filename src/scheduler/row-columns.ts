@@ -8,6 +8,7 @@ export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void 
   const { sampling, seed } = input;
   rows.tokens.set(seq.tokens.subarray(0, seq.numTokens), row * dims.maxSeqLen);
   rows.promptLen[row] = seq.promptLen;
+  rows.secondSegment[row] = input.pooling?.secondSegment ?? seq.promptLen;
   rows.temperature[row] = sampling.temperature;
   rows.topP[row] = sampling.topP;
   rows.topK[row] = sampling.topK;

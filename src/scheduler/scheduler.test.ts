@@ -22,6 +22,7 @@ function start(dims: Partial<StepDims> = {}, options: Partial<SchedulerOptions> 
     maxDrafts: 0,
     maxLogprobs: 0,
     worldSize: 1,
+    pooledLen: 0,
     ...dims,
   });
   const scheduler = new Scheduler(buffers, {
@@ -158,6 +159,24 @@ test('a request for no tokens computes its prompt and ends', () => {
   assert.deepEqual(entries(bench, plan), [[1, 0, 6, entryFlag.reset | entryFlag.promptLogprobs]]);
   const output = answer(bench, plan, 0);
   assert.deepEqual([output.numIds[0], output.finish[0], output.numPrompt[0]], [0, finishCode.length, 5]);
+});
+
+test('a prompt that is pooled: each chunk says what of it; only the last token may come from the cache', () => {
+  const chunks = (of: 'first' | 'last' | 'sum') => {
+    const bench = start({ maxTokens: 6, pooledLen: 8 });
+    const pooled = (key: number) => ({ ...input(key, prompt(10), { maxTokens: 0 }), pooling: { of, secondSegment: null } });
+    bench.scheduler.add(pooled(1));
+    const [one, two] = [bench.scheduler.schedule()!, bench.scheduler.schedule()!];
+    const flags = [one.entryFlags[0]! & ~entryFlag.reset, two.entryFlags[0]!];
+    assert.equal(answer(bench, one, 0).numEntries, 0);
+    const output = answer(bench, two, 0);
+    assert.deepEqual([output.finish[0], output.rows[0]], [finishCode.length, two.rows[0]]);
+    bench.scheduler.add(pooled(2));
+    return [...flags, bench.scheduler.schedule()!.startPosition[0]];
+  };
+  assert.deepEqual(chunks('first'), [entryFlag.poolFirst, 0, 0]);
+  assert.deepEqual(chunks('last'), [0, entryFlag.poolLast, 8]);
+  assert.deepEqual(chunks('sum'), [entryFlag.poolSum, entryFlag.poolSum, 0]);
 });
 
 test('equal prompts of one step share their full blocks, but compute their last token', () => {

@@ -314,6 +314,7 @@ export class Scheduler {
     let flags = firstFlags;
     if (samples) flags |= entryFlag.sample;
     if (seq.wantsPromptLogprobs && seq.numScheduled < seq.promptLen - 1 && end > seq.promptScored) flags |= entryFlag.promptLogprobs;
+    flags |= seq.poolFlags(seq.numScheduled, end);
     const looksUp = this.speculation !== null && firstFlags === 0 && seq.isDecoding();
     const slots = looksUp ? 1 + seq.numDrafts : count;
     this.plans.append(seq, looksUp ? -1 : seq.numScheduled, slots, seq.contextMax(slots), flags);
@@ -336,7 +337,7 @@ export class Scheduler {
       if (lookedUp) this.speculation?.learn(seq, this.output.result, i);
       // What a preempted sequence had on its way is computed anew, but an id that was sampled is kept.
       if (seq.state === 'running') this.advance(seq, lookedUp ? this.output.result.numSampled[i]! : slots, lookedUp ? 1 : slots);
-      this.openEntry(seq, at);
+      this.openEntry(seq, plan.rows[i]!, at);
       const flags = plan.entryFlags[i]!;
       if (flags & entryFlag.promptLogprobs) this.takePromptScores(seq, plan, i, at);
       if (flags & entryFlag.sample) this.takeIds(seq, plan, i, at);
@@ -353,9 +354,10 @@ export class Scheduler {
     seq.numScheduled += count - scheduled;
   }
 
-  private openEntry(seq: Sequence, at: number): void {
+  private openEntry(seq: Sequence, row: number, at: number): void {
     const { output } = this;
     output.keys[at] = seq.key;
+    output.rows[at] = row;
     output.numIds[at] = 0;
     output.finish[at] = finishCode.none;
     output.stopId[at] = -1;

@@ -3,7 +3,16 @@
  * Its blocks are listed in its row of the shared block table; `kv-cache.ts` writes them.
  */
 import type { SamplingParams, StopRule } from '../sampling/params.js';
+import { entryFlag } from '../step/layout.js';
 import { Acceptance } from './acceptance.js';
+
+/** The hidden states (after the final norm) that are wanted of a prompt, once all of it is computed. */
+export interface Pooling {
+  /** sum: over all its tokens. first, last: of that token. */
+  readonly of: 'first' | 'last' | 'sum';
+  /** Where a second segment begins, for models with token types; null: there is one. */
+  readonly secondSegment: number | null;
+}
 
 /** A sequence as the engine hands it over: one choice of one request. */
 export interface SequenceInput {
@@ -18,6 +27,7 @@ export interface SequenceInput {
   /** Lower runs first; ties by arrival. Looked at under the policy 'priority' only. */
   readonly priority: number;
   readonly cacheSalt: string | null;
+  readonly pooling?: Pooling;
 }
 
 /** `preempted` waits like `waiting`, but with tokens of its own and, until its last step is back, still with its row and blocks. */
@@ -94,6 +104,12 @@ export class Sequence {
     this.numTokens = this.promptLen;
   }
 
+  /** What is not computed has neither logits nor hidden states, so nothing is read from the cache. */
+  get wantsEveryToken(): boolean {
+    const { pooling } = this.input;
+    return this.wantsPromptLogprobs || (pooling !== undefined && pooling.of !== 'last');
+  }
+
   get wantsPromptLogprobs(): boolean {
     return this.input.sampling.numPromptLogprobs !== null && this.promptScored < this.promptLen - 1;
   }
@@ -119,6 +135,20 @@ export class Sequence {
   /** Most tokens with K and V after a step of `count` more, drafts included. */
   contextMax(count: number): number {
     return Math.min(this.numScheduled + this.numDraftsInFlight + count, this.cacheLen);
+  }
+
+  /** What a step that computes the tokens `start` … `end` - 1 of it is to pool. */
+  poolFlags(start: number, end: number): number {
+    switch (this.input.pooling?.of) {
+      case 'first':
+        return start === 0 ? entryFlag.poolFirst : 0;
+      case 'last':
+        return end === this.promptLen ? entryFlag.poolLast : 0;
+      case 'sum':
+        return entryFlag.poolSum;
+      default:
+        return 0;
+    }
   }
 
   append(id: number): void {

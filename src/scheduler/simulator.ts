@@ -14,7 +14,7 @@ import { comesBefore, type Sequence, type SequenceInput } from './sequence.js';
 import { type Expectation, expect, logprobOf, SimulatedRank } from './simulator-rank.js';
 
 export interface SimulatedServer {
-  readonly dims: Omit<StepDims, 'maxLogprobs' | 'worldSize'>;
+  readonly dims: Omit<StepDims, 'maxLogprobs' | 'worldSize' | 'pooledLen'>;
   readonly options: SchedulerOptions;
 }
 
@@ -52,7 +52,7 @@ export class Simulation {
   private readonly rank: SimulatedRank;
 
   constructor(private readonly server: SimulatedServer) {
-    this.buffers = stepBuffers({ ...server.dims, maxLogprobs: 0, worldSize: 1 });
+    this.buffers = stepBuffers({ ...server.dims, maxLogprobs: 0, worldSize: 1, pooledLen: 0 });
     this.scheduler = new Scheduler(this.buffers, server.options);
     this.rank = new SimulatedRank(this.buffers, (key) => this.lives[key]!.expectation);
   }

@@ -24,6 +24,8 @@ export interface RowColumns {
   readonly biasValues: Float32Array;
   readonly numStopIds: Int32Array;
   readonly stopIds: Int32Array;
+  readonly secondSegment: Int32Array;
+  readonly pooled: Float32Array;
 }
 
 /** One engine step's plan. It belongs to the scheduler until `dispatch` and to the ranks until `collect`. */

@@ -21,6 +21,8 @@ export interface StepDims {
   /** Most log-probabilities that can be asked for beside the chosen token's own (`--max-logprobs`). */
   readonly maxLogprobs: number;
   readonly worldSize: number;
+  /** Floats of a row's pooled hidden states: the model's width where they are asked for, else 0. */
+  readonly pooledLen: number;
 }
 
 /** Bounds of what one row's sampling parameters may hold; a request above them is refused by name. */
@@ -66,6 +68,8 @@ export const rowColumns = [
   column('biasValues', 'f32', (d) => d.maxRows * maxBiasLen),
   column('numStopIds', 'i32', (d) => d.maxRows), // what minTokens masks: end-of-sequence and stop ids
   column('stopIds', 'i32', (d) => d.maxRows * maxStopIds),
+  column('secondSegment', 'i32', (d) => d.maxRows), // position of the first token of type 1, for models with token types
+  column('pooled', 'f32', (d) => d.maxRows * d.pooledLen), // [rows, pooledLen] written by the ranks: see entryFlag.poolFirst
 ] as const;
 
 /**
@@ -106,6 +110,11 @@ export const entryFlag = {
   reset: 2,
   /** Every slot's logits are scored against the token that follows it; one output a slot. */
   promptLogprobs: 4,
+  /** The hidden state (after the final norm) of the first slot becomes the row's `pooled`; of the last slot; the sum over all slots is
+   *  added to it, or with `reset` becomes it. */
+  poolFirst: 8,
+  poolLast: 16,
+  poolSum: 32,
 } as const;
 
 /** Indices into `control`, in words. */

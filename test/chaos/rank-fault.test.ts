@@ -27,7 +27,8 @@ for (const [mode, worldSize] of [
 ] as const) {
   test(`an aborted step on ${worldSize} ranks (${mode}) is an error for each request`, { timeout: 20_000 }, async () => {
     const model = await loadModel(join(packageRoot, 'models/guide'), { dtype: 'auto' });
-    const dims = { maxRows: 4, maxTokens: 64, maxSeqLen: 1024, blockSize: 16, numBlocks: 256, maxDrafts: 0, maxLogprobs: 5, worldSize };
+    const sizes = { maxRows: 4, maxTokens: 64, maxSeqLen: 1024, blockSize: 16, numBlocks: 256 };
+    const dims = { ...sizes, maxDrafts: 0, maxLogprobs: 5, worldSize, pooledLen: 0 };
     const ranks = new RankGroup(model, { dims, mode, threadsPerRank: 1, stepTimeoutMs: 5000, cache: null });
     const engine = new EngineThread(ranks.buffers, { scheduler, queueLenMax: 8, seed: 1 }, (reason) => engine.fail(reason));
     await ranks.ready;

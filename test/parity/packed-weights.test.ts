@@ -29,7 +29,7 @@ interface Loaded {
 
 /** Rank `rank` of `worldSize`, loaded with the packed file at `path`. */
 function load(path: string | null, rank = 0, worldSize = 1, threadsPerRank = 2): Loaded {
-  const sizes = { maxRows: 4, maxTokens: 16, maxSeqLen: 64, blockSize: 16, numBlocks: 16, maxDrafts: 0, maxLogprobs: 0 };
+  const sizes = { maxRows: 4, maxTokens: 16, maxSeqLen: 64, blockSize: 16, numBlocks: 16, maxDrafts: 0, maxLogprobs: 0, pooledLen: 0 };
   const buffers = stepBuffers({ ...sizes, worldSize });
   const { spec, computeType } = model;
   const group = addon.createGroup(

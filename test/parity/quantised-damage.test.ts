@@ -40,7 +40,8 @@ function overwrite(folder: string, name: string, values: Int32Array): void {
 /** What one rank says of the weights; null: it has loaded. */
 async function problem(folder: string, dtype: string, change: (weights: WeightMap) => WeightMap = (w) => w): Promise<string | null> {
   const model = await loadModel(folder, { dtype });
-  const dims = { maxRows: 1, maxTokens: 16, maxSeqLen: 32, blockSize: 16, numBlocks: 2, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 };
+  const sizes = { maxRows: 1, maxTokens: 16, maxSeqLen: 32, blockSize: 16, numBlocks: 2 };
+  const dims = { ...sizes, maxDrafts: 0, maxLogprobs: 0, worldSize: 1, pooledLen: 0 };
   const buffers = stepBuffers(dims);
   const { spec, computeType: kvCacheType } = model;
   const options = { dims, mode: 'gather', spec, kvCacheType, threadsPerRank: 2, stepTimeoutMs: 1000 } as const;

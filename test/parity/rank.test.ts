@@ -123,7 +123,8 @@ test('prompt log-probabilities do not depend on chunks', async () => {
 
 test('weights that cannot be read are a text that names the tensor', async () => {
   const model = await loadModel(stories, { dtype: 'float32' });
-  const dims = { maxRows: 1, maxTokens: 16, maxSeqLen: 32, blockSize: 16, numBlocks: 2, maxDrafts: 0, maxLogprobs: 0, worldSize: 1 };
+  const sizes = { maxRows: 1, maxTokens: 16, maxSeqLen: 32, blockSize: 16, numBlocks: 2 };
+  const dims = { ...sizes, maxDrafts: 0, maxLogprobs: 0, worldSize: 1, pooledLen: 0 };
   const buffers = stepBuffers(dims);
   const options = { dims, mode: 'gather', spec: model.spec, kvCacheType: 'float32', threadsPerRank: 2, stepTimeoutMs: 1000 } as const;
   const offsets = Float64Array.from(buffers.layout.placements.map((p) => p.byteOffset));

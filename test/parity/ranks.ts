@@ -85,6 +85,7 @@ export class Ranks {
       numBlocks: maxRows * Math.ceil(maxSeqLen / 16),
       maxDrafts: 0,
       maxLogprobs: 20,
+      pooledLen: 0,
       ...setup.dims,
       maxSeqLen,
       worldSize: setup.worldSize,

@@ -6,6 +6,7 @@ import { startOffline } from '../../src/cli/start-engine.js';
 import type { EngineClient } from '../../src/engine/client.js';
 import type { ChoiceEnd, GenerationRequest, PromptFacts, TokenLogprobs } from '../../src/engine/request.js';
 import { neutralSampling, type SamplingParams, type StopRule } from '../../src/sampling/params.js';
+import type { Pooling } from '../../src/scheduler/sequence.js';
 
 /** From dist/test/sameness to the package's root. */
 export const packageRoot = fileURLToPath(new URL('../../../', import.meta.url));
@@ -19,6 +20,7 @@ export interface Ask {
   readonly maxTokens: number;
   readonly sampling?: Partial<SamplingParams>;
   readonly stop?: Partial<StopRule>;
+  readonly pooling?: Pooling;
 }
 
 export interface Choice {
@@ -35,7 +37,7 @@ export interface Answer {
 
 let numRequests = 0;
 
-export function requestOf({ prompt, maxTokens, sampling, stop }: Ask): GenerationRequest {
+export function requestOf({ prompt, maxTokens, sampling, stop, pooling }: Ask): GenerationRequest {
   return {
     id: `request-${numRequests++}`,
     promptTokens: Int32Array.from(prompt),
@@ -52,6 +54,7 @@ export function requestOf({ prompt, maxTokens, sampling, stop }: Ask): Generatio
     },
     priority: 0,
     cacheSalt: null,
+    ...(pooling && { pooling }),
   };
 }
 

@@ -63,7 +63,7 @@ static inline uint8_t* tile_scales(const KvView& kv, int pos) {
 }
 
 static inline Span span_of(const AttentionArgs& a, int query) {
-  const int pos = a.pos0 + query / a.heads;
+  const int pos = a.end > 0 ? a.end - 1 : a.pos0 + query / a.heads;
   const int base = a.piece * kPiece;
   const int first = (a.window > 0 && pos - a.window + 1 > 0 ? pos - a.window + 1 : 0) - base;
   const int last = pos - base;
@@ -199,7 +199,7 @@ AttendFn attend_of(int wanted) {
 
 static inline void find_tiles(const AttentionArgs& a, Tiles* tiles) {
   const int base = a.piece * kPiece;
-  const int context = a.pos0 + a.rows;
+  const int context = a.end > 0 ? a.end : a.pos0 + a.rows;
   const int keys = context - base < kPiece ? context - base : kPiece;
   int t = 0;
   for (; t * kKeyTile < keys; t++) {

@@ -144,10 +144,28 @@ test('experts: which layers, how many, how weighted', () => {
   );
 });
 
+test('BERT and RoBERTa: encoders whose norms stand behind', () => {
+  const { num_key_value_heads: _, ...encoder } = { ...common, type_vocab_size: 2, layer_norm_eps: 1e-5, pad_token_id: 1 };
+  const found = spec('BertForSequenceClassification', encoder);
+  assert.deepEqual(found.embedding, { scale: 1, learnedPositions: { offset: 0, count: 512 }, tokenTypes: 2, tied: true });
+  assert.deepEqual([found.causal, found.postNorm, found.dims.kvHeads, found.finalNorm.eps], [false, true, 6, 1e-5]);
+  const roberta = spec('XLMRobertaModel', { ...encoder, max_position_embeddings: 514, type_vocab_size: 1 });
+  assert.deepEqual([roberta.maxPositions, roberta.embedding.learnedPositions?.offset, roberta.embedding.tokenTypes], [512, 2, 1]);
+  refuses('BertModel', { ...encoder, is_decoder: true }, /is_decoder is true; expected false/);
+  refuses('BertModel', { ...encoder, position_embedding_type: 'relative_key' }, /expected absolute/);
+  refuses('RobertaModel', { ...encoder, max_position_embeddings: 2 }, /more than the 2 rows that no position uses/);
+});
+
+test('a family is found by any of its class names', () => {
+  for (const name of ['Qwen3Model', 'Qwen3ForSequenceClassification', 'Qwen3ForCausalLM']) {
+    assert.notEqual(spec(name, common).layers[0]?.attention.qkNorm, null, name);
+  }
+});
+
 test('GPT-2 and OPT: learned positions, and variants that are refused', () => {
   const gpt2 = { n_embd: 80, n_head: 5, n_layer: 3, n_positions: 128, vocab_size: 512 };
   const found = spec('GPT2LMHeadModel', { ...gpt2, n_inner: null, scale_attn_by_inverse_layer_idx: true });
-  assert.deepEqual(found.embedding, { scale: 1, learnedPositions: { offset: 0, count: 128 }, tied: true });
+  assert.deepEqual(found.embedding, { scale: 1, learnedPositions: { offset: 0, count: 128 }, tokenTypes: null, tied: true });
   assert.equal(found.layers[1]?.attention.scale, 1 / 4 / 2);
   assert.equal(found.layers[0]?.mlp.intermediate, 320);
   assert.equal(found.layers[0]?.rope, null);

@@ -143,10 +143,17 @@ export function decoderSpec(config: Config, options: SpecOptions, traits: Decode
     architecture: architectureName(config),
     dims,
     maxPositions: maxPositions(config),
-    embedding: { scale: 1, learnedPositions: null, tied: config.boolean('tie_word_embeddings', traits.tiedByDefault ?? false) },
+    embedding: {
+      scale: 1,
+      learnedPositions: null,
+      tokenTypes: null,
+      tied: config.boolean('tie_word_embeddings', traits.tiedByDefault ?? false),
+    },
     ropes: [decoderRope(config, options, dims.headDim, traits.thetaByDefault ?? 10_000)],
     layers,
     finalNorm: rmsNorm(eps),
+    postNorm: false,
+    causal: true,
     logits: { softcap: null, scale: 1 },
   };
 }

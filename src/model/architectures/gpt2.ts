@@ -51,10 +51,17 @@ export const gpt2: Architecture = {
       architecture: architectureName(config),
       dims: { hidden, vocab: config.count('vocab_size', bounds.vocab), heads, kvHeads: heads, headDim },
       maxPositions: positions,
-      embedding: { scale: 1, learnedPositions: { offset: 0, count: positions }, tied: config.boolean('tie_word_embeddings', true) },
+      embedding: {
+        scale: 1,
+        learnedPositions: { offset: 0, count: positions },
+        tokenTypes: null,
+        tied: config.boolean('tie_word_embeddings', true),
+      },
       ropes: [],
       layers: Array.from({ length: config.count('n_layer', bounds.layers) }, layer),
       finalNorm: norm,
+      postNorm: false,
+      causal: true,
       logits: { softcap: null, scale: 1 },
     };
   },

@@ -51,11 +51,14 @@ export const opt: Architecture = {
       embedding: {
         scale: 1,
         learnedPositions: { offset: positionOffset, count: positions + positionOffset },
+        tokenTypes: null,
         tied: config.boolean('tie_word_embeddings', true),
       },
       ropes: [],
       layers: Array.from({ length: config.count('num_hidden_layers', bounds.layers) }, () => layer),
       finalNorm: norm,
+      postNorm: false,
+      causal: true,
       logits: { softcap: null, scale: 1 },
     };
   },

@@ -63,7 +63,7 @@ export type OnLoad = 'int8' | 'int4';
  * row or all at a time, and their errors reach every token. Learned positions and matrices without whole groups stay at bf16.
  */
 export function onLoadFormat(part: string, cols: number, onLoad: OnLoad): WeightFormat {
-  if (part === 'embedPositions' || cols % 32 !== 0) return 'bf16';
+  if (part === 'embedPositions' || part === 'embedTypes' || cols % 32 !== 0) return 'bf16';
   return onLoad === 'int8' || part === 'embed' || part === 'head' ? 'q8_0' : 'q4_1';
 }
 
