@@ -41,15 +41,16 @@ export function* readNamedCall(
   return 'read';
 }
 
-/** The name, up to `nameEnd` or the `{` of its arguments; what stands between (ids of calls) is left out. */
-function* readName(input: Input, { nameEnd, arguments: kind }: NamedCall): Reading<string | null> {
-  const ends = [...(nameEnd === '' ? [] : [nameEnd]), ...(kind === 'json' ? ['{'] : [])];
+/** The name, up to `nameEnd` or the beginning of its arguments; what stands between (ids of calls) is left out. */
+function* readName(input: Input, { nameEnd, arguments: kind, end }: NamedCall): Reading<string | null> {
+  const begins = kind === 'json' ? ['{'] : nameEnd === '' ? [kind.begin, end] : [];
+  const ends = [nameEnd, ...begins].filter((text) => text !== '');
   for (;;) {
     const { before, marker } = findMarker(input.rest, ends);
     if (marker !== null && before <= nameLenMax) {
-      const [name] = /^[^\s"'<>{}()[\]]+/.exec(input.rest.slice(0, before)) ?? [null];
+      const [name] = /^[^\s"'`<>{}()[\]:]+/.exec(input.rest.slice(0, before)) ?? [null];
       if (name === null) return null;
-      input.take(before + (marker === '{' ? 0 : marker.length));
+      input.take(before + (marker === nameEnd ? marker.length : 0));
       return name;
     }
     if (before > nameLenMax || input.ended) return null;

@@ -13,10 +13,20 @@ export interface ToolFormat {
   readonly bare?: true;
   /** What may stand behind a marker; tried in order. */
   readonly calls: readonly CallShape[];
+  /** How a call is written whose arguments are held to a schema; null: the format's arguments are no JSON. */
+  readonly json: JsonMarkup | null;
   /** Characters of a call's id, letters and digits; unset: the API's own kind of id. */
   readonly callIdLen?: number;
   /** The template that a model of this format brings. */
   readonly isOf?: (template: string) => boolean;
+}
+
+/** `begin`, the name, `nameEnd`, the arguments as JSON, `end`; `separator` between two calls. */
+export interface JsonMarkup {
+  readonly begin: string;
+  readonly nameEnd: string;
+  readonly end: string;
+  readonly separator: string;
 }
 
 export type CallShape = ObjectCall | NamedCall | PythonCall;
@@ -32,7 +42,7 @@ export interface ObjectCall {
 export interface NamedCall {
   readonly kind: 'named';
   readonly begin: string;
-  /** '': the arguments' first `{` ends the name. */
+  /** '': the beginning of the arguments ends the name. The first `{` of JSON does so too. */
   readonly nameEnd: string;
   readonly arguments: 'json' | ParameterMarkup;
   readonly end: string;
@@ -57,6 +67,7 @@ const hermes: ToolFormat = {
   opens: ['<tool_call>'],
   closes: ['</tool_call>'],
   calls: [object],
+  json: { begin: '<tool_call>\n{"name": "', nameEnd: '", "arguments": ', end: '}\n</tool_call>', separator: '\n' },
   isOf: (template) => template.includes('<tool_call>') && !/<function=|<arg_key>|<\|tool_call\|>/.test(template),
 };
 
@@ -72,6 +83,14 @@ const xmlParameters = {
       end: '</function>',
     },
   ],
+  json: null,
+} as const;
+
+const mistral = {
+  opens: ['[TOOL_CALLS]'],
+  closes: [],
+  calls: [object, { kind: 'named', begin: '', nameEnd: '[ARGS]', arguments: 'json', end: '' }],
+  callIdLen: 9,
 } as const;
 
 /** `name`: as `--tool-call-parser` has it. The first row whose `isOf` says so is what `auto` takes. */
@@ -79,16 +98,20 @@ export const toolFormats: readonly ToolFormat[] = [
   {
     name: 'qwen3_coder',
     ...xmlParameters,
-    isOf: (template) => template.includes('<function=') && template.includes('<parameter='),
+    isOf: (template) => template.includes('<function=') && template.includes('<parameter=') && template.includes('<tool_call>'),
   },
   { name: 'qwen3_xml', ...xmlParameters },
   hermes,
   {
+    name: 'mistral_v11',
+    ...mistral,
+    json: { begin: '[TOOL_CALLS]', nameEnd: '[ARGS]', end: '', separator: '' },
+    isOf: (template) => template.includes('[TOOL_CALLS]') && template.includes('[ARGS]'),
+  },
+  {
     name: 'mistral',
-    opens: ['[TOOL_CALLS]'],
-    closes: [],
-    calls: [object, { kind: 'named', begin: '', nameEnd: '[ARGS]', arguments: 'json', end: '' }],
-    callIdLen: 9,
+    ...mistral,
+    json: { begin: '[TOOL_CALLS][{"name": "', nameEnd: '", "arguments": ', end: '}]', separator: '' },
     isOf: (template) => template.includes('[TOOL_CALLS]'),
   },
   {
@@ -97,7 +120,8 @@ export const toolFormats: readonly ToolFormat[] = [
     closes: [],
     bare: true,
     calls: [object],
-    isOf: (template) => template.includes('<|python_tag|>') && template.includes('"parameters"'),
+    json: { begin: '{"name": "', nameEnd: '", "parameters": ', end: '}', separator: '; ' },
+    isOf: (template) => template.includes('{"name": function name, "parameters"'),
   },
   {
     name: 'deepseek_v3',
@@ -112,6 +136,12 @@ export const toolFormats: readonly ToolFormat[] = [
         end: '```<｜tool▁call▁end｜>',
       },
     ],
+    json: {
+      begin: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>',
+      nameEnd: '\n```json\n',
+      end: '\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+      separator: '\n',
+    },
     isOf: (template) => template.includes('<｜tool▁calls▁begin｜>') && template.includes('```json'),
   },
   {
@@ -127,13 +157,41 @@ export const toolFormats: readonly ToolFormat[] = [
         end: '<｜tool▁call▁end｜>',
       },
     ],
+    json: {
+      begin: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>',
+      nameEnd: '<｜tool▁sep｜>',
+      end: '<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+      separator: '\n',
+    },
     isOf: (template) => template.includes('<｜tool▁calls▁begin｜>'),
+  },
+  {
+    name: 'kimi_k2',
+    opens: ['<|tool_calls_section_begin|>', '<|tool_call_begin|>'],
+    closes: ['<|tool_calls_section_end|>'],
+    calls: [
+      {
+        kind: 'named',
+        begin: '<|tool_call_begin|>functions.',
+        nameEnd: '<|tool_call_argument_begin|>',
+        arguments: 'json',
+        end: '<|tool_call_end|>',
+      },
+    ],
+    json: {
+      begin: '<|tool_calls_section_begin|><|tool_call_begin|>functions.',
+      nameEnd: ':0<|tool_call_argument_begin|>',
+      end: '<|tool_call_end|><|tool_calls_section_end|>',
+      separator: '',
+    },
+    isOf: (template) => template.includes('<|tool_calls_section_begin|>'),
   },
   {
     name: 'granite',
     opens: ['<|tool_call|>', '<tool_call>'],
     closes: ['</tool_call>'],
     calls: [object],
+    json: { begin: '<|tool_call|>[{"name": "', nameEnd: '", "arguments": ', end: '}]', separator: '\n' },
     isOf: (template) => template.includes('<|tool_call|>'),
   },
   {
@@ -142,9 +200,10 @@ export const toolFormats: readonly ToolFormat[] = [
     closes: ['<|python_end|>', '<|tool_call_end|>'],
     bare: true,
     calls: [{ kind: 'python' }],
+    json: null,
     isOf: (template) => template.includes('<|tool_call_start|>') || template.includes('<|python_start|>'),
   },
 ];
 
-/** What most models without a word for it have learnt, and what forced calls are written in where a format's own arguments are no JSON. */
+/** What most models without a word for it have learnt; calls that are held to a schema are written so where a format's own are no JSON. */
 export const commonFormat = hermes;
