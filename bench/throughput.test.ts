@@ -29,6 +29,7 @@ class CountingEngine implements EngineClient {
   }
   abort(): void {}
   finishChoice(): void {}
+  async control(): Promise<void> {}
   counters(): never {
     throw new Error('not asked for');
   }

@@ -65,6 +65,7 @@ function admit(port: MessagePort, streams: Map<number, Stream>): boolean {
   for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) {
     const message = got.message as ToEngine;
     if (message.kind === 'stop') return false;
+    if (message.kind === 'control') throw new Error('not asked for');
     const { handle } = message;
     if (message.kind !== 'submit') streams.delete(handle);
     else streams.set(handle, { handle, maxTokens: message.request.stop.maxTokens, offset: (handle * 7919) % task.ids.length, position: 0 });
@@ -88,7 +89,7 @@ function step(streams: Map<number, Stream>): Batch {
     at += recordLen + 1;
     if (isLast) streams.delete(handle);
   }
-  return { records, logprobs: [], pooled: [], prompts, errors: [] };
+  return { records, logprobs: [], pooled: [], prompts, errors: [], done: [] };
 }
 
 parentPort!.once('message', run);

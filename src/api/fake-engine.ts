@@ -3,6 +3,7 @@
  * ids are bytes. Deterministic: the ids of a choice follow from its prompt's length, the choice and the seed.
  */
 import type { EngineClient, EngineCounters, RequestEvents } from '../engine/client.js';
+import type { Control } from '../engine/control.js';
 import type { GenerationRequest, TokenLogprobs } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { DecodeOptions, DecodeStream, Tokenizer } from '../tokenizer/tokenizer.js';
@@ -26,12 +27,14 @@ interface Running {
   readonly events: RequestEvents;
   readonly open: Set<number>;
   position: number;
-  timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout | undefined;
 }
 
 export class FakeEngine implements EngineClient {
   numAborts = 0;
   numSubmitted = 0;
+  readonly controls: Control[] = [];
+  #asleep = false;
   phase: ReturnType<EngineClient['state']> = 'ready';
   /** As /metrics would show a long queue. */
   waiting = 0;
@@ -55,8 +58,28 @@ export class FakeEngine implements EngineClient {
     }
     this.numSubmitted++;
     const open = new Set(Array.from({ length: request.sampling.n }, (_, choice) => choice));
-    const timer = setTimeout(() => this.#first(request.id), this.options.prefillMs ?? 0);
-    this.#running.set(request.id, { request, events, open, position: 0, timer });
+    const running: Running = { request, events, open, position: 0, timer: undefined };
+    this.#running.set(request.id, running);
+    if (!this.#asleep) this.#begin(running);
+  }
+
+  #begin(running: Running): void {
+    running.timer = setTimeout(() => this.#first(running.request.id), this.options.prefillMs ?? 0);
+  }
+
+  /** Sleeping by the way 'abort': what runs ends, what arrives waits. */
+  async control(control: Control): Promise<void> {
+    this.controls.push(control);
+    if (control.kind === 'sleep') {
+      this.#asleep = true;
+      for (const running of [...this.#running.values()]) {
+        for (const choice of running.open) running.events.end({ choice, finishReason: 'abort', stopTokenId: null, message: null });
+        this.#close(running);
+      }
+    }
+    if (control.kind !== 'wake') return;
+    this.#asleep = false;
+    for (const running of this.#running.values()) this.#begin(running);
   }
 
   abort(id: string): void {
@@ -86,6 +109,7 @@ export class FakeEngine implements EngineClient {
       specAcceptedPerPosition: [],
       steps: this.#steps,
       hostTimeUs: 0,
+      asleep: this.#asleep ? 1 : 0,
     };
   }
 

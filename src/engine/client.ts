@@ -2,6 +2,7 @@
  * All that `api/` sees of the engine: submit, abort, load. Nothing else is shared between the two, so that the engine can
  * move into a process of its own.
  */
+import type { Control } from './control.js';
 import type { ChoiceEnd, ChoiceTokens, GenerationRequest, PromptFacts } from './request.js';
 
 /**
@@ -37,6 +38,8 @@ export interface EngineCounters extends EngineLoad {
   readonly steps: number;
   /** Host time of the engine's own work, summed over steps. */
   readonly hostTimeUs: number;
+  /** 1 while it sleeps, else 0. */
+  readonly asleep: number;
 }
 
 export interface EngineClient {
@@ -46,6 +49,8 @@ export interface EngineClient {
   abort(id: string): void;
   /** One choice has all it needs (a stop string was found): its blocks are freed, and no event of it follows. */
   finishChoice(id: string, choice: number): void;
+  /** Asks something of the engine as a whole; settles when it is done. Rejects with `not_ready` where the engine has failed. */
+  control(control: Control): Promise<void>;
   counters(): EngineCounters;
   /** Whether requests would be taken now: 'loading' until the ranks are ready, 'draining' after SIGTERM, 'failed' after a fault. */
   state(): 'loading' | 'ready' | 'draining' | 'failed';

@@ -10,10 +10,11 @@ import { finishCode } from '../scheduler/output.js';
 import type { SchedulerOptions } from '../scheduler/scheduler.js';
 import type { StepBuffers } from '../step/buffers.js';
 import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
+import type { Control } from './control.js';
 import { startEngineThread } from './early-thread.js';
 import type { EngineStart } from './engine-worker.js';
 import { type Batch, counterIndex, firstPositionCounter, recordLen, type ToEngine } from './messages.js';
-import type { ChoiceTokens, GenerationRequest } from './request.js';
+import type { ChoiceTokens, FinishReason, GenerationRequest } from './request.js';
 
 export interface EngineThreadOptions {
   readonly scheduler: SchedulerOptions;
@@ -30,6 +31,8 @@ interface Live {
   readonly open: Set<number>;
 }
 
+/** By `finishCode`. */
+const finishReasons: readonly FinishReason[] = ['error', 'stop', 'length', 'abort'];
 const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
 const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
@@ -43,6 +46,8 @@ export class EngineThread implements EngineClient {
   readonly #byId = new Map<string, Live>();
   readonly #byHandle = new Map<number, Live>();
   #nextHandle = 1;
+  readonly #controls = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
+  #nextControl = 1;
   #numOpen = 0; // sequences
   #state: ReturnType<EngineClient['state']> = 'loading';
   #failure = '';
@@ -89,6 +94,8 @@ export class EngineThread implements EngineClient {
         live.events.end({ choice, finishReason: 'error', stopTokenId: null, message: 'The engine has failed.' });
       this.#close(live);
     }
+    for (const { reject } of this.#controls.values()) reject(this.#notReady());
+    this.#controls.clear();
   }
 
   async stop(): Promise<void> {
@@ -98,11 +105,7 @@ export class EngineThread implements EngineClient {
   }
 
   submit(request: GenerationRequest, events: RequestEvents): void {
-    if (this.#state !== 'ready') {
-      throw new LockstepError('not_ready', this.#failure === '' ? 'The engine takes no requests now.' : 'The engine has failed.', {
-        retryAfterSeconds,
-      });
-    }
+    if (this.#state !== 'ready') throw this.#notReady();
     const { n } = request.sampling;
     // What runs is known as of the newest step; the rest of what is open waits.
     const waiting = this.#numOpen - this.#counters[counterIndex.running]!;
@@ -135,6 +138,15 @@ export class EngineThread implements EngineClient {
     this.#endChoice(live, choice);
   }
 
+  control(control: Control): Promise<void> {
+    if (this.#state !== 'ready') return Promise.reject(this.#notReady());
+    const number = this.#nextControl++;
+    return new Promise((resolve, reject) => {
+      this.#controls.set(number, { resolve, reject });
+      this.#send({ kind: 'control', number, control });
+    });
+  }
+
   counters(): EngineCounters {
     const c = this.#counters;
     const entries = Object.entries(counterIndex).map(([name, index]) => [name, c[index]!] as const);
@@ -142,12 +154,17 @@ export class EngineThread implements EngineClient {
     return { ...(Object.fromEntries(entries) as unknown as EngineCounters), specAcceptedPerPosition };
   }
 
+  #notReady(): LockstepError {
+    const reason = this.#failure === '' ? 'The engine takes no requests now.' : 'The engine has failed.';
+    return new LockstepError('not_ready', reason, { retryAfterSeconds });
+  }
+
   #send(message: ToEngine): void {
     this.#port.postMessage(message);
     ringDoorbell(this.#buffers.control);
   }
 
-  #deliver({ records, logprobs, pooled, prompts, errors }: Batch): void {
+  #deliver({ records, logprobs, pooled, prompts, errors, done }: Batch): void {
     for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts)
       this.#byHandle.get(handle)?.events.prompt({ cachedTokens, queueMs, promptLogprobs });
     const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
@@ -168,6 +185,10 @@ export class EngineThread implements EngineClient {
       live.events.end({ choice, finishReason: 'error', stopTokenId: null, message });
       this.#endChoice(live, choice);
     }
+    for (const number of done) {
+      this.#controls.get(number)?.resolve();
+      this.#controls.delete(number);
+    }
   }
 
   #tell(live: Live, tokens: ChoiceTokens, finish: number, stopId: number, pooled: Float32Array | undefined): void {
@@ -177,7 +198,7 @@ export class EngineThread implements EngineClient {
     if (finish === finishCode.none || !live.open.has(choice) || this.#byHandle.get(live.handle) !== live) return;
     live.events.end({
       choice,
-      finishReason: finish === finishCode.stop ? 'stop' : 'length',
+      finishReason: finishReasons[finish]!,
       stopTokenId: stopId < 0 ? null : stopId,
       message: null,
       ...(pooled && { pooled }),

@@ -8,6 +8,7 @@ import type { StepDriver } from '../parallel/step-driver.js';
 import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { StepBuffers, StepResult } from '../step/buffers.js';
+import { type Control, EngineControl } from './control.js';
 import { type Batch, counterIndex, type ErrorNews, firstPositionCounter, type PromptNews, recordLen, type ToEngine } from './messages.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
@@ -28,6 +29,8 @@ const idleMs = 1000;
 
 /** Steps whose start is remembered; a prompt that takes more of them is said to have waited longer than it did. */
 const stepTimesLen = 4096;
+
+const nothingDone: readonly number[] = [];
 
 /** One choice that the scheduler has; its index in `Engine.#choices` is the scheduler's key. */
 interface Choice {
@@ -62,11 +65,14 @@ export class Engine {
   #pooled: [number, Float32Array][] = [];
   #prompts: PromptNews[] = [];
   #errors: ErrorNews[] = [];
+  #done: readonly number[] | null = null;
+  readonly #control: EngineControl;
   /** When a step was planned, by the last bits of its number. */
   readonly #stepStartMs = new Float64Array(stepTimesLen);
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+    this.#control = new EngineControl(parts.scheduler);
   }
 
   /** Runs until it is told to stop. Throws `RankFault` when the ranks cannot go on. */
@@ -86,8 +92,9 @@ export class Engine {
         counters[counterIndex.steps]!++;
         this.#deliver(scheduler.update(result), result);
       }
-      this.#flush();
+      this.#done = this.#control.take();
       this.#count();
+      this.#flush();
       if (plan !== null || result !== null) counters[counterIndex.hostTimeUs]! += (performance.now() - startMs) * 1000;
       else waitForRing(buffers.control, rung, idleMs);
     }
@@ -99,6 +106,7 @@ export class Engine {
       if (message.kind === 'stop') return false;
       if (message.kind === 'submit') this.#begin(message.handle, message.request);
       else if (message.kind === 'abort') this.#abort(message.handle);
+      else if (message.kind === 'control') this.#steer(message.number, message.control);
       else this.#drop(message.handle, message.choice);
     }
     return true;
@@ -152,6 +160,21 @@ export class Engine {
       this.#release(tracked, choice);
     }
     this.#tracked.delete(handle);
+  }
+
+  #steer(number: number, control: Control): void {
+    this.#control.begin(number, control);
+    if (control.kind !== 'sleep' || control.mode !== 'abort') return;
+    for (const tracked of [...this.#tracked.values()]) this.#cutOff(tracked);
+  }
+
+  /** Ends a request where it is; the client is told. */
+  #cutOff(tracked: Tracked): void {
+    for (let choice = 0; choice < tracked.keys.length; choice++) {
+      if (tracked.keys[choice]! < 0 && choice < tracked.numBegun) continue; // has ended
+      this.#writeRecord(tracked.handle, choice, 0, finishCode.abort, -1);
+    }
+    this.#abort(tracked.handle);
   }
 
   /** One choice is wanted no more. */
@@ -210,6 +233,20 @@ export class Engine {
 
   #record(tracked: Tracked, choice: number, output: SchedulerOutput, i: number, result: StepResult): void {
     const numIds = output.numIds[i]!;
+    let at = this.#writeRecord(tracked.handle, choice, numIds, output.finish[i]!, output.stopId[i]!);
+    for (let j = 0; j < numIds; j++) this.#records[at++] = output.ids[i * output.maxIds + j]!;
+    const { numLogprobs } = tracked.request.sampling;
+    if (numLogprobs !== null && numIds > 0) {
+      const logprobs = Array.from({ length: numIds }, (_, j) => this.#readLogprobs(result, output.outputStart[i]! + j, numLogprobs));
+      this.#logprobs.push([this.#numRecords - 1, logprobs]);
+    }
+    if (tracked.request.pooling !== undefined && output.finish[i] !== finishCode.none) {
+      this.#pooled.push([this.#numRecords - 1, this.#readPooled(output.rows[i]!)]);
+    }
+  }
+
+  /** Returns where the record's ids go. */
+  #writeRecord(handle: number, choice: number, numIds: number, finish: number, stopId: number): number {
     const end = this.#recordsLen + recordLen + numIds;
     if (end > this.#records.length) {
       const grown = new Int32Array(2 * end);
@@ -218,22 +255,14 @@ export class Engine {
     }
     const records = this.#records;
     let at = this.#recordsLen;
-    records[at++] = tracked.handle;
+    records[at++] = handle;
     records[at++] = choice;
     records[at++] = numIds;
-    records[at++] = output.finish[i]!;
-    records[at++] = output.stopId[i]!;
-    for (let j = 0; j < numIds; j++) records[at++] = output.ids[i * output.maxIds + j]!;
-    this.#recordsLen = at;
-    const { numLogprobs } = tracked.request.sampling;
-    if (numLogprobs !== null && numIds > 0) {
-      const logprobs = Array.from({ length: numIds }, (_, j) => this.#readLogprobs(result, output.outputStart[i]! + j, numLogprobs));
-      this.#logprobs.push([this.#numRecords, logprobs]);
-    }
-    if (tracked.request.pooling !== undefined && output.finish[i] !== finishCode.none) {
-      this.#pooled.push([this.#numRecords, this.#readPooled(output.rows[i]!)]);
-    }
+    records[at++] = finish;
+    records[at++] = stopId;
+    this.#recordsLen = end;
     this.#numRecords++;
+    return at;
   }
 
   #readPooled(row: number): Float32Array {
@@ -256,9 +285,10 @@ export class Engine {
 
   /** Sends the news of this turn, if there is any. */
   #flush(): void {
-    if (this.#numRecords === 0 && this.#errors.length === 0) return;
+    if (this.#numRecords === 0 && this.#errors.length === 0 && this.#done === null) return;
     const records = this.#records.slice(0, this.#recordsLen);
-    this.#parts.send({ records, logprobs: this.#logprobs, pooled: this.#pooled, prompts: this.#prompts, errors: this.#errors });
+    const [logprobs, pooled, prompts, errors] = [this.#logprobs, this.#pooled, this.#prompts, this.#errors];
+    this.#parts.send({ records, logprobs, pooled, prompts, errors, done: this.#done ?? nothingDone });
     this.#recordsLen = 0;
     this.#numRecords = 0;
     this.#logprobs = [];
@@ -273,6 +303,7 @@ export class Engine {
     counters[counterIndex.running] = now.running;
     counters[counterIndex.waiting] = now.waiting;
     counters[counterIndex.kvCacheUsage] = now.kvCacheUsage;
+    counters[counterIndex.asleep] = this.#control.asleep ? 1 : 0;
     counters[counterIndex.preemptions] = now.preemptions;
     counters[counterIndex.prefixCacheQueries] = now.prefixCacheQueries;
     counters[counterIndex.prefixCacheHits] = now.prefixCacheHits;

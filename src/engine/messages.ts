@@ -2,12 +2,14 @@
  * What crosses between the API's thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
  * Int32Array, since a small object for each token of 256 streams would cost more than the scheduler.
  */
+import type { Control } from './control.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
 export type ToEngine =
   | { readonly kind: 'submit'; readonly handle: number; readonly request: GenerationRequest }
   | { readonly kind: 'abort'; readonly handle: number }
   | { readonly kind: 'finishChoice'; readonly handle: number; readonly choice: number }
+  | { readonly kind: 'control'; readonly number: number; readonly control: Control }
   | { readonly kind: 'stop' };
 
 /** A step's news of all requests. */
@@ -22,6 +24,8 @@ export interface Batch {
   readonly prompts: readonly PromptNews[];
   /** Choices that ended with an error. */
   readonly errors: readonly ErrorNews[];
+  /** Numbers of the controls that have been done. */
+  readonly done: readonly number[];
 }
 
 export interface PromptNews {
@@ -54,6 +58,7 @@ export const counterIndex = {
   specDrafts: 10,
   specDraftTokens: 11,
   specAcceptedTokens: 12,
+  asleep: 13,
 } as const;
 /** Behind them: accepted drafts by position. */
-export const firstPositionCounter = 13;
+export const firstPositionCounter = 14;

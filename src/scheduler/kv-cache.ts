@@ -115,6 +115,11 @@ export class KvCache {
     this.numReleased++;
   }
 
+  /** No block is found any more. Those in use stay with their sequences. */
+  forgetPrefixes(): void {
+    this.prefixes?.clear();
+  }
+
   /** Of equal blocks one is known. It is the one in use, where the other is not: that one will stay longer. */
   private nameOf(block: number, seq: Sequence, start: number): number {
     const prefixes = this.prefixes!;

@@ -82,6 +82,13 @@ export class PrefixCache {
     this.chain[before] = this.chain[block]!;
   }
 
+  /** All blocks are about to hold something else. */
+  clear(): void {
+    this.names.fill(notRegistered);
+    this.salts.fill(null);
+    this.buckets.fill(none);
+  }
+
   private enter(block: number, name: number, hash: number, parent: number, salt: string | null): void {
     const bucket = hash & (this.buckets.length - 1);
     this.names[block] = name;

@@ -209,6 +209,41 @@ test('a conversation that goes on finds what was generated', () => {
   assert.deepEqual(entries(bench, bench.scheduler.schedule()), [[2, 8, 12, first]]);
 });
 
+test('forgotten prefixes are found by nobody, and those who run go on', () => {
+  const bench = start({}, { maxInFlight: 1 });
+  bench.scheduler.add(input(1, prompt(6), { maxTokens: 20 }));
+  for (let i = 0; i < 4; i++) step(bench, 50 + i);
+  bench.scheduler.forgetPrefixes();
+  bench.scheduler.add(input(2, prompt(8)));
+  assert.deepEqual(entries(bench, bench.scheduler.schedule()), [
+    [1, 9, 10, entryFlag.sample],
+    [2, 0, 8, first],
+  ]);
+});
+
+test('while it is held nobody comes in; the running go on, or wait and resume with what they said', () => {
+  const bench = start({}, { maxInFlight: 1 });
+  bench.scheduler.add(input(1, prompt(6)));
+  step(bench, 50);
+  bench.scheduler.hold(true);
+  bench.scheduler.add(input(2, prompt(8, 200)));
+  assert.deepEqual(entries(bench, bench.scheduler.schedule()), [[1, 6, 7, entryFlag.sample]]);
+  bench.scheduler.preemptAll();
+  assert.equal(bench.scheduler.isStill(), false, 'a step is on its way');
+  answer(bench, { ...bench.buffers.plans[0]! }, 51);
+  assert.equal(bench.scheduler.isStill(), true);
+  assert.equal(bench.scheduler.schedule(), null);
+  assert.deepEqual([bench.scheduler.counters().running, bench.scheduler.counters().waiting], [0, 2]);
+  bench.scheduler.hold(false);
+  assert.deepEqual(
+    entries(bench, bench.scheduler.schedule()).map(([seq, from, to]) => [seq, from, to]),
+    [
+      [1, 4, 8],
+      [2, 0, 8],
+    ],
+  );
+});
+
 test('log-probabilities of the prompt: nothing is read from the cache, and each position comes once', () => {
   const bench = start({ maxTokens: 5 }, { maxInFlight: 1 });
   bench.scheduler.add(input(1, prompt(8)));

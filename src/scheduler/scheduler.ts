@@ -85,6 +85,7 @@ export class Scheduler {
   private reserved = 0;
   /** Blocks that an admission in this step leaves free. */
   private spare = 0;
+  private held = false;
   private numArrivals = 0;
   private numPreemptions = 0;
   private prefixQueries = 0;
@@ -123,6 +124,26 @@ export class Scheduler {
   abort(key: number): void {
     const seq = this.sequences.get(key);
     if (seq !== undefined) this.finish(seq);
+  }
+
+  /** While held, nobody comes in: the running go on, the waiting wait. */
+  hold(held: boolean): void {
+    this.held = held;
+  }
+
+  /** The running lose their blocks and wait, the first to come first; what they have is computed anew, and their tokens are the same. */
+  preemptAll(): void {
+    while (this.running.length > 0) this.preempt(this.running.at(this.running.length - 1));
+  }
+
+  /** Nothing runs, and every step is back. */
+  isStill(): boolean {
+    return this.running.length === 0 && this.processed === this.scheduled;
+  }
+
+  /** The prefix cache is empty afterwards. Blocks in use stay with their sequences, and are found by nobody else. */
+  forgetPrefixes(): void {
+    this.kv.forgetPrefixes();
   }
 
   /** Whether there is something to schedule or to wait for. */
@@ -236,7 +257,7 @@ export class Scheduler {
 
   /** In order, but one that does not fit may be overtaken by those behind it, up to a bound: neither waits for ever. */
   private admitWaiting(): void {
-    if (this.waiting.length === 0 || this.running.length >= this.options.maxNumSeqs) return;
+    if (this.held || this.waiting.length === 0 || this.running.length >= this.options.maxNumSeqs) return;
     this.spare = this.watermarkBlocks;
     for (let i = 0; i < this.running.length; i++) this.spare += this.growth(this.running.at(i));
     let passed = 0;

@@ -71,6 +71,50 @@ describe('engine', () => {
     assert.deepEqual([stopped?.end?.finishReason, stopped?.end?.stopTokenId], ['stop', stopId]);
   });
 
+  test('a request that slept, and lost its blocks meanwhile, has the same tokens', async () => {
+    const question = { prompt, maxTokens: 120, sampling: { temperature: 0.8 } };
+    const undisturbed = await ask(engine.client, question);
+    const disturbed = ask(engine.client, question);
+    while (engine.client.counters().running === 0) await delay(1);
+    await engine.client.control({ kind: 'sleep', mode: 'keep', forget: true });
+    const { asleep, running, waiting, kvCacheUsage } = engine.client.counters();
+    assert.deepEqual([asleep, running, waiting, kvCacheUsage], [1, 0, 1, 0]);
+    const late = ask(engine.client, { prompt, maxTokens: 2 });
+    await delay(20);
+    assert.equal(engine.client.counters().running, 0);
+    await engine.client.control({ kind: 'wake' });
+    assert.deepEqual((await disturbed).choices, undisturbed.choices);
+    assert.equal((await late).choices[0]?.ids.length, 2);
+    assert.equal(engine.client.counters().asleep, 0);
+  });
+
+  test("falling asleep ends what runs with 'abort', all choices of it, or waits for it", async () => {
+    const long = { prompt, maxTokens: 400, sampling: { n: 2, numPromptLogprobs: 0 } };
+    const cutOff = ask(engine.client, long);
+    const waited = ask(engine.client, { prompt, maxTokens: 2 });
+    await engine.client.control({ kind: 'sleep', mode: 'abort', forget: false });
+    assert.deepEqual(
+      (await cutOff).choices.map(({ end }) => end?.finishReason),
+      ['abort', 'abort'],
+    );
+    await waited;
+    await engine.client.control({ kind: 'wake' });
+    const finishing = ask(engine.client, { prompt, maxTokens: 30 });
+    while (engine.client.counters().running === 0) await delay(1);
+    await engine.client.control({ kind: 'sleep', mode: 'wait', forget: false });
+    assert.equal((await finishing).choices[0]?.end?.finishReason, 'length');
+    await engine.client.control({ kind: 'wake' });
+  });
+
+  test('forgotten prefixes are not found again, and what is forgotten is cached anew', async () => {
+    const again = async () => (await ask(engine.client, { prompt, maxTokens: 1 })).facts?.cachedTokens;
+    await again();
+    assert.equal(await again(), 32);
+    await engine.client.control({ kind: 'forgetPrefixes', preempt: false });
+    assert.equal(await again(), 0);
+    assert.equal(await again(), 32);
+  });
+
   test('an aborted request frees its blocks and hears nothing but closed', async () => {
     const request = requestOf({ prompt, maxTokens: 400 });
     let events = 0;
