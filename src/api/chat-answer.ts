@@ -3,7 +3,7 @@ import type { PromptFacts } from '../engine/request.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import type { ChatEvents } from './chat-run.js';
 import type { Context, Serving } from './context.js';
-import type { Exchange } from './exchange.js';
+import { type Exchange, eventStreamType } from './exchange.js';
 import type { Generation, StreamOptions } from './generation.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
 import type { EventStream } from './sse.js';
@@ -66,7 +66,7 @@ export function streamedChat({ exchange, context, serving, generation, streaming
 
   /** With the first token, not before: the role chunk is what clients take for the first token. */
   const open = (): EventStream => {
-    const opened = exchange.openStream();
+    const opened = exchange.openStream(eventStreamType);
     for (let choice = 0; choice < numChoices; choice++) opened.send(chunks.role(choice, ids(promptTokens), usageAfter(0)));
     return opened;
   };

@@ -6,7 +6,7 @@ import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
 import { type CompletionChoice, CompletionChunks, type CompletionEnvelope, wholeCompletion } from './completion-chunks.js';
 import type { Context, Serving } from './context.js';
-import type { Exchange } from './exchange.js';
+import { type Exchange, eventStreamType } from './exchange.js';
 import type { Generation, StreamOptions } from './generation.js';
 import { CompletionLogprobsWriter, promptLogprobs } from './logprobs.js';
 import type { AnswerEvents } from './run.js';
@@ -148,7 +148,7 @@ export function streamedCompletion(parts: AnswerParts): AnswerWriter {
         stopReason: delta.stopReason,
       };
       const usage = streaming.continuousUsage ? runningUsage(prompts[prompt]!.ids.length, numTokens[index]!) : '';
-      const stream = exchange.stream ?? exchange.openStream();
+      const stream = exchange.stream ?? exchange.openStream(eventStreamType);
       stream.send(chunks.piece(piece, usage, !streaming.includeUsage));
     },
     finish(usage) {

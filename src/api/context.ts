@@ -30,6 +30,12 @@ export interface ServerOptions {
   /** Whether every stream carries usage, asked for or not. */
   readonly forceIncludeUsage: boolean;
   readonly logRequests: boolean;
+  /** Which of the routes that not everybody should reach are there. */
+  readonly devMode: boolean;
+  readonly sleepMode: boolean;
+  readonly tokenizerInfo: boolean;
+  /** The flags by name, without secrets, as /server_info shows them. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly streamBufferBytesMax: number;
   /** auto: uWebSockets.js where its binary loads, else node:http. */
   readonly backend: 'auto' | 'uws' | 'node';

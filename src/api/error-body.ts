@@ -1,4 +1,4 @@
-/** Error -> status, headers and OpenAI-shaped body. The only place that does; the kinds are the table in `errors.ts`. */
+/** Error -> status, headers and body, OpenAI-shaped unless the route has its own way. The kinds are the table in `errors.ts`. */
 import { errorKinds, LockstepError } from '../errors.js';
 import type { Exchange } from './exchange.js';
 
@@ -8,6 +8,7 @@ export type ErrorCodeStyle = 'openai' | 'vllm';
 /** Messages repeat what a request holds: a reply must not become as long as its request. */
 const messageLenMax = 4096;
 const paramLenMax = 256;
+export const boundedMessage = ({ message }: LockstepError) => bounded(message, messageLenMax);
 const bounded = (text: string, lenMax: number) => (text.length <= lenMax ? text : `${text.slice(0, lenMax)}…`);
 
 /** What becomes of an error that nobody expected: no path or stack leaves the process. */
@@ -20,18 +21,29 @@ export function asLockstepError(error: unknown): LockstepError {
 /** `{"error": {message, type, param, code}}`, as JSON. */
 function errorBody(error: LockstepError, style: ErrorCodeStyle): string {
   const { status, type, code } = errorKinds[error.code];
-  const message = bounded(error.message, messageLenMax);
+  const message = boundedMessage(error);
   const param = error.param === null ? null : bounded(error.param, paramLenMax);
   return JSON.stringify({ error: { message, type, param, code: style === 'vllm' ? status : code } });
 }
 
+/** How an API writes an error: as the body of a reply, and as the last events of a stream that has begun. */
+export interface ErrorFormat {
+  readonly body: (error: LockstepError, style: ErrorCodeStyle) => string;
+  readonly lastEvents: (error: LockstepError, style: ErrorCodeStyle) => string;
+}
+
+export const openAiErrors: ErrorFormat = {
+  body: errorBody,
+  lastEvents: (error, style) => `data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`,
+};
+
 /** The error as the answer: with its status where nothing was sent, as the last event of a stream that has begun. */
 export function failExchange(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
   if (exchange.stream === null) replyError(exchange, error, style);
-  else exchange.stream.end(`data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`);
+  else exchange.stream.end(exchange.errors.lastEvents(error, style));
 }
 
 function replyError(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
   if (error.retryAfterSeconds !== null) exchange.setHeader('retry-after', String(error.retryAfterSeconds));
-  exchange.reply(errorKinds[error.code].status, 'application/json', errorBody(error, style));
+  exchange.reply(errorKinds[error.code].status, 'application/json', exchange.errors.body(error, style));
 }

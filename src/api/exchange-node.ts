@@ -4,15 +4,8 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { LockstepError, startError } from '../errors.js';
-import {
-  ClientGone,
-  type Exchange,
-  type ExchangeHandler,
-  ExchangeLife,
-  type Listener,
-  type ListenOptions,
-  streamContentType,
-} from './exchange.js';
+import { type ErrorFormat, openAiErrors } from './error-body.js';
+import { ClientGone, type Exchange, type ExchangeHandler, ExchangeLife, type Listener, type ListenOptions } from './exchange.js';
 import { EventStream } from './sse.js';
 
 /** How long the rest of a refused body is read and dropped, so that the client gets to read the refusal. */
@@ -21,6 +14,8 @@ const lingerMs = 500;
 class NodeExchange implements Exchange {
   readonly method: string;
   readonly path: string;
+  readonly query: string;
+  errors: ErrorFormat = openAiErrors;
   readonly #life = new ExchangeLife();
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
@@ -34,7 +29,10 @@ class NodeExchange implements Exchange {
     this.#res = res;
     this.#streamBufferMax = streamBufferMax;
     this.method = req.method ?? 'GET';
-    this.path = (req.url ?? '/').split('?', 1)[0]!;
+    const target = req.url ?? '/';
+    const mark = target.indexOf('?');
+    this.path = mark < 0 ? target : target.slice(0, mark);
+    this.query = mark < 0 ? '' : target.slice(mark + 1);
     // The socket's own event: a reply that waits behind another on its connection has none.
     const gone = () => this.#noticeAbort();
     req.socket.once('close', gone);
@@ -110,7 +108,7 @@ class NodeExchange implements Exchange {
     this.#res.end(body);
   }
 
-  openStream(): EventStream {
+  openStream(contentType: string): EventStream {
     const res = this.#res;
     let headSent = false;
     // A reply that waits behind another on its connection has no socket yet, and HTTP/1.0 knows no chunks.
@@ -118,7 +116,7 @@ class NodeExchange implements Exchange {
     const writeHeadOnce = () => {
       if (headSent) return;
       headSent = true;
-      res.writeHead(200, { ...this.#replyHeaders, 'content-type': streamContentType, 'cache-control': 'no-cache' });
+      res.writeHead(200, { ...this.#replyHeaders, 'content-type': contentType, 'cache-control': 'no-cache' });
       res.flushHeaders();
     };
     const write = (text: string): boolean => {

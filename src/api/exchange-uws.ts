@@ -8,6 +8,7 @@ import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
+import { type ErrorFormat, openAiErrors } from './error-body.js';
 import {
   ClientGone,
   type Exchange,
@@ -16,13 +17,14 @@ import {
   type Listener,
   type ListenOptions,
   statusLine,
-  streamContentType,
 } from './exchange.js';
 import { EventStream } from './sse.js';
 
 class UwsExchange implements Exchange {
   readonly method: string;
   readonly path: string;
+  readonly query: string;
+  errors: ErrorFormat = openAiErrors;
   readonly #life = new ExchangeLife();
   readonly #res: HttpResponse;
   readonly #headers = new Map<string, string>();
@@ -37,6 +39,7 @@ class UwsExchange implements Exchange {
     this.#streamBufferMax = streamBufferMax;
     this.method = req.getCaseSensitiveMethod().toUpperCase();
     this.path = req.getUrl();
+    this.query = req.getQuery() ?? '';
     req.forEach((name, value) => {
       this.#headers.set(name, value);
     });
@@ -108,14 +111,14 @@ class UwsExchange implements Exchange {
     });
   }
 
-  openStream(): EventStream {
+  openStream(contentType: string): EventStream {
     const res = this.#res;
     let headSent = false;
     const writeHeadOnce = () => {
       if (headSent) return;
       headSent = true;
       this.setHeader('cache-control', 'no-cache');
-      this.#writeHead(200, streamContentType);
+      this.#writeHead(200, contentType);
     };
     const stream = new EventStream(
       {

@@ -2,6 +2,7 @@
  * One HTTP exchange, as the routes see it: the abort is noticed first, the body is bounded, there is one reply. `exchange-uws.ts` and
  * `exchange-node.ts` implement it; nothing else in the server knows a socket. Event streams are framed and bounded in `sse.ts`.
  */
+import type { ErrorFormat } from './error-body.js';
 import type { EventStream } from './sse.js';
 
 export interface Exchange {
@@ -9,6 +10,8 @@ export interface Exchange {
   readonly method: string;
   /** Without the query. */
   readonly path: string;
+  /** What follows the path's question mark; '' for none. */
+  readonly query: string;
   /** `name` in lower case. */
   header(name: string): string | undefined;
   /** The client went away before the reply was complete. */
@@ -23,10 +26,12 @@ export interface Exchange {
   setHeader(name: string, value: string): void;
   /** The whole reply, once. Does nothing after an abort. */
   reply(status: number, contentType: string | null, body: string | Uint8Array): void;
-  /** Starts a 200 reply of server-sent events; its head leaves with the first event, in the same write. */
-  openStream(): EventStream;
+  /** Starts a 200 reply that comes in pieces; its head leaves with the first of them, in the same write. */
+  openStream(contentType: string): EventStream;
   /** What `openStream` gave; null before. */
   readonly stream: EventStream | null;
+  /** How errors are written; OpenAI's way until the route, or whoever opens a stream, says otherwise. */
+  errors: ErrorFormat;
 }
 
 /** Thrown inside a handler whose client has gone: nobody is left to answer. */
@@ -67,7 +72,7 @@ const statusTexts: Readonly<Record<number, string>> = {
 
 export const statusLine = (status: number): string => `${status} ${statusTexts[status] ?? 'Unknown'}`;
 
-export const streamContentType = 'text/event-stream; charset=utf-8';
+export const eventStreamType = 'text/event-stream; charset=utf-8';
 
 /** How an exchange ends: once, by its reply or by the client's going. Both implementations hold one. */
 export class ExchangeLife {

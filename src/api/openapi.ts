@@ -43,9 +43,10 @@ function operation(route: Route, path: string): Json {
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z0-9]+(\w?)/g, (_, letter: string) => letter.toUpperCase())}`,
     summary,
-    ...(path.includes('{id}')
-      ? { parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string', minLength: 1 } }] }
-      : {}),
+    parameters: [
+      ...(path.includes('{id}') ? [{ name: 'id', in: 'path', required: true, schema: { type: 'string', minLength: 1 } }] : []),
+      ...Object.entries(route.query ?? {}).map(([name, schema]) => ({ name, in: 'query', required: false, schema })),
+    ],
     ...(body === undefined ? {} : { requestBody: { required: true, content: { 'application/json': { schema: component(body.name) } } } }),
     responses: responsesOf(route, path),
     security: access === 'key' ? [{ bearer: [] }, {}] : [],

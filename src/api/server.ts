@@ -14,6 +14,7 @@ import { listenNode } from './exchange-node.js';
 import { listenUws, loadUws } from './exchange-uws.js';
 import { BodyBudget } from './json-body.js';
 import { Preparer } from './prepare.js';
+import { missingFlag } from './route.js';
 import { findRoute, type RouteMatch } from './routes.js';
 import type { ServedModel } from './served-model.js';
 import { streamBufferBytesDefault } from './sse.js';
@@ -34,6 +35,10 @@ const optionsDefault: ServerOptions = {
   promptTokensDetails: false,
   forceIncludeUsage: false,
   logRequests: false,
+  devMode: false,
+  sleepMode: false,
+  tokenizerInfo: false,
+  settings: {},
   streamBufferBytesMax: streamBufferBytesDefault,
   backend: 'auto',
   logger: silentLogger,
@@ -140,7 +145,8 @@ function createHandler(context: Context, onEnd: () => void): ExchangeHandler {
 function guard(exchange: Exchange, { options }: Context, hasKey: (authorization: string | undefined) => boolean) {
   if (answerCors(exchange, options.cors)) return null;
   const match = findRoute(exchange.method, withoutRoot(exchange.path, options.rootPath));
-  const refusal = refusalOf(match, exchange);
+  if (match.found === 'route' && match.route.errors !== undefined) exchange.errors = match.route.errors;
+  const refusal = refusalOf(match, exchange, options);
   if (refusal === null && match.found === 'route') {
     if (match.route.access === 'open' || hasKey(exchange.header('authorization'))) return match;
     exchange.setHeader('www-authenticate', 'Bearer');
@@ -156,9 +162,12 @@ function guard(exchange: Exchange, { options }: Context, hasKey: (authorization:
   return null;
 }
 
-function refusalOf(match: RouteMatch, exchange: Exchange): LockstepError | null {
+function refusalOf(match: RouteMatch, exchange: Exchange, options: ServerOptions): LockstepError | null {
   if (match.found === 'nothing') return new LockstepError('not_found', `Invalid URL (${exchange.method} ${exchange.path})`);
-  if (match.found === 'route') return null;
+  if (match.found === 'route') {
+    const missing = missingFlag(match.route, options);
+    return missing === null ? null : new LockstepError('not_found', `${exchange.method} ${exchange.path} is there only with ${missing}.`);
+  }
   exchange.setHeader('allow', match.allowed);
   return new LockstepError('method_not_allowed', `Not allowed to ${exchange.method} on ${exchange.path}; use ${match.allowed}.`);
 }

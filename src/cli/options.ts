@@ -122,6 +122,10 @@ const frontEndFlags = [
   { name: 'enable-prompt-tokens-details', type: 'boolean', default: false, group: api,
     help: 'usage says how much of the prompt came from the prefix cache' },
   { name: 'enable-force-include-usage', type: 'boolean', default: false, group: api, help: 'every stream carries usage, asked for or not' },
+  { name: 'server-dev-mode', type: 'boolean', default: false, group: api, variables: ['VLLM_SERVER_DEV_MODE'],
+    help: 'serve the routes that steer the engine: /sleep, /wake_up, /is_sleeping, /reset_prefix_cache, /server_info' },
+  { name: 'enable-sleep-mode', type: 'boolean', default: false, group: api, help: 'serve /sleep, /wake_up and /is_sleeping' },
+  { name: 'enable-tokenizer-info-endpoint', type: 'boolean', default: false, group: api, help: 'serve /tokenizer_info' },
   { name: 'error-code-style', type: 'string', default: 'openai', choices: ['openai', 'vllm'], group: api,
     help: "error.code as OpenAI's string or null, or as vLLM's integer" },
 ] as const satisfies readonly Flag[];

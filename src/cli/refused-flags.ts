@@ -7,7 +7,7 @@ const reasons: Readonly<Record<string, string>> = {
     --attention-backend --attention-config -ac --disable-custom-all-reduce --num-gpu-blocks-override --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
     --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
-    --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend --enable-sleep-mode
+    --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend
     --sleep-mode-offload-cudagraph --sleep-preserve-parameter-names --enable-cumem-allocator --enable-nccl-comm-suspend
     --enable-layerwise-nvtx-tracing --device-ids --swa-bounded-replay --use-fp64-gumbel`,
   'kernels are chosen by the weight format and the instruction set': `--moe-backend --linear-backend --kernel-config --ir-op-priority
@@ -63,8 +63,7 @@ const reasons: Readonly<Record<string, string>> = {
     --default-chat-template-kwargs`,
   'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --sse-keep-alive-interval --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
     --return-sampling-mask --enable-request-id-headers`,
-  'the route does not exist here':
-    '--enable-tokenizer-info-endpoint --enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',
+  'the route does not exist here': '--enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',
   'requests come over HTTP': '-i --input-file -o --output-file --output-tmp-dir --url --renderer-num-workers --headless --grpc',
   'the scheduler has its own rule for this': `--max-num-scheduled-tokens --max-num-active-seqs --max-num-queued-tokens
     --long-prefill-token-threshold-adaptive --scheduler-reserve-full-isl --watermark --prefill-schedule-interval`,

@@ -61,8 +61,16 @@ async function listen(options: ServeOptions, logger: Logger, version: string): P
     promptTokensDetails: options.enablePromptTokensDetails,
     forceIncludeUsage: options.enableForceIncludeUsage,
     logRequests: options.enableLogRequests,
+    devMode: options.serverDevMode,
+    sleepMode: options.enableSleepMode,
+    tokenizerInfo: options.enableTokenizerInfoEndpoint,
+    settings: withoutSecrets(options),
     backend: options.httpBackend,
   });
+}
+
+function withoutSecrets({ apiKey: _keys, hfToken: _token, ...rest }: ServeOptions): Readonly<Record<string, unknown>> {
+  return rest;
 }
 
 /** The first signal drains and ends with 0, the second ends at once. */
