@@ -1,6 +1,6 @@
 /** The answer to a chat, whole or streamed, in the shape of /v1/chat/completions. The JSON is `chat-chunks.ts`'s. */
 import type { PromptFacts } from '../engine/request.js';
-import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
+import { type ChatChoice, ChatChunks, type ChatEnvelope, contentOf, wholeChat } from './chat-chunks.js';
 import type { ChatEvents } from './chat-run.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
@@ -36,7 +36,7 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
     },
     delta(delta) {
       const choice = choices[delta.choice]!;
-      choice.text += delta.content;
+      choice.text += contentOf(delta);
       usage.completionTokens += delta.ids.length;
       choice.tokenIds?.push(...delta.ids);
       if (delta.logprobs !== null) choice.logprobs?.content.push(...chatLogprobs(tokenizer, delta.logprobs).content);

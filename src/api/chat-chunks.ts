@@ -43,7 +43,7 @@ export class ChatChunks {
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
   delta(delta: ChatDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
-    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(delta.content)}},"logprobs":${logprobs}`;
+    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(contentOf(delta))}},"logprobs":${logprobs}`;
     const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
     if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
     const finish = `,"finish_reason":"${delta.finishReason}","stop_reason":${JSON.stringify(delta.stopReason)}`;
@@ -53,6 +53,12 @@ export class ChatChunks {
   usage(usage: string): string {
     return `${this.#head}]${usageField(usage)}${this.#fingerprint}}\n\n`;
   }
+}
+
+export function contentOf({ events }: ChatDelta): string {
+  let content = '';
+  for (const event of events) if (event.type === 'content') content += event.text;
+  return content;
 }
 
 const usageField = (usage: string) => (usage === '' ? '' : `,"usage":${usage}`);

@@ -4,29 +4,17 @@
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import type { ParsedEvent } from '../parsing/event-list.js';
 import type { ChatRequest } from './chat-request.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import { type AnswerEvents, run, toRequest } from './run.js';
 
-/** What a step made of one choice of a conversation: any of content, reasoning and calls may be empty. */
+/** What a step made of one choice of a conversation. */
 export interface ChatDelta extends Omit<TextDelta, 'text' | 'finishReason'> {
-  /** What is said to the user. */
-  readonly content: string;
-  /** What the model thinks before it speaks. */
-  readonly reasoning: string;
-  readonly toolCalls: readonly ToolCallDelta[];
+  /** Reasoning, content and calls in the order in which they were written; may be empty. */
+  readonly events: readonly ParsedEvent[];
   readonly finishReason: TextDelta['finishReason'] | 'tool_calls';
-}
-
-/** A piece of a function call. */
-export interface ToolCallDelta {
-  /** Of the call among those of its choice. */
-  readonly index: number;
-  /** With the first piece of a call, and only then. */
-  readonly begin: { readonly id: string; readonly name: string } | null;
-  /** Pieces of the arguments' JSON text, which joined are the whole. */
-  readonly arguments: string;
 }
 
 /** What a route makes of a conversation's answer, as in `AnswerEvents`. */
@@ -60,15 +48,16 @@ export async function runChat(
   const { skipSpecialTokens } = generation;
   const events: AnswerEvents = {
     prompt: (facts) => answer.prompt(facts),
-    delta: (delta) => answer.delta(asSaid(delta)),
+    delta: (delta) => answer.delta(asContent(delta)),
     finish: () => answer.finish(),
   };
   run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, events);
 }
 
-const noCalls: readonly ToolCallDelta[] = [];
+const nothing: readonly ParsedEvent[] = [];
 
 /** All that the model writes is content. */
-function asSaid({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
-  return { choice, content: text, reasoning: '', toolCalls: noCalls, ids, logprobs, finishReason, stopReason, message };
+function asContent({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
+  const events = text === '' ? nothing : [{ type: 'content' as const, text }];
+  return { choice, events, ids, logprobs, finishReason, stopReason, message };
 }
