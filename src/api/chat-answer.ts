@@ -16,17 +16,19 @@ interface AnswerParts {
   readonly generation: Generation;
   readonly streaming: StreamOptions;
   readonly promptTokens: Int32Array;
+  /** null: not asked for. */
+  readonly promptText: string | null;
   readonly envelope: ChatEnvelope;
 }
 
-export function wholeChatAnswer({ exchange, context, serving, generation, promptTokens, envelope }: AnswerParts): ChatEvents {
+export function wholeChatAnswer({ exchange, context, serving, generation, promptTokens, promptText, envelope }: AnswerParts): ChatEvents {
   const { tokenizer, blockSize } = serving.model;
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
   const choices = Array.from({ length: generation.sampling.n }, (): ChatChoice => {
     const tokenIds = generation.returnTokenIds ? [] : null;
     const logprobs = generation.sampling.numLogprobs === null ? null : { content: [] };
-    return { text: '', logprobs, finishReason: null, stopReason: null, tokenIds };
+    return { text: envelope.echo, logprobs, finishReason: null, stopReason: null, tokenIds };
   });
   let facts: PromptFacts = { cachedTokens: 0, queueMs: 0, promptLogprobs: null };
   return {
@@ -39,7 +41,8 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
       choice.text += contentOf(delta);
       usage.completionTokens += delta.ids.length;
       choice.tokenIds?.push(...delta.ids);
-      if (delta.logprobs !== null) choice.logprobs?.content.push(...chatLogprobs(tokenizer, delta.logprobs).content);
+      if (delta.logprobs !== null)
+        choice.logprobs?.content.push(...chatLogprobs(tokenizer, delta.logprobs, generation.tokensAsIds).content);
       choice.finishReason = delta.finishReason;
       choice.stopReason = delta.stopReason;
     },
@@ -47,6 +50,7 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
       const prompt = {
         logprobs: facts.promptLogprobs === null ? null : promptLogprobs(tokenizer, facts.promptLogprobs),
         tokenIds: generation.returnTokenIds ? Array.from(promptTokens) : null,
+        text: promptText,
       };
       const body = wholeChat(envelope, choices, usage.whole(context.options.promptTokensDetails), prompt);
       exchange.reply(200, 'application/json', body);
@@ -54,7 +58,16 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
   };
 }
 
-export function streamedChat({ exchange, context, serving, generation, streaming, promptTokens, envelope }: AnswerParts): ChatEvents {
+export function streamedChat({
+  exchange,
+  context,
+  serving,
+  generation,
+  streaming,
+  promptTokens,
+  promptText,
+  envelope,
+}: AnswerParts): ChatEvents {
   const { tokenizer, blockSize } = serving.model;
   const chunks = new ChatChunks(envelope);
   const numChoices = generation.sampling.n;
@@ -67,7 +80,10 @@ export function streamedChat({ exchange, context, serving, generation, streaming
   /** With the first token, not before: the role chunk is what clients take for the first token. */
   const open = (): EventStream => {
     const opened = exchange.openStream(eventStreamType);
-    for (let choice = 0; choice < numChoices; choice++) opened.send(chunks.role(choice, ids(promptTokens), usageAfter(0)));
+    for (let choice = 0; choice < numChoices; choice++) {
+      opened.send(chunks.role(choice, ids(promptTokens), promptText, usageAfter(0)));
+      if (envelope.echo !== '') opened.send(chunks.echo(choice, usageAfter(0)));
+    }
     return opened;
   };
   return {
@@ -78,7 +94,7 @@ export function streamedChat({ exchange, context, serving, generation, streaming
       const stream = exchange.stream ?? open();
       usage.completionTokens += delta.ids.length;
       choiceTokens[delta.choice]! += delta.ids.length;
-      const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, delta.logprobs));
+      const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, delta.logprobs, generation.tokensAsIds));
       const sofar = usageAfter(choiceTokens[delta.choice]!);
       stream.send(chunks.delta(delta, logprobs, ids(delta.ids), sofar, !streaming.includeUsage));
     },

@@ -12,6 +12,8 @@ export interface ChatEnvelope {
   readonly model: string;
   readonly fingerprint: string;
   readonly role: string;
+  /** What stands before the text of every choice. */
+  readonly echo: string;
 }
 
 export interface ChatChoice {
@@ -27,18 +29,24 @@ export class ChatChunks {
   readonly #head: string;
   readonly #fingerprint: string;
   readonly #role: string;
+  readonly #echo: string;
 
-  constructor({ id, created, model, fingerprint, role }: ChatEnvelope) {
+  constructor({ id, created, model, fingerprint, role, echo }: ChatEnvelope) {
     this.#head = `data: {"id":${JSON.stringify(id)},"object":"chat.completion.chunk","created":${created},"model":${JSON.stringify(model)},"choices":[`;
     this.#fingerprint = `,"system_fingerprint":${JSON.stringify(fingerprint)}`;
     this.#role = JSON.stringify(role);
+    this.#echo = JSON.stringify(echo);
   }
 
   /** The first chunk of a choice. `usage`: JSON, or '' for none. */
-  role(choice: number, promptTokenIds: string, usage: string): string {
+  role(choice: number, promptTokenIds: string, promptText: string | null, usage: string): string {
     const delta = `{"role":${this.#role},"content":""}`;
-    const tail = `,"prompt_token_ids":${promptTokenIds},"prompt_text":null}\n\n`;
+    const tail = `,"prompt_token_ids":${promptTokenIds},"prompt_text":${JSON.stringify(promptText)}}\n\n`;
     return `${this.#head}{"index":${choice},"delta":${delta},"logprobs":null,"finish_reason":null}]${usageField(usage)}${tail}`;
+  }
+
+  echo(choice: number, usage: string): string {
+    return `${this.#head}{"index":${choice},"delta":{"content":${this.#echo}},"logprobs":null,"finish_reason":null}]${usageField(usage)}}\n\n`;
   }
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
@@ -67,7 +75,7 @@ export function wholeChat(
   { id, created, model, fingerprint, role }: ChatEnvelope,
   choices: readonly ChatChoice[],
   usage: object,
-  prompt: { readonly logprobs: unknown; readonly tokenIds: number[] | null },
+  prompt: { readonly logprobs: unknown; readonly tokenIds: number[] | null; readonly text: string | null },
 ): string {
   return JSON.stringify({
     id,
@@ -88,7 +96,7 @@ export function wholeChat(
     usage,
     prompt_logprobs: prompt.logprobs,
     prompt_token_ids: prompt.tokenIds,
-    prompt_text: null,
+    prompt_text: prompt.text,
     kv_transfer_params: null,
     ec_transfer_params: null,
     metrics: null,

@@ -1,4 +1,5 @@
 /** POST /v1/chat/completions: parse the body, have the conversation run, format the answer. */
+import type { ChatMessage } from '../chat/template.js';
 import { streamedChat, wholeChatAnswer } from './chat-answer.js';
 import { parseChat } from './chat-request.js';
 import { runChat } from './chat-run.js';
@@ -14,12 +15,20 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const { model, fingerprint } = serving;
   const streaming = parseStreamOptions(body, context.options.forceIncludeUsage);
   const chat = parseChat(body, text, model);
-  const { generation, conversation } = chat;
+  const { generation, conversation, returnPromptText } = chat;
   const id = responseId('chatcmpl', exchange, body);
   const role = conversation.options.addGenerationPrompt ? context.options.responseRole : conversation.messages.at(-1)!.role;
-  await runChat(exchange, context, { serving, chat, id, arrivalMs }, (promptTokens) => {
-    const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint, role };
+  await runChat(exchange, context, { serving, chat, id, arrivalMs }, (prompt) => {
+    const echo = chat.echo ? echoed(conversation.messages.at(-1)!, role) : '';
+    const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint, role, echo };
     const answer = streaming.stream ? streamedChat : wholeChatAnswer;
-    return answer({ exchange, context, serving, generation, streaming, promptTokens, envelope });
+    const promptText = returnPromptText ? prompt.text : null;
+    return answer({ exchange, context, serving, generation, streaming, promptTokens: prompt.ids, promptText, envelope });
   });
+}
+
+/** What the answer goes on from: the last message, where it is of the role that answers. */
+function echoed({ role, content }: ChatMessage, answering: string): string {
+  if (role !== answering || content === null || content === undefined) return '';
+  return typeof content === 'string' ? content : content.map(({ text }) => text).join('\n');
 }

@@ -13,16 +13,36 @@ export interface ConversationRequest {
   readonly messages: readonly ChatMessage[];
   readonly options: RenderOptions;
   readonly addSpecialTokens: boolean;
+  /** Source of a template in place of the model's; null: the model's. */
+  readonly template: string | null;
 }
 
 export interface ChatRequest {
   readonly generation: Generation;
   readonly conversation: ConversationRequest;
+  /** The last message is shown before the text, where it is of the role that answers. */
+  readonly echo: boolean;
+  /** The prompt as text is part of the answer. */
+  readonly returnPromptText: boolean;
 }
 
 /** `body`: its fields are known and of their types. `text`: as it came. */
 export function parseChat(body: JsonObject, text: string, model: ServedModel): ChatRequest {
-  return { generation: parseGeneration(body, text, model, 'chat'), conversation: parseConversation(body, model) };
+  const generation = parseGeneration(body, text, model, 'chat');
+  const echo = flagOf(body, 'echo', false);
+  return {
+    generation: echo && !flagOf(body, 'stream', false) ? withPromptLogprobs(generation, body) : generation,
+    conversation: parseConversation(body, model),
+    echo,
+    returnPromptText: flagOf(body, 'return_prompt_text', false),
+  };
+}
+
+/** With the echo of a prompt come its log-probabilities, as vLLM has it. */
+function withPromptLogprobs(generation: Generation, body: JsonObject): Generation {
+  const { sampling } = generation;
+  const numPromptLogprobs = sampling.numPromptLogprobs ?? (body['top_logprobs'] as number | null | undefined) ?? 0;
+  return { ...generation, sampling: { ...sampling, numPromptLogprobs } };
 }
 
 const bothEnds =
@@ -45,7 +65,7 @@ function asTemplatesExpect(message: ChatMessage, knowsDeveloper: boolean): ChatM
 }
 
 /** The fields of chat and of /tokenize that say what the prompt is. */
-export function parseConversation(body: JsonObject, { names, preparation }: ServedModel): ConversationRequest {
+export function parseConversation(body: JsonObject, { names, preparation, trustRequestTemplate }: ServedModel): ConversationRequest {
   const messages = body['messages'] as readonly ChatMessage[];
   if (messages.length === 0) {
     throw new LockstepError('invalid_value', 'Cannot apply chat template to an empty conversation. Provide at least one message.');
@@ -58,15 +78,19 @@ export function parseConversation(body: JsonObject, { names, preparation }: Serv
       if (typeof text !== 'string') throw wrongType(`messages.${i}.content.${j}.text`, 'a string');
     }
   }
-  if (body['chat_template'] !== null && body['chat_template'] !== undefined) throw new LockstepError('invalid_value', untrustedTemplate);
+  const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
+  const template = (body['chat_template'] as string | null | undefined) ?? null;
+  const isForeign = template !== null || (kwargs?.['chat_template'] ?? null) !== null;
+  if (isForeign && !trustRequestTemplate) throw new LockstepError('invalid_value', untrustedTemplate);
   const continueFinalMessage = flagOf(body, 'continue_final_message', false);
   const addGenerationPrompt = flagOf(body, 'add_generation_prompt', true);
   if (continueFinalMessage && addGenerationPrompt) throw new LockstepError('invalid_value', bothEnds);
-  const knowsDeveloper = preparation?.chatTemplate?.includes('developer') ?? false;
-  const kwargs = body['chat_template_kwargs'] as JsonObject | null | undefined;
+  const knowsDeveloper = (template ?? preparation?.chatTemplate)?.includes('developer') ?? false;
+  const documents = body['documents'] as readonly unknown[] | null | undefined;
   return {
     messages: messages.map((message) => asTemplatesExpect(message, knowsDeveloper)),
-    options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}) },
+    options: { addGenerationPrompt, continueFinalMessage, ...(kwargs ? { kwargs } : {}), ...(documents ? { documents } : {}) },
     addSpecialTokens: flagOf(body, 'add_special_tokens', false),
+    template,
   };
 }

@@ -8,6 +8,7 @@ import type { ParsedEvent } from '../parsing/event-list.js';
 import type { ChatRequest } from './chat-request.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
+import type { PreparedPrompt } from './prepare.js';
 import { type AnswerEvents, run, toRequest } from './run.js';
 
 /** What a step made of one choice of a conversation. */
@@ -33,25 +34,25 @@ export interface ChatRun {
   readonly arrivalMs: number;
 }
 
-/** `answerTo` is called once, with the prompt's ids, before the request is submitted. Throws as `run` and `Preparer.encode` do. */
+/** `answerTo` is called once, with the prompt, before the request is submitted. Throws as `run` and `Preparer.encode` do. */
 export async function runChat(
   exchange: Exchange,
   context: Context,
   { serving, chat, id, arrivalMs }: ChatRun,
-  answerTo: (promptTokens: Int32Array) => ChatEvents,
+  answerTo: (prompt: PreparedPrompt) => ChatEvents,
 ): Promise<void> {
   const { generation, conversation } = chat;
-  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
+  const { truncation } = generation;
+  const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
   if (exchange.aborted) return;
-  const request = toRequest(id, promptTokens, generation, serving.model.maxModelLen);
-  const answer = answerTo(promptTokens);
-  const { skipSpecialTokens } = generation;
+  const request = toRequest(id, prompt.ids, generation, serving.model.maxModelLen);
+  const answer = answerTo(prompt);
   const events: AnswerEvents = {
     prompt: (facts) => answer.prompt(facts),
     delta: (delta) => answer.delta(asContent(delta)),
     finish: () => answer.finish(),
   };
-  run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, events);
+  run(context, serving, exchange, request, { generation, arrivalMs }, events);
 }
 
 const nothing: readonly ParsedEvent[] = [];

@@ -70,9 +70,11 @@ interface AnswerParts {
 
 /** Log-probabilities of one choice, or null where none were asked for. */
 function logprobsWriters({ completion, prompts, serving }: AnswerParts): (CompletionLogprobsWriter | null)[] {
-  const { n, numLogprobs } = completion.generation.sampling;
+  const { sampling, tokensAsIds } = completion.generation;
+  const { n, numLogprobs } = sampling;
   const { tokenizer } = serving.model;
-  return Array.from({ length: prompts.length * n }, () => (numLogprobs === null ? null : new CompletionLogprobsWriter(tokenizer)));
+  const writer = () => (numLogprobs === null ? null : new CompletionLogprobsWriter(tokenizer, tokensAsIds));
+  return Array.from({ length: prompts.length * n }, writer);
 }
 
 /** Text and log-probabilities of an echoed prompt go before a choice's own. */

@@ -5,6 +5,7 @@ import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
 import type { JsonObject } from './json-body.js';
+import { truncated } from './prepare.js';
 import { readGenerating } from './request.js';
 import { choicesMax, completionBody, noPrompt } from './request-fields.js';
 import { responseId, run, toRequest } from './run.js';
@@ -20,14 +21,14 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   if (exchange.aborted) return;
 
   const id = responseId('cmpl', exchange, body);
-  const requests = prompts.map(({ ids }) => toRequest(id, ids, completion.generation, model.maxModelLen));
+  const { generation } = completion;
+  const requests = prompts.map(({ ids }) => toRequest(id, ids, generation, model.maxModelLen));
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint };
   const format = completion.streaming.stream ? streamedCompletion : wholeCompletionAnswer;
   const answers = joinPrompts(prompts, completion, serving, format({ exchange, context, serving, completion, prompts, envelope }));
-  const { skipSpecialTokens } = completion.generation;
   // Where the queue takes only some of the prompts, the error ends the exchange, and that takes back those submitted.
   for (const [prompt, request] of requests.entries()) {
-    run(context, serving, exchange, request, { skipSpecialTokens, arrivalMs }, answers[prompt]!);
+    run(context, serving, exchange, request, { generation, arrivalMs }, answers[prompt]!);
   }
 }
 
@@ -53,13 +54,15 @@ async function readPrompts(body: JsonObject, { model, preparer }: Serving, { gen
     });
   }
   const addSpecialTokens = flagOf(body, 'add_special_tokens', true);
+  const { skipSpecialTokens, truncation } = generation;
   const prompts: Prompt[] = [];
   for (const item of items as readonly (string | readonly number[])[]) {
     if (typeof item === 'string') {
-      prompts.push({ text: item, ids: await preparer.encode({ kind: 'text', text: item, addSpecialTokens }) });
+      prompts.push({ text: item, ids: await preparer.encode({ kind: 'text', text: item, addSpecialTokens, truncation }) });
     } else {
-      const { skipSpecialTokens } = generation;
-      prompts.push({ text: echo ? model.tokenizer.decode(item, { skipSpecialTokens }) : '', ids: checkedIds(item, model.vocabSize) });
+      const whole = checkedIds(item, model.vocabSize);
+      const ids = truncation === null ? whole : truncated(whole, truncation, model.tokenizer.bosTokenId);
+      prompts.push({ text: echo ? model.tokenizer.decode(ids, { skipSpecialTokens }) : '', ids });
     }
     if (prompts.at(-1)!.ids.length === 0) throw new LockstepError('invalid_value', 'The prompt cannot be empty.', { param: 'prompt' });
   }

@@ -240,6 +240,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     maxLogprobs: 20,
     queueLenMax: 4096,
     priorityScheduling: false,
+    trustRequestTemplate: false,
     preparation: null,
     blockSize: 16,
     cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },

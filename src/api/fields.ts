@@ -2,7 +2,8 @@
  * A request body as a table: a row a field, with its schema, its range and what is done with it. Validation, the refusal of unknown fields,
  * /openapi.json and the README's table come from the rows. What a value means is the route files'.
  *
- * A route has its own table (`requestBody`), declares it in its row of `routes.ts` and gives it to `readRequest` or `readGenerating`, which
+ * A route has its own table (`requestBody`), declares it in its row of `routes.ts` and gives it to `readRequest` or `readGenerating` of
+ * `request.ts`, which hold the body against it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { LockstepError } from '../errors.js';

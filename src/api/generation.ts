@@ -4,9 +4,10 @@
  */
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
-import type { SamplingParams, StopRule } from '../sampling/params.js';
+import type { RepetitionRule, SamplingParams, StopRule } from '../sampling/params.js';
 import { wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
+import type { Truncation } from './prepare.js';
 import type { ServedModel } from './served-model.js';
 import { parseGrammar } from './structured-outputs.js';
 
@@ -41,6 +42,11 @@ export interface Generation {
   readonly grammar: GrammarSpec | null;
   readonly skipSpecialTokens: boolean;
   readonly returnTokenIds: boolean;
+  /** Log-probabilities name tokens by id. */
+  readonly tokensAsIds: boolean;
+  /** Tokens of a choice that make an event. */
+  readonly streamInterval: number;
+  readonly truncation: Truncation | null;
 }
 
 const list = (values: readonly (string | number)[]) => `[${values.map((v) => (typeof v === 'string' ? `'${v}'` : v)).join(', ')}]`;
@@ -57,8 +63,8 @@ export const flagOf = (body: JsonObject, name: string, fallback: boolean) => (bo
 
 export function parseGeneration(body: JsonObject, text: string, model: ServedModel, route: 'chat' | 'completions'): Generation {
   const logprobs = route === 'chat' ? chatLogprobs(body) : (numberOf(body, 'logprobs') ?? null);
-  checkLogprobsCount(logprobs, model.maxLogprobs, 'sample', 'logprobs');
-  const promptLogprobs = parsePromptLogprobs(body, model.maxLogprobs);
+  checkLogprobsCount(logprobs, model, 'sample', 'logprobs');
+  const promptLogprobs = parsePromptLogprobs(body, model);
   const maxTokens = parseMaxTokens(body, model, route);
   return {
     sampling: parseSampling(body, text, model, logprobs, promptLogprobs),
@@ -71,6 +77,9 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     grammar: parseGrammar(body),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
+    tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', false),
+    streamInterval: numberOf(body, 'stream_interval') ?? 1,
+    truncation: parseTruncation(body, model, maxTokens),
   };
 }
 
@@ -148,7 +157,31 @@ function parseStop(body: JsonObject, model: ServedModel): Generation['stop'] {
     stopStrings,
     includeStopString: flagOf(body, 'include_stop_str_in_output', false),
     ignoreEos: flagOf(body, 'ignore_eos', false),
+    repetition: parseRepetition(body),
   };
+}
+
+/** Without a largest pattern there is none to look for, as in vLLM. */
+function parseRepetition(body: JsonObject): RepetitionRule | null {
+  const given = (body['repetition_detection'] as Present<JsonObject>) ?? {};
+  const maxPattern = numberOf(given, 'max_pattern_size') ?? 0;
+  const minPattern = Math.max(1, numberOf(given, 'min_pattern_size') ?? 0);
+  const minCount = numberOf(given, 'min_count') ?? 0;
+  if (maxPattern === 0) return null;
+  if (minCount < 2) refuse('min_count must be at least 2 where patterns are looked for.', 'repetition_detection.min_count');
+  if (minPattern > maxPattern) refuse('min_pattern_size must not be above max_pattern_size.', 'repetition_detection.min_pattern_size');
+  return { minPattern, maxPattern, minCount };
+}
+
+function parseTruncation(body: JsonObject, { maxModelLen }: ServedModel, maxTokens: number | null): Truncation | null {
+  const len = numberOf(body, 'truncate_prompt_tokens');
+  if (len === null || len === undefined) return null;
+  if (len > maxModelLen) {
+    const message = `truncate_prompt_tokens value (${len}) is greater than max_model_len (${maxModelLen}). Please, select a smaller truncation size.`;
+    refuse(message, 'truncate_prompt_tokens');
+  }
+  const side = (body['truncation_side'] as Present<Truncation['side']>) ?? 'left';
+  return { len: len === -1 ? Math.max(0, maxModelLen - Math.max(1, maxTokens ?? 1)) : len, side };
 }
 
 function parseMaxTokens(body: JsonObject, model: ServedModel, route: 'chat' | 'completions'): number | null {
@@ -173,7 +206,7 @@ function parseMinTokens(body: JsonObject, maxTokens: number | null): number {
   return minTokens;
 }
 
-/** null: none. -1, the whole vocabulary, is refused: at most `--max-logprobs` are served. */
+/** null: none; -1: the whole vocabulary. */
 function chatLogprobs(body: JsonObject): number | null {
   const { logprobs } = body;
   const top = numberOf(body, 'top_logprobs');
@@ -184,19 +217,21 @@ function chatLogprobs(body: JsonObject): number | null {
   return logprobs === true ? (top ?? 0) : null;
 }
 
-function parsePromptLogprobs(body: JsonObject, most: number): number | null {
+function parsePromptLogprobs(body: JsonObject, model: ServedModel): number | null {
   const count = numberOf(body, 'prompt_logprobs') ?? null;
   if (count !== null && count !== 0 && flagOf(body, 'stream', false)) {
     refuse('`prompt_logprobs` are not available when `stream=True`.', 'prompt_logprobs', '');
   }
-  checkLogprobsCount(count, most, 'prompt', 'prompt_logprobs');
+  checkLogprobsCount(count, model, 'prompt', 'prompt_logprobs');
   return count;
 }
 
-function checkLogprobsCount(count: number | null, most: number, kind: 'sample' | 'prompt', param: string): void {
-  if (count === null || (count >= 0 && count <= most)) return;
-  if (count < 0) refuse(`${param} must be between 0 and ${most}, got ${count}.`, param, String(count));
-  refuse(`Requested ${kind} logprobs of ${count}, which is greater than max allowed: ${most}`, param, String(count));
+/** The whole vocabulary is more than any `--max-logprobs` allows: nobody can read so much. */
+function checkLogprobsCount(count: number | null, { maxLogprobs, vocabSize }: ServedModel, kind: 'sample' | 'prompt', param: string): void {
+  if (count === null || (count >= 0 && count <= maxLogprobs)) return;
+  if (count < -1) refuse(`\`${param}\` must be a positive value or -1.`, param, String(count));
+  const asked = count === -1 ? vocabSize : count;
+  refuse(`Requested ${kind} logprobs of ${asked}, which is greater than max allowed: ${maxLogprobs}`, param, String(asked));
 }
 
 function parsePriority(body: JsonObject, model: ServedModel): number {

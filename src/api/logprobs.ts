@@ -6,6 +6,9 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 const floor = -9999;
 const finite = (logprob: number) => Math.max(logprob, floor);
 
+/** How log-probabilities name a token: by its text, or by its id with return_tokens_as_token_ids. */
+const nameOf = (tokenizer: Tokenizer, id: number, asIds: boolean) => (asIds ? `token_id:${id}` : tokenizer.tokenText(id));
+
 export interface ChatTokenLogprob {
   readonly token: string;
   readonly logprob: number;
@@ -13,16 +16,16 @@ export interface ChatTokenLogprob {
   readonly top_logprobs?: ChatTokenLogprob[];
 }
 
-function chatToken(tokenizer: Tokenizer, id: number, logprob: number): ChatTokenLogprob {
-  return { token: tokenizer.tokenText(id), logprob: finite(logprob), bytes: Array.from(tokenizer.tokenBytes(id)) };
+function chatToken(tokenizer: Tokenizer, asIds: boolean, id: number, logprob: number): ChatTokenLogprob {
+  return { token: nameOf(tokenizer, id, asIds), logprob: finite(logprob), bytes: Array.from(tokenizer.tokenBytes(id)) };
 }
 
-/** `logprobs` of a chat choice or chunk. */
-export function chatLogprobs(tokenizer: Tokenizer, tokens: readonly TokenLogprobs[]): { content: ChatTokenLogprob[] } {
+/** `logprobs` of a chat choice or chunk. `asIds`: return_tokens_as_token_ids. */
+export function chatLogprobs(tokenizer: Tokenizer, tokens: readonly TokenLogprobs[], asIds = false): { content: ChatTokenLogprob[] } {
   return {
     content: tokens.map(({ id, logprob, topIds, topLogprobs }) => ({
-      ...chatToken(tokenizer, id, logprob),
-      top_logprobs: Array.from(topIds, (topId, i) => chatToken(tokenizer, topId, topLogprobs[i]!)),
+      ...chatToken(tokenizer, asIds, id, logprob),
+      top_logprobs: Array.from(topIds, (topId, i) => chatToken(tokenizer, asIds, topId, topLogprobs[i]!)),
     })),
   };
 }
@@ -38,36 +41,42 @@ export interface CompletionLogprobs {
 /** Collects completion logprobs; `take` hands out what came since the last call. */
 export class CompletionLogprobsWriter {
   readonly #tokenizer: Tokenizer;
+  readonly #asIds: boolean;
   #offset = 0; // in characters (code points) of the tokens' texts
   #lists: CompletionLogprobs = { text_offset: [], token_logprobs: [], tokens: [], top_logprobs: [] };
 
-  constructor(tokenizer: Tokenizer) {
+  /** `asIds`: return_tokens_as_token_ids. */
+  constructor(tokenizer: Tokenizer, asIds: boolean) {
     this.#tokenizer = tokenizer;
+    this.#asIds = asIds;
   }
 
   /** The prompt's first token has no log-probability. */
   pushFirst(id: number): void {
-    this.#push(this.#tokenizer.tokenText(id), null, null);
+    this.#push(id, null, null);
   }
 
   push(tokens: readonly TokenLogprobs[]): void {
     for (const { id, logprob, topIds, topLogprobs } of tokens) {
-      const token = this.#tokenizer.tokenText(id);
-      const top: Record<string, number> = { [token]: finite(logprob) };
+      const top: Record<string, number> = { [this.#name(id)]: finite(logprob) };
       topIds.forEach((topId, i) => {
-        top[this.#tokenizer.tokenText(topId)] ??= finite(topLogprobs[i]!);
+        top[this.#name(topId)] ??= finite(topLogprobs[i]!);
       });
-      this.#push(token, finite(logprob), top);
+      this.#push(id, finite(logprob), top);
     }
   }
 
-  #push(token: string, logprob: number | null, top: Record<string, number> | null): void {
+  #name(id: number): string {
+    return nameOf(this.#tokenizer, id, this.#asIds);
+  }
+
+  #push(id: number, logprob: number | null, top: Record<string, number> | null): void {
     const lists = this.#lists;
     lists.text_offset.push(this.#offset);
     lists.token_logprobs.push(logprob);
-    lists.tokens.push(token);
+    lists.tokens.push(this.#name(id));
     lists.top_logprobs.push(top);
-    this.#offset += codePoints(token);
+    this.#offset += codePoints(this.#tokenizer.tokenText(id));
   }
 
   take(): CompletionLogprobs {

@@ -16,7 +16,7 @@ const template = source.chatTemplate === null ? null : createChatTemplate(source
 // biome-ignore lint/style/noDefaultExport: piscina calls the default export
 export default async function prepareInThread(task: PoolTask): Promise<PoolResult> {
   try {
-    return { ids: await prepare(task, tokenizer, template, task.limit) };
+    return await prepare(task, tokenizer, template, task.limit);
   } catch (error) {
     if (!(error instanceof LockstepError)) throw error;
     return { error: { code: error.code, message: error.message, param: error.param } };

@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import type { Piscina } from 'piscina';
-import type { ChatMessage, ChatTemplate, RenderOptions } from '../chat/template.js';
+import { type ChatMessage, type ChatTemplate, createChatTemplate, type RenderOptions } from '../chat/template.js';
 import { type ErrorCode, LockstepError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { promptTooLong } from './generation.js';
@@ -19,14 +19,33 @@ const poolIdleMs = 30_000;
 /** Longest that one prompt may take. */
 const poolTaskMs = 30_000;
 
+interface EncodeTask {
+  readonly addSpecialTokens: boolean;
+  /** null, or left out: a prompt that is too long is an error. */
+  readonly truncation?: Truncation | null;
+}
+
+/** Which tokens of a long prompt are kept: the first or the last `len`. */
+export interface Truncation {
+  readonly len: number;
+  readonly side: 'left' | 'right';
+}
+
 export type PrepareTask =
-  | { readonly kind: 'text'; readonly text: string; readonly addSpecialTokens: boolean }
-  | {
+  | (EncodeTask & { readonly kind: 'text'; readonly text: string })
+  | (EncodeTask & {
       readonly kind: 'messages';
       readonly messages: readonly ChatMessage[];
       readonly options: RenderOptions;
-      readonly addSpecialTokens: boolean;
-    };
+      /** Source of a template in place of the model's; null, or left out: the model's. */
+      readonly template?: string | null;
+    });
+
+export interface PreparedPrompt {
+  /** The prompt as text: what was given, or what the template made of the messages. */
+  readonly text: string;
+  readonly ids: Int32Array;
+}
 
 /** What decides about a text that is too long to be worth tokenising. */
 export interface TextLimit {
@@ -41,10 +60,44 @@ export async function prepare(
   tokenizer: Tokenizer,
   template: ChatTemplate | null,
   limit: TextLimit,
-): Promise<Int32Array> {
-  const text = task.kind === 'text' ? task.text : template!.render(task.messages, task.options);
-  if (text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
-  return tokenizer.encode(text, { addSpecialTokens: task.addSpecialTokens });
+): Promise<PreparedPrompt> {
+  const text = task.kind === 'text' ? task.text : templateOf(task.template, template, tokenizer).render(task.messages, task.options);
+  const { truncation = null, addSpecialTokens } = task;
+  if (truncation === null && text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
+  const ids = await tokenizer.encode(text, { addSpecialTokens });
+  return { text, ids: truncation === null ? ids : truncated(ids, truncation, tokenizer.bosTokenId) };
+}
+
+/** A begin-of-sequence token in front stays there: models are lost without it. */
+export function truncated(ids: Int32Array, { len, side }: Truncation, bosTokenId: number | null): Int32Array {
+  if (ids.length <= len) return ids;
+  if (side === 'right') return ids.slice(0, len);
+  const kept = ids.slice(ids.length - len);
+  if (len > 0 && ids[0] === bosTokenId) kept[0] = bosTokenId!;
+  return kept;
+}
+
+/** Templates that came with requests, parsed: clients send the same one again and again. */
+const requestTemplates = new Map<string, ChatTemplate>();
+const requestTemplatesMax = 16;
+
+function templateOf(source: string | null | undefined, template: ChatTemplate | null, tokens: Tokenizer): ChatTemplate {
+  if (source === null || source === undefined) return template!;
+  const known = requestTemplates.get(source);
+  if (known !== undefined) return known;
+  const parsed = parseRequestTemplate(source, tokens);
+  if (requestTemplates.size >= requestTemplatesMax) requestTemplates.delete(requestTemplates.keys().next().value!);
+  requestTemplates.set(source, parsed);
+  return parsed;
+}
+
+function parseRequestTemplate(source: string, { bosToken, eosToken }: Tokenizer): ChatTemplate {
+  try {
+    return createChatTemplate(source, { bosToken, eosToken });
+  } catch (cause) {
+    if (!(cause instanceof LockstepError)) throw cause;
+    throw new LockstepError('invalid_value', cause.message, { param: 'chat_template', cause });
+  }
 }
 
 /** A task as the pool's thread gets it. */
@@ -52,7 +105,7 @@ export type PoolTask = PrepareTask & { readonly limit: TextLimit };
 
 /** An error of the request crosses the threads as its parts; any other rejects the task. */
 export type PoolResult =
-  | { readonly ids: Int32Array }
+  | PreparedPrompt
   | { readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };
 
 export class Preparer {
@@ -64,10 +117,14 @@ export class Preparer {
     this.#model = model;
   }
 
-  /** Ids of the prompt, or of the rendered messages. Throws `invalid_value` where the template refuses them, `queue_full` under load. */
   async encode(task: PrepareTask): Promise<Int32Array> {
+    return (await this.prepare(task)).ids;
+  }
+
+  /** Text and ids of the prompt, or of the rendered messages. Throws `invalid_value` where the template refuses them, `queue_full` under load. */
+  async prepare(task: PrepareTask): Promise<PreparedPrompt> {
     const { tokenizer, template, preparation } = this.#model;
-    if (task.kind === 'messages' && template === null) throw noTemplate;
+    if (task.kind === 'messages' && template === null && !task.template) throw noTemplate;
     if (preparation !== null && sizeOf(task) > inlineCharsMax) return this.#inPool(task);
     return prepare(task, tokenizer, template, sizeOf(task) > inlineCharsMax ? this.#limits() : noLimit);
   }
@@ -83,16 +140,16 @@ export class Preparer {
     return this.#limit;
   }
 
-  async #inPool(task: PrepareTask): Promise<Int32Array> {
+  async #inPool(task: PrepareTask): Promise<PreparedPrompt> {
     this.#pool ??= startPool(this.#model.preparation);
     const pool = await this.#pool;
     if (pool.queueSize >= poolQueueLenMax) {
       throw new LockstepError('queue_full', 'Too many long prompts are waiting to be read. Try again later.', { retryAfterSeconds: 1 });
     }
     const limit = this.#limits();
-    if (task.kind === 'text' && task.text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
+    if (task.kind === 'text' && !task.truncation && task.text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
     const result = await this.#run(pool, { ...task, limit });
-    if ('ids' in result) return result.ids;
+    if ('ids' in result) return result;
     const { code, message, param } = result.error;
     throw new LockstepError(code, message, param === null ? {} : { param });
   }

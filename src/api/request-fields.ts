@@ -3,7 +3,7 @@
  * those routes' files.
  */
 import { type Field, requestBody } from './fields.js';
-import { anyObject, anyOf, anything, boolean, integer, list, number, object, type Schema, string } from './schema.js';
+import { anyObject, anyOf, anything, boolean, integer, list, mapOf, number, object, oneWord, type Schema, string } from './schema.js';
 
 export type FieldRoute = 'chat' | 'completions' | 'tokenize' | 'detokenize';
 
@@ -48,6 +48,11 @@ const prompt: Schema = {
 export const noPrompt = 'Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)';
 
 const streamOptions = object({}, { include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: { enum: [false] } });
+
+/** More is no pattern that anyone waits for, and a look at it at every token would take time. */
+const patternLenMax = 1024;
+const patternLen: Schema = { type: 'integer', minimum: 0, maximum: patternLenMax };
+const repetition = object({}, { max_pattern_size: patternLen, min_pattern_size: patternLen, min_count: { type: 'integer', minimum: 0 } });
 
 /** A field that is known but not served. */
 const refused = (
@@ -101,21 +106,35 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'max_tokens', schema: integer, routes: both, use: 'honoured', range: '1 … --max-model-len',
     help: 'most tokens of a choice; unset: 16, in chat what the context leaves; 0: with echo in completions, the prompt alone' },
   { name: 'max_completion_tokens', schema: integer, routes: chat, use: 'honoured', range: '1 … --max-model-len', help: 'wins over max_tokens' },
+  { name: 'repetition_detection', schema: repetition, routes: both, use: 'honoured',
+    help: 'end a choice that repeats a pattern of min_pattern_size … max_pattern_size tokens min_count times' },
   { name: 'logit_bias', schema: anyObject, routes: both, use: 'honoured', range: 'values -100 … 100', help: 'token id -> number added to its logit' },
   { name: 'logprobs', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'log-probabilities of the tokens' },
   { name: 'logprobs', schema: integer, routes: completions, use: 'honoured', range: '0 … --max-logprobs', help: 'log-probabilities of the tokens and of as many of the likeliest' },
   { name: 'top_logprobs', schema: integer, routes: chat, use: 'honoured', range: '0 … --max-logprobs', help: 'likeliest tokens shown at each position' },
   { name: 'prompt_logprobs', schema: integer, routes: both, use: 'honoured', range: '0 … --max-logprobs', help: 'the same for the tokens of the prompt; not with stream' },
   { name: 'stream', schema: boolean, routes: both, use: 'honoured', default: false, help: 'server-sent events, one or more a token' },
+  { name: 'stream_interval', schema: { type: 'integer', minimum: 1 }, routes: both, use: 'honoured', default: 1,
+    help: 'tokens of an event; the first of a choice comes at once' },
   { name: 'stream_options', schema: streamOptions, routes: both, use: 'honoured', help: 'include_usage, continuous_usage_stats; only with stream' },
   { name: 'skip_special_tokens', schema: boolean, routes: both, use: 'honoured', default: true, help: 'leave special tokens out of the text' },
+  { name: 'spaces_between_special_tokens', schema: boolean, routes: both, use: 'accepted', help: 'none are put there, nor by the fast tokenizers of vLLM' },
   { name: 'add_generation_prompt', schema: boolean, routes: messageRoutes, use: 'honoured', default: true, help: 'end the prompt with the head of an answer' },
   { name: 'continue_final_message', schema: boolean, routes: messageRoutes, use: 'honoured', default: false, help: 'go on with the last message; not with add_generation_prompt' },
+  { name: 'chat_template', schema: string, routes: messageRoutes, use: 'honoured', help: 'a Jinja template in place of the own; needs --trust-request-chat-template' },
+  { name: 'documents', schema: list(mapOf(string)), routes: chat, use: 'honoured', help: 'for the chat template' },
   { name: 'chat_template_kwargs', schema: anyObject, routes: messageRoutes, use: 'honoured', help: 'variables for the chat template' },
   { name: 'add_special_tokens', schema: boolean, routes: ['chat', 'completions', 'tokenize'], use: 'honoured', help: "the tokenizer's own frame around the prompt; unset: not in chat" },
+  { name: 'truncate_prompt_tokens', schema: { type: 'integer', minimum: -1 }, routes: both, use: 'honoured', range: 'at most --max-model-len',
+    help: 'most tokens of the prompt, which is cut to them; -1: as many as leave room for max_tokens' },
+  { name: 'truncation_side', schema: oneWord('left', 'right'), routes: both, use: 'honoured', default: 'left', help: 'where such a prompt is cut' },
   { name: 'echo', schema: boolean, routes: completions, use: 'honoured', default: false, help: 'the prompt before the text' },
+  { name: 'echo', schema: boolean, routes: chat, use: 'honoured', default: false,
+    help: 'the last message before the text, where it is of the role that answers; without stream, prompt_logprobs too' },
   { name: 'priority', schema: integer, routes: both, use: 'honoured', default: 0, range: '53 bits, signed', help: 'lower runs first; needs --scheduling-policy priority' },
   { name: 'return_token_ids', schema: boolean, routes: both, use: 'honoured', default: false, help: 'add the ids of prompt and output' },
+  { name: 'return_tokens_as_token_ids', schema: boolean, routes: both, use: 'honoured', default: false, help: 'tokens of log-probabilities as "token_id:5"' },
+  { name: 'return_prompt_text', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'add the prompt as the template made it' },
   { name: 'request_id', schema: string, routes: both, use: 'honoured', help: 'becomes part of the id; X-Request-Id wins' },
   { name: 'cache_salt', schema: { type: 'string', minLength: 1, maxLength: cacheSaltLenMax }, routes: both, use: 'honoured',
     help: 'prefixes are shared only between requests of one salt' },
@@ -146,35 +165,29 @@ export const sharedFields: readonly SharedField[] = [
   refused('guided_grammar', both, later),
   refused('best_of', completions, later),
   refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
-  refused('echo', chat, 'only with /v1/completions', { neutral: [false] }),
   refused('audio', chat, later),
   refused('modalities', chat, later, { neutral: [['text']] }),
   refused('reasoning_effort', chat, later),
   refused('thinking_token_budget', both, later, { neutral: [-1] }),
-  refused('verbosity', chat, later),
+  refused('verbosity', chat, 'no model is told of it', { neutral: ['medium'] }),
   refused('web_search_options', chat, later),
   refused('moderation', chat, later),
-  refused('documents', chat, later),
-  { name: 'chat_template', schema: string, routes: messageRoutes, use: 'honoured', help: 'refused: only --chat-template sets one' },
-  refused('media_io_kwargs', messageRoutes, later),
-  refused('mm_processor_kwargs', messageRoutes, later),
+  refused('media_io_kwargs', messageRoutes, 'only text models are served'),
+  refused('mm_processor_kwargs', messageRoutes, 'only text models are served'),
   refused('use_beam_search', both, later, { neutral: [false] }),
   refused('length_penalty', both, later, { neutral: [1] }),
   refused('allowed_token_ids', both, later),
   refused('bad_words', both, later, { neutral: [[]] }),
   refused('logprob_token_ids', both, later),
-  refused('truncate_prompt_tokens', both, later),
-  refused('truncation_side', both, later),
-  refused('spaces_between_special_tokens', both, later, { neutral: [true] }),
-  refused('stream_interval', both, later, { neutral: [1] }),
-  refused('repetition_detection', both, later),
   refused('prompt_embeds', completions, later),
-  refused('return_tokens_as_token_ids', both, later, { neutral: [false] }),
-  refused('return_token_offsets', both, later, { neutral: [false] }),
-  refused('return_prompt_text', chat, later, { neutral: [false] }),
-  refused('kv_transfer_params', both, later),
-  refused('ec_transfer_params', both, later),
-  refused('vllm_xargs', both, later),
+  refused('return_token_offsets', both, 'only of routes that render', { neutral: [false] }),
+  refused('kv_transfer_params', both, 'the KV cache stays in the server'),
+  refused('ec_transfer_params', both, 'only text models are served'),
+  refused('vllm_xargs', both, 'there are no plugins'),
+  refused('watermarking', both, later, { neutral: [false] }),
+  refused('routed_experts_prompt_start', both, later, { neutral: [0] }),
+  refused('mm_payload', both, 'only text models are served', { neutral: ['tensors', 'none'] }),
+  refused('return_mm_kwargs', both, 'only text models are served', { neutral: [false] }),
 ];
 
 const bodyOf = (name: string, route: FieldRoute) =>

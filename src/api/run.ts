@@ -12,6 +12,7 @@ import type { Exchange } from './exchange.js';
 import type { Generation } from './generation.js';
 import { withContextLimit } from './generation.js';
 import type { JsonObject } from './json-body.js';
+import { everyTokens } from './stream-interval.js';
 
 const requestIdLenMax = 256;
 let numRequests = 0;
@@ -53,9 +54,10 @@ export function run(
   { model }: Serving,
   exchange: Exchange,
   request: GenerationRequest,
-  { skipSpecialTokens, arrivalMs }: { readonly skipSpecialTokens: boolean; readonly arrivalMs: number },
+  { generation, arrivalMs }: { readonly generation: Generation; readonly arrivalMs: number },
   answer: AnswerEvents,
 ): void {
+  const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
   const timer = context.metrics.track(request, arrivalMs);
   let numUnfinished = request.sampling.n;
   let isOpen = true; // the engine has more to say
@@ -71,7 +73,7 @@ export function run(
       timer.prompt(facts.cachedTokens, facts.queueMs);
       if (failed || exchange.over) return;
       try {
-        answer.prompt(facts);
+        told.prompt(facts);
       } catch (error) {
         fail(error);
       }
@@ -82,7 +84,7 @@ export function run(
       if (delta.finishReason !== null) numUnfinished--;
       try {
         if (delta.finishReason === 'error') fail(new LockstepError('internal', delta.message ?? 'Internal server error'));
-        else answer.delta(delta);
+        else told.delta(delta);
       } catch (error) {
         fail(error);
       }
@@ -93,13 +95,13 @@ export function run(
       if (failed || exchange.over) return;
       try {
         if (numUnfinished > 0) fail(endedEarly);
-        else answer.finish();
+        else told.finish();
       } catch (error) {
         fail(error);
       }
     },
   };
-  generate(model.engine, model.tokenizer, request, { skipSpecialTokens }, events);
+  generate(model.engine, model.tokenizer, request, { skipSpecialTokens: generation.skipSpecialTokens }, events);
   exchange.onEnd(() => {
     if (isOpen) model.engine.abort(request.id);
   });

@@ -31,6 +31,8 @@ export interface ServedModel {
   /** Most requests that wait in the engine; a full queue is noticed before a prompt is tokenised. */
   readonly queueLenMax: number;
   readonly priorityScheduling: boolean;
+  /** `--trust-request-chat-template` */
+  readonly trustRequestTemplate: boolean;
   /** What the thread pool builds its own tokenizer and template of; null: long prompts are prepared on this thread too. */
   readonly preparation: PreparationSource | null;
   /** Tokens of a KV block; only whole blocks are cached. */

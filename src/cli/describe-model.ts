@@ -25,6 +25,7 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     engine,
     maxLogprobs: dims.maxLogprobs,
     queueLenMax: options.maxNumQueuedReqs,
+    trustRequestTemplate: options.trustRequestChatTemplate,
     priorityScheduling: options.schedulingPolicy === 'priority',
     preparation: { tokenizer: model.tokenizer, chatTemplate, cache: cache?.place ?? null },
     blockSize: dims.blockSize,

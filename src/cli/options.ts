@@ -93,6 +93,8 @@ const frontEndFlags = [
     help: "where default sampling parameters come from: the model's generation_config.json, nowhere (vllm), or that of another folder" },
   { name: 'override-generation-config', type: 'json', default: {}, group: model, value: 'JSON',
     help: 'default sampling parameters that win over generation_config.json, for example {"temperature": 0.5}' },
+  { name: 'trust-request-chat-template', type: 'boolean', default: false, group: model,
+    help: 'a request may bring its own chat_template' },
   { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
     help: "Jinja template that replaces the model's own" },
   { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',

@@ -59,8 +59,7 @@ const reasons: Readonly<Record<string, string>> = {
   'reasoning is not parsed yet':
     '--reasoning-parser --reasoning-config --cohere-is-reasoning-model --cohere-format --anthropic-disabled-thinking-effort',
   'grammars are not built yet': '--structured-outputs-config',
-  "the chat template is the model's own or that of --chat-template": `--chat-template-content-format --trust-request-chat-template
-    --default-chat-template-kwargs`,
+  "the chat template is the model's own or that of --chat-template": '--chat-template-content-format --default-chat-template-kwargs',
   'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --sse-keep-alive-interval --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
     --return-sampling-mask --enable-request-id-headers`,
   'the route does not exist here': '--enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',

@@ -169,3 +169,18 @@ test('an error keeps its message', () => {
   assert.equal(run.deltas.at(-1)!.message, 'broken');
   assert.equal(run.deltas.at(-1)!.finishReason, 'error');
 });
+
+test('an output that goes round in circles ends, with what was held back', () => {
+  const repetition = { minPattern: 2, maxPattern: 4, minCount: 3 };
+  for (const step of [1, 2, 7]) {
+    const run = start({ repetition, stopStrings: ['zzz'] });
+    const ids = [...Buffer.from('xabababab')];
+    for (let at = 0; at < ids.length; at += step) run.push(...ids.slice(at, at + step));
+    assert.equal(run.text(), 'xababab', `${step} at a time`);
+    assert.deepEqual([run.deltas.at(-1)!.finishReason, run.deltas.at(-1)!.stopReason], ['repetition', 'repetition_detected']);
+    assert.deepEqual(run.finished, [0]);
+  }
+  const patient = start({ repetition, minTokens: 8 });
+  patient.type('xabababab');
+  assert.equal(patient.text(), 'xabababa');
+});

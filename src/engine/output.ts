@@ -7,6 +7,7 @@ import type { StopRule } from '../sampling/params.js';
 import { Detokenizer } from '../tokenizer/detokenizer.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EngineClient } from './client.js';
+import { endsInCircles } from './repetition.js';
 import type { ChoiceEnd, ChoiceTokens, FinishReason, GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
 
 /** What a step made of one choice. Text may be empty: held back for a stop string or an incomplete character. */
@@ -72,6 +73,8 @@ class ChoiceText {
   readonly #holdLen: number;
   #held = ''; // the end of the text so far, which may begin a stop string
   #numTokens = 0;
+  /** Kept only where they are looked at: with `StopRule.repetition`. */
+  readonly #ids: number[] = [];
   /** The tokens that came with the end, or with it at their back. */
   #last: ChoiceTokens | null = null;
   #lastText = '';
@@ -101,6 +104,10 @@ class ChoiceText {
         this.#last = tokens;
         this.#lastText = out + this.#held;
         return null;
+      }
+      if (this.#goesRound(ids[i]!)) {
+        this.ended = true;
+        return this.#delta(firstOf(tokens, i + 1), out + this.#held + this.#detokenizer.flush(), 'repetition', 'repetition_detected');
       }
       const ready = this.#held.length - this.#holdLen;
       if (ready <= 0) continue;
@@ -133,6 +140,14 @@ class ChoiceText {
   #decode(id: number): string {
     this.#numTokens++;
     return !this.#isTerminator(id) || this.#stop.includeStopString ? this.#detokenizer.push(id) : '';
+  }
+
+  /** Ids before `minTokens` count as parts of a pattern, but end nothing. */
+  #goesRound(id: number): boolean {
+    const { repetition, minTokens } = this.#stop;
+    if (repetition === undefined || repetition === null) return false;
+    this.#ids.push(id);
+    return this.#numTokens >= minTokens && endsInCircles(this.#ids, repetition);
   }
 
   #isTerminator(id: number): boolean {

@@ -17,7 +17,8 @@ export interface GenerationRequest {
   readonly pooling?: Pooling;
 }
 
-export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
+/** repetition: `StopRule.repetition` was met. */
+export type FinishReason = 'stop' | 'length' | 'repetition' | 'abort' | 'error';
 
 /** Log-probabilities of one position. */
 export interface TokenLogprobs {

@@ -102,7 +102,7 @@ function createSeries(registry: PromClient.Registry, maxModelLen: number) {
 }
 
 type Series = ReturnType<typeof createSeries>;
-const finishReasons = ['stop', 'length', 'abort', 'error'] as const;
+const finishReasons = ['stop', 'length', 'repetition', 'abort', 'error'] as const;
 
 export class Metrics {
   readonly #registry = new Registry();

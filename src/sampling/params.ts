@@ -49,4 +49,13 @@ export interface StopRule {
   readonly ignoreEos: boolean;
   readonly minTokens: number;
   readonly maxTokens: number;
+  /** Looked for by `engine/output.ts` too. */
+  readonly repetition?: RepetitionRule | null;
+}
+
+/** An output whose end is `minCount` times the same pattern of `minPattern` to `maxPattern` tokens goes round in circles, and ends. */
+export interface RepetitionRule {
+  readonly minPattern: number; // at least 1
+  readonly maxPattern: number;
+  readonly minCount: number; // at least 2
 }
