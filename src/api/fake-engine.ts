@@ -132,7 +132,19 @@ export class FakeEngine implements EngineClient {
     const promptLogprobs =
       numPromptLogprobs === null ? null : Array.from(request.promptTokens.slice(1), (token) => logprobsOf(token, numPromptLogprobs));
     events.prompt({ cachedTokens: 0, promptLogprobs, queueMs: this.options.prefillMs ?? 0 });
-    this.#step(running);
+    if (request.pooling === undefined) this.#step(running);
+    else this.#pool(running);
+  }
+
+  #pool(running: Running): void {
+    const { promptTokens, pooling } = running.request;
+    const isBroken = this.options.failAt === promptTokens.length;
+    const ending = isBroken
+      ? { finishReason: 'error' as const, message: 'the fake engine failed as asked' }
+      : { finishReason: 'length' as const, message: null };
+    const pooled = isBroken ? {} : { pooled: fakePooled(promptTokens, pooling!.secondSegment ?? 0) };
+    running.events.end({ choice: 0, stopTokenId: null, ...ending, ...pooled });
+    this.#close(running);
   }
 
   #step(running: Running): void {
@@ -177,6 +189,9 @@ function logprobsOf(id: number, count: number): TokenLogprobs {
   const topIds = Int32Array.from({ length: count }, (_, i) => (i === 0 ? id : (id + i) % 256));
   return { id, logprob: -0.5, rank: 1, topIds, topLogprobs: Float32Array.from({ length: count }, (_, i) => -0.5 - i) };
 }
+
+/** Of a prompt: its first token, its last, its length, and where its second segment begins. */
+export const fakePooled = (ids: Int32Array, secondSegment: number) => Float32Array.of(ids[0]!, ids.at(-1)!, ids.length, secondSegment);
 
 /** Ids are bytes; 256 is `<eos>`, 257 `<bos>`. */
 export class FakeTokenizer implements Tokenizer {
@@ -236,6 +251,8 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
           .join('') + (addGenerationPrompt ? 'assistant:' : ''),
     },
     defaults: { eosTokenIds: [256] },
+    pooler: null,
+    pairTemplate: false,
     engine,
     maxLogprobs: 20,
     queueLenMax: 4096,

@@ -234,7 +234,7 @@ function checkLogprobsCount(count: number | null, { maxLogprobs, vocabSize }: Se
   refuse(`Requested ${kind} logprobs of ${asked}, which is greater than max allowed: ${maxLogprobs}`, param, String(asked));
 }
 
-function parsePriority(body: JsonObject, model: ServedModel): number {
+export function parsePriority(body: JsonObject, model: ServedModel): number {
   const priority = numberOf(body, 'priority') ?? 0;
   if (!Number.isSafeInteger(priority)) throw wrongType('priority', 'an integer of at most 53 bits');
   if (priority !== 0 && !model.priorityScheduling) {

@@ -129,6 +129,11 @@ export class Preparer {
     return prepare(task, tokenizer, template, sizeOf(task) > inlineCharsMax ? this.#limits() : noLimit);
   }
 
+  /** More characters than any text has that fits. */
+  charsMax(): number {
+    return this.#limits().charsMax;
+  }
+
   /** A token stands for at most as many characters as the longest one has bytes. Found with the first long prompt: it takes some 20 ms. */
   #limits(): TextLimit {
     if (this.#limit === null) {

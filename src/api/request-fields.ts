@@ -14,7 +14,7 @@ export interface SharedField extends Field {
 /** Most choices of a prompt. */
 export const choicesMax = 1024;
 export const stopStringsMax = 128;
-const cacheSaltLenMax = 128;
+export const cacheSalt: Schema = { type: 'string', minLength: 1, maxLength: 128 };
 
 const both = ['chat', 'completions'] as const;
 const chat = ['chat'] as const;
@@ -38,9 +38,9 @@ const message = object(
   },
   { open: true },
 );
-const messages = list(message, { title: 'a list of messages' });
+export const messages = list(message, { title: 'a list of messages' });
 
-const prompt: Schema = {
+export const prompt: Schema = {
   anyOf: [string, list(string), list(tokenId), list(list(tokenId))],
   title: 'a string, a list of strings, token ids, or lists of token ids',
 };
@@ -136,7 +136,7 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'return_tokens_as_token_ids', schema: boolean, routes: both, use: 'honoured', default: false, help: 'tokens of log-probabilities as "token_id:5"' },
   { name: 'return_prompt_text', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'add the prompt as the template made it' },
   { name: 'request_id', schema: string, routes: both, use: 'honoured', help: 'becomes part of the id; X-Request-Id wins' },
-  { name: 'cache_salt', schema: { type: 'string', minLength: 1, maxLength: cacheSaltLenMax }, routes: both, use: 'honoured',
+  { name: 'cache_salt', schema: cacheSalt, routes: both, use: 'honoured',
     help: 'prefixes are shared only between requests of one salt' },
   { name: 'return_token_strs', schema: boolean, routes: tokenize, use: 'honoured', default: false, help: 'add the text of each token' },
 

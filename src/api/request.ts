@@ -1,4 +1,5 @@
 /** What every route with a JSON body does first: is the model there, is there room, is the body sound, are its fields known. */
+import { LockstepError } from '../errors.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
 import type { Exchange } from './exchange.js';
 import { checkFields, type RequestBody } from './fields.js';
@@ -12,11 +13,15 @@ export interface JsonRequest {
   readonly arrivalMs: number;
 }
 
-/** Reads the request of a route that generates. Throws where the model is not there or the queue is full, before the body is read. */
+/** Reads the request of a route that generates. Throws before the body is read where the model is not there or does not, or the queue is full. */
 export async function readGenerating(exchange: Exchange, context: Context, fields: RequestBody): Promise<JsonRequest> {
-  checkQueue(servingNow(context).model);
+  const { model } = servingNow(context);
+  checkQueue(model);
+  if (model.pooler !== null) throw generatesNothing;
   return readRequest(exchange, context, fields);
 }
+
+const generatesNothing = new LockstepError('invalid_value', 'The model does not generate text: it is served for embeddings or scores.');
 
 export async function readRequest(exchange: Exchange, context: Context, fields: RequestBody): Promise<JsonRequest> {
   const arrivalMs = performance.now();

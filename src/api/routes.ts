@@ -18,6 +18,7 @@ import { controlRoutes } from './control/routes.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
 import { handleModel, handleModels } from './models.js';
 import { handleOpenApi } from './openapi.js';
+import { poolingRoutes } from './pooling/routes.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
 import type { Route } from './route.js';
 import { handleDetokenize, handleTokenize } from './tokenize.js';
@@ -28,6 +29,7 @@ export const routes: readonly Route[] = [
     summary: 'Answers a conversation', body: chatBody, answer: chatAnswer },
   { method: 'POST', path: '/v1/completions', access: 'key', inference: true, handle: handleCompletion,
     summary: 'Goes on with a text', body: completionBody, answer: completionAnswer },
+  ...poolingRoutes,
   { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels,
     summary: 'The names under which the model is served', answer: modelsAnswer },
   { method: 'GET', path: '/v1/models/*', access: 'key', inference: false, handle: handleModel, summary: 'One of them', answer: modelAnswer },

@@ -18,7 +18,7 @@ const requestIdLenMax = 256;
 let numRequests = 0;
 
 /** `chatcmpl-…`; what the client chose (X-Request-Id, request_id) or random. */
-export function responseId(prefix: 'chatcmpl' | 'cmpl', exchange: Exchange, body: JsonObject): string {
+export function responseId(prefix: string, exchange: Exchange, body: JsonObject): string {
   const given = exchange.header('x-request-id') ?? (body['request_id'] as string | null | undefined);
   return `${prefix}-${given ? given.slice(0, requestIdLenMax) : randomBytes(8).toString('hex')}`;
 }
@@ -108,4 +108,4 @@ export function run(
 }
 
 /** The engine closed a request before all its choices had ended: it failed, or was stopped. */
-const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');
+export const endedEarly = new LockstepError('internal', 'The engine stopped before the answer was complete.');

@@ -2,6 +2,7 @@
 import type { CachePlace } from '../cache/disk-cache.js';
 import type { ChatTemplate } from '../chat/template.js';
 import type { EngineClient } from '../engine/client.js';
+import type { Pooler } from '../engine/pooler.js';
 import type { loadTokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
 
 /** Where generation ends, and the model author's sampling defaults (generation_config.json). */
@@ -25,6 +26,10 @@ export interface ServedModel {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate | null;
   readonly defaults: ModelDefaults;
+  /** What makes vectors of pooled hidden states; null: the model generates. */
+  readonly pooler: Pooler | null;
+  /** Whether `template` is meant for pairs of texts, with the roles query and document. */
+  readonly pairTemplate: boolean;
   readonly engine: EngineClient;
   /** `--max-logprobs` */
   readonly maxLogprobs: number;

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { ServedModel } from '../api/served-model.js';
 import { createChatTemplate } from '../chat/template.js';
+import { createPooler } from '../engine/pooler.js';
 import { startError } from '../errors.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { samplingDefaults } from './generation-config.js';
@@ -22,6 +23,8 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     tokenizer,
     template: chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken }),
     defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
+    pooler: model.pooling && (await createPooler(model.pooling, tokenizer)),
+    pairTemplate: options.chatTemplate !== null,
     engine,
     maxLogprobs: dims.maxLogprobs,
     queueLenMax: options.maxNumQueuedReqs,
@@ -32,7 +35,7 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     cacheConfig: {
       block_size: String(dims.blockSize),
       cache_dtype: options.kvCacheDtype === 'auto' ? model.computeType : options.kvCacheDtype,
-      enable_prefix_caching: options.enablePrefixCaching ? 'True' : 'False',
+      enable_prefix_caching: options.enablePrefixCaching && model.spec.causal ? 'True' : 'False',
       num_cpu_blocks: String(dims.numBlocks),
       num_gpu_blocks: String(dims.numBlocks),
     },

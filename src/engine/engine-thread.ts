@@ -106,6 +106,11 @@ export class EngineThread implements EngineClient {
 
   submit(request: GenerationRequest, events: RequestEvents): void {
     if (this.#state !== 'ready') throw this.#notReady();
+    if ((request.pooling !== undefined) !== this.#buffers.layout.dims.pooledLen > 0)
+      throw new LockstepError(
+        'invalid_value',
+        'The model does not do what is asked: it generates text, or gives hidden states, and not both.',
+      );
     const { n } = request.sampling;
     // What runs is known as of the newest step; the rest of what is open waits.
     const waiting = this.#numOpen - this.#counters[counterIndex.running]!;

@@ -104,6 +104,7 @@ test('embeddings: the flag wins over the files, and these over what the family i
     lowercase: false,
     task: 'embed',
     layers: [],
+    width: 2,
     activation: 'normalize',
     dimensions: null,
     fromTokens: null,

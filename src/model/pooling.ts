@@ -135,15 +135,17 @@ export function poolingSpec(
     throw startError(`${config.where}: its kind of pooling is not supported; supported are one of mean, cls and lasttoken`);
   const of = poolerKinds[named] ?? sentence?.of ?? (spec.causal ? 'last' : 'first');
   const active = pooler.boolean('use_activation', pooler.boolean('normalize', true));
+  const { hidden } = spec.dims;
   const common = { of, lowercase: sentence?.lowercase ?? false };
   if (task === 'embed') {
     const normalize = pooler.has('use_activation') || pooler.has('normalize') ? active : (sentence?.normalize ?? true);
     const layers = sentence?.layers ?? [];
-    checkWidths(config, spec.dims.hidden, layers);
+    const width = outputWidth(config, hidden, layers);
     return {
       ...common,
       task,
       layers,
+      width,
       activation: normalize ? 'normalize' : 'none',
       dimensions: matryoshka(config),
       fromTokens: null,
@@ -151,17 +153,25 @@ export function poolingSpec(
     };
   }
   const classifier = classifierOf(config, checkpoint);
-  checkWidths(config, spec.dims.hidden, classifier.layers);
-  return { ...common, task, ...classifier, activation: active ? classifier.activation : 'none', dimensions: null };
+  outputWidth(config, hidden, classifier.layers);
+  return {
+    ...common,
+    task,
+    ...classifier,
+    width: classifier.labels.length,
+    activation: active ? classifier.activation : 'none',
+    dimensions: null,
+  };
 }
 
-function checkWidths({ where }: Config, hidden: number, layers: readonly DenseLayer[]): void {
+function outputWidth({ where }: Config, hidden: number, layers: readonly DenseLayer[]): number {
   let width = hidden;
   for (const { weight, outputs } of layers) {
     if (weight.length !== outputs * width)
       throw startError(`${where}: a layer behind pooling has ${weight.length / outputs} inputs, and ${width} values come to it`);
     width = outputs;
   }
+  return width;
 }
 
 /** `matryoshka_dimensions` or `is_matryoshka` of config.json. */

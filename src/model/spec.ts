@@ -235,6 +235,8 @@ export interface PoolingSpec {
   readonly of: 'first' | 'last' | 'mean';
   readonly task: 'embed' | 'classify';
   readonly layers: readonly DenseLayer[];
+  /** Values of the result. */
+  readonly width: number;
   /** Behind the last layer: to length 1, or to probabilities. */
   readonly activation: 'none' | 'normalize' | 'sigmoid' | 'softmax';
   /** Leading parts of an embedding that may be asked for (Matryoshka): any, those listed, or none. */

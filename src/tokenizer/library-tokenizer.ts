@@ -6,10 +6,12 @@
 import { createTokenDecoder } from './decoder.js';
 import { type TokenizerDefinition, tokenId } from './definition.js';
 import { tableOf } from './token-table.js';
-import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
+import type { DecodeOptions, DecodeStream, EncodedPair, EncodeOptions, Tokenizer } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
 
 type Library = typeof import('tokenizers');
+
+const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd');
 
 export class LibraryTokenizer implements Tokenizer {
   readonly bosToken: string | null;
@@ -44,10 +46,15 @@ export class LibraryTokenizer implements Tokenizer {
   }
 
   async encode(text: string, options: EncodeOptions): Promise<Int32Array> {
-    const encoding = await this.#library.encode(text.replace(/\p{Surrogate}/gu, '\ufffd'), null, {
-      addSpecialTokens: options.addSpecialTokens,
-    });
+    const encoding = await this.#library.encode(wellFormed(text), null, { addSpecialTokens: options.addSpecialTokens });
     return Int32Array.from(encoding.getIds());
+  }
+
+  async encodePair(text: string, pair: string): Promise<EncodedPair> {
+    const encoding = await this.#library.encode(wellFormed(text), wellFormed(pair), { addSpecialTokens: true });
+    const second = encoding.getTypeIds().indexOf(1);
+    const ids = Int32Array.from(encoding.getIds());
+    return { ids, secondSegment: second < 0 ? ids.length : second };
   }
 
   decode(ids: ArrayLike<number>, options: DecodeOptions): string {

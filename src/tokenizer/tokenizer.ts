@@ -36,6 +36,12 @@ export interface DecodeStream {
   flush(): string;
 }
 
+export interface EncodedPair {
+  readonly ids: Int32Array;
+  /** Where the second text begins. */
+  readonly secondSegment: number;
+}
+
 export interface Tokenizer {
   /** Highest id + 1, added tokens included. The model's own vocabulary may be padded further. */
   readonly vocabSize: number;
@@ -46,6 +52,8 @@ export interface Tokenizer {
   readonly eosTokenId: number | null;
   /** A lone surrogate counts as U+FFFD. A promise where the library behind it is asynchronous. */
   encode(text: string, options: EncodeOptions): Int32Array | Promise<Int32Array>;
+  /** Two texts as one input of an encoder, in the tokenizer's frame; only where the library encodes. */
+  encodePair?(text: string, pair: string): Promise<EncodedPair>;
   /** Ids outside the vocabulary give nothing. */
   decode(ids: ArrayLike<number>, options: DecodeOptions): string;
   /** `first`: whether the stream starts a text (some kinds drop one space there) or continues one. */

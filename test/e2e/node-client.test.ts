@@ -82,6 +82,14 @@ test('log-probabilities', async () => {
   assert.ok([tokens, token_logprobs, text_offset, top_logprobs].every((list) => list!.length === tokens!.length));
 });
 
+test('a model that generates gives no embeddings, and says so', async () => {
+  await assert.rejects(client.embeddings.create({ model, input: 'a' }), (error: unknown) => {
+    assert.ok(error instanceof OpenAI.BadRequestError);
+    assert.match(error.message, /does not support Embeddings API/);
+    return true;
+  });
+});
+
 test('models: listed, retrieved, unknown', async () => {
   assert.equal((await client.models.retrieve(model)).id, model);
   await assert.rejects(client.models.retrieve('none'), OpenAI.NotFoundError);

@@ -21,7 +21,11 @@ export const differences: Readonly<Record<string, Difference>> = {
   'unknown-route': onPurpose('OpenAI-shaped error', 404, /Invalid URL/),
   'wrong-method': onPurpose('OpenAI-shaped error', 405, /Not allowed to GET/),
   'model-by-id': onPurpose("OpenAI's route", 200),
-  'embeddings-not-supported': onPurpose('OpenAI-shaped error', 404, /Invalid URL/),
+  'embeddings-not-supported': onPurpose(
+    'the route is there, and says why the model does not serve it',
+    400,
+    /does not support Embeddings API/,
+  ),
   'chat/n2-greedy': onPurpose('n equal choices, as OpenAI does', 200),
   'chat/unknown-field': onPurpose('an unknown field is refused', 400, /^Unrecognized request argument supplied: zzz$/),
   'completions/best-of': refused('best_of'),

@@ -36,13 +36,13 @@ export function handleModelInfo(exchange: Exchange, context: Context): void {
   json(exchange, modelInfo(model));
 }
 
-function modelInfo({ root, names, maxModelLen, preparation, defaults }: ServedModel): object {
+function modelInfo({ root, names, maxModelLen, preparation, defaults, pooler }: ServedModel): object {
   const { eosTokenIds: _ids, ...preferred } = defaults;
   return {
     model_path: root,
     tokenizer_path: preparation?.tokenizer.path ?? root,
     served_model_name: names[0],
-    is_generation: true,
+    is_generation: pooler === null,
     preferred_sampling_params: Object.keys(preferred).length === 0 ? null : preferred,
     context_length: maxModelLen,
   };
