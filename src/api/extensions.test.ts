@@ -154,3 +154,22 @@ test('log-probabilities of the whole vocabulary are more than --max-logprobs all
   assert.match((await complete({ prompt_logprobs: -1 })).body.error.message, /Requested prompt logprobs of 258/);
   assert.equal((await complete({ prompt_logprobs: -2 })).body.error.param, 'prompt_logprobs');
 });
+
+test('use_beam_search: n beams on both routes, whole or streamed', async () => {
+  engine.options = { nextId: () => 97 };
+  const whole = (await complete({ use_beam_search: true, n: 3, max_tokens: 3, logprobs: 1, prompt_logprobs: 1 })).body;
+  const texts = whole.choices.map(({ text }: Json) => text);
+  assert.equal(new Set(texts).size, 3);
+  assert.equal(whole.usage.completion_tokens, 9);
+  assert.equal(whole.choices[0].logprobs.tokens.length, 3);
+  assert.equal(whole.choices[0].prompt_logprobs.length, 6);
+  const { events } = await complete({ use_beam_search: true, n: 3, max_tokens: 3, stream: true });
+  assert.deepEqual(
+    events.map(({ choices }) => choices[0].text),
+    texts,
+  );
+  assert.equal((await chat({ use_beam_search: true, n: 2, length_penalty: 0.5 })).body.choices.length, 2);
+  assert.equal((await chat({ use_beam_search: true, stop: 'x' })).body.error.param, 'stop');
+  assert.equal((await chat({ use_beam_search: true, n: 65 })).body.error.param, 'n');
+  assert.equal((await chat({ use_beam_search: true, stop: [], logit_bias: {}, repetition_penalty: 1 })).status, 200);
+});

@@ -2,6 +2,8 @@
  * The fields that chat and completions share, checked for range, -> `SamplingParams` and `StopRule`. Request wins over the model's
  * generation_config, which wins over the built-in value. Types were checked by `fields.ts`. The wording is vLLM's: clients match on it.
  */
+import { isDeepStrictEqual } from 'node:util';
+import { type BeamRule, beamsMax } from '../engine/beam-search.js';
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { RepetitionRule, SamplingParams, StopRule } from '../sampling/params.js';
@@ -47,6 +49,8 @@ export interface Generation {
   /** Tokens of a choice that make an event. */
   readonly streamInterval: number;
   readonly truncation: Truncation | null;
+  /** null: choices are drawn, or greedy. */
+  readonly beams: BeamRule | null;
 }
 
 const list = (values: readonly (string | number)[]) => `[${values.map((v) => (typeof v === 'string' ? `'${v}'` : v)).join(', ')}]`;
@@ -80,6 +84,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', false),
     streamInterval: numberOf(body, 'stream_interval') ?? 1,
     truncation: parseTruncation(body, model, maxTokens),
+    beams: parseBeams(body),
   };
 }
 
@@ -171,6 +176,34 @@ function parseRepetition(body: JsonObject): RepetitionRule | null {
   if (minCount < 2) refuse('min_count must be at least 2 where patterns are looked for.', 'repetition_detection.min_count');
   if (minPattern > maxPattern) refuse('min_pattern_size must not be above max_pattern_size.', 'repetition_detection.min_pattern_size');
   return { minPattern, maxPattern, minCount };
+}
+
+/** What a beam search, which looks at raw log-probabilities, has no place for. Parameters that only say how tokens are drawn may stay. */
+const notWithBeams = [
+  'stop',
+  'stop_token_ids',
+  'min_tokens',
+  'presence_penalty',
+  'frequency_penalty',
+  'repetition_penalty',
+  'logit_bias',
+  'allowed_token_ids',
+  'bad_words',
+  'logprob_token_ids',
+  'repetition_detection',
+];
+const neutral: readonly unknown[] = [null, undefined, 0, '', [], {}];
+
+function parseBeams(body: JsonObject): BeamRule | null {
+  if (!flagOf(body, 'use_beam_search', false)) return null;
+  const n = numberOf(body, 'n') ?? 1;
+  if (n > beamsMax) refuse(`n must be at most ${beamsMax} with use_beam_search, got ${n}.`, 'n', String(n));
+  for (const name of notWithBeams) {
+    const isNeutral = neutral.some((value) => isDeepStrictEqual(value, body[name])) || (name === 'repetition_penalty' && body[name] === 1);
+    if (!isNeutral) refuse(`\`${name}\` cannot be used with \`use_beam_search\`.`, name);
+  }
+  if (parseGrammar(body) !== null) refuse('The form of the output cannot be set with `use_beam_search`.', 'use_beam_search');
+  return { lengthPenalty: numberOf(body, 'length_penalty') ?? 1 };
 }
 
 function parseTruncation(body: JsonObject, { maxModelLen }: ServedModel, maxTokens: number | null): Truncation | null {

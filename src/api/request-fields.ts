@@ -2,6 +2,7 @@
  * The fields of chat, completions, tokenize and detokenize: one table, since most are shared. The request bodies of other routes stand in
  * those routes' files.
  */
+import { beamsMax } from '../engine/beam-search.js';
 import { type Field, requestBody } from './fields.js';
 import { anyObject, anyOf, anything, boolean, integer, list, mapOf, number, object, oneWord, type Schema, string } from './schema.js';
 
@@ -95,6 +96,9 @@ export const sharedFields: readonly SharedField[] = [
     limits: [{ minimum: -2, maximum: 2, words: 'in [-2, 2]' }] },
   { name: 'repetition_penalty', schema: number, routes: both, use: 'honoured', default: 1, help: 'divides the logits of tokens in prompt or output',
     limits: [{ exclusiveMinimum: 0, words: 'greater than zero' }] },
+  { name: 'use_beam_search', schema: boolean, routes: both, use: 'honoured', default: false,
+    help: `the n (at most ${beamsMax}) likeliest outputs by beam search; they come at the end, streamed too` },
+  { name: 'length_penalty', schema: number, routes: both, use: 'honoured', default: 1, help: 'of beam search: above 1 favours long outputs, below 1 short ones' },
   { name: 'seed', schema: integer, routes: both, use: 'honoured', range: '64 bits, signed', help: 'the same seed gives the same tokens; unset or -1: random' },
   { name: 'stop', schema: anyOf(string, list(string, { maxItems: stopStringsMax, title: `a list of at most ${stopStringsMax} strings` })), routes: both,
     use: 'honoured', help: 'texts that end a choice' },
@@ -174,8 +178,6 @@ export const sharedFields: readonly SharedField[] = [
   refused('moderation', chat, later),
   refused('media_io_kwargs', messageRoutes, 'only text models are served'),
   refused('mm_processor_kwargs', messageRoutes, 'only text models are served'),
-  refused('use_beam_search', both, later, { neutral: [false] }),
-  refused('length_penalty', both, later, { neutral: [1] }),
   refused('allowed_token_ids', both, later),
   refused('bad_words', both, later, { neutral: [[]] }),
   refused('logprob_token_ids', both, later),

@@ -3,6 +3,7 @@
  * What is made of the deltas is the route's.
  */
 import { randomBytes } from 'node:crypto';
+import { BeamSearch } from '../engine/beam-search.js';
 import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
 import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
@@ -60,13 +61,14 @@ export function run(
   const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
   const timer = context.metrics.track(request, arrivalMs);
   let numUnfinished = request.sampling.n;
+  const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);
   let isOpen = true; // the engine has more to say
   let failed = false;
   const fail = (error: unknown) => {
     failed = true;
     if (!(error instanceof LockstepError)) context.options.logger.error({ err: error, request: request.id }, 'an answer could not be made');
     failExchange(exchange, asLockstepError(error), context.options.errorCodeStyle);
-    if (isOpen) model.engine.abort(request.id);
+    if (isOpen) engine.abort(request.id);
   };
   const events: TextEvents = {
     prompt(facts) {
@@ -101,9 +103,9 @@ export function run(
       }
     },
   };
-  generate(model.engine, model.tokenizer, request, { skipSpecialTokens: generation.skipSpecialTokens }, events);
+  generate(engine, model.tokenizer, request, { skipSpecialTokens: generation.skipSpecialTokens }, events);
   exchange.onEnd(() => {
-    if (isOpen) model.engine.abort(request.id);
+    if (isOpen) engine.abort(request.id);
   });
 }
 

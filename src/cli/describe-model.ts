@@ -26,7 +26,7 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     pooler: model.pooling && (await createPooler(model.pooling, tokenizer)),
     pairTemplate: options.chatTemplate !== null,
     engine,
-    maxLogprobs: dims.maxLogprobs,
+    maxLogprobs: options.maxLogprobs,
     queueLenMax: options.maxNumQueuedReqs,
     trustRequestTemplate: options.trustRequestChatTemplate,
     priorityScheduling: options.schedulingPolicy === 'priority',

@@ -38,7 +38,7 @@ const promptTailLen = 4;
 
 /** Submits the request. Throws `queue_full` or `not_ready`; otherwise events follow, never inside the call. */
 export function generate(
-  client: EngineClient,
+  client: Pick<EngineClient, 'submit' | 'finishChoice'>,
   tokenizer: Tokenizer,
   request: GenerationRequest,
   options: { readonly skipSpecialTokens: boolean },

@@ -2,6 +2,7 @@
 import { startError } from '../errors.js';
 import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../model/spec.js';
 import type { StepDims } from '../step/layout.js';
+import { beamsMax } from './beam-search.js';
 
 export interface SizingOptions {
   readonly maxModelLen: number | null;
@@ -62,7 +63,7 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
     blockSize,
     numBlocks,
     maxDrafts: options.maxDrafts,
-    maxLogprobs,
+    maxLogprobs: Math.max(maxLogprobs, 2 * beamsMax),
     worldSize,
     pooledLen: options.pools ? model.spec.dims.hidden : 0,
   };

@@ -30,7 +30,7 @@ export const differences: Readonly<Record<string, Difference>> = {
   'chat/unknown-field': onPurpose('an unknown field is refused', 400, /^Unrecognized request argument supplied: zzz$/),
   'completions/best-of': refused('best_of'),
   'completions/bad-words': refused('bad_words'),
-  'completions/beam': refused('use_beam_search'),
+  'completions/beam': onPurpose('the replaying engine knows one continuation, not the beams', 200),
   'completions/allowed-token-ids': refused('allowed_token_ids'),
   'chat/response-format-json': refused('response_format'),
   'chat/response-format-schema': refused('response_format'),
