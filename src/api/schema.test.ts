@@ -55,3 +55,12 @@ test('of several choices, the one that fits furthest tells what is wrong', () =>
   assert.equal(faultOf(prompt, [1, 2, 'a']), '2: an integer');
   assert.equal(faultOf(prompt, [[1], [2, 'a']]), '1.1: an integer');
 });
+
+test('of choices that say their type, the one of that type tells what is wrong', () => {
+  const item = anyOf(object({ type: oneWord('a', 'b'), x: integer }), object({ y: string }, { type: oneWord('c') }));
+  assert.equal(faultOf(item, { type: 'c', y: 1 }), 'y: a string');
+  assert.equal(faultOf(item, { type: 'b', x: 'z' }), 'x: an integer');
+  assert.equal(faultOf(item, { type: 'd' }), 'type: one of "a", "b", "c"');
+  assert.equal(faultOf(item, { y: 'without a type' }), null);
+  assert.equal(faultOf(item, 5), ': an object or an object');
+});

@@ -132,13 +132,26 @@ function faultOfProperties({ properties, required, additionalProperties }: Schem
 
 /** Of the choices that do not fit, the one that fits furthest tells what is wrong. */
 function faultOfChoices(schema: Schema, choices: readonly Schema[], value: unknown, lenient: boolean): Fault | null {
+  const typed = isObject(value) ? choicesOfType(choices, value['type']) : choices;
+  if (typed.length === 0) return { path: ['type'], expected: wordsFor(oneWord(...choices.flatMap(typesOf))) };
   let furthest: Fault | null = null;
-  for (const choice of choices) {
+  for (const choice of typed) {
     const fault = findFault(choice, value, lenient);
     if (fault === null) return null;
     if (furthest === null || isFurther(fault.path, furthest.path)) furthest = fault;
   }
   return furthest === null || furthest.path.length === 0 ? { path: [], expected: wordsFor(schema) } : furthest;
+}
+
+/** Where every choice is an object that says its type, a value that says one is held against those of that type alone. */
+function choicesOfType(choices: readonly Schema[], type: unknown): readonly Schema[] {
+  if (typeof type !== 'string' || !choices.every((choice) => typesOf(choice).length > 0)) return choices;
+  return choices.filter((choice) => typesOf(choice).includes(type));
+}
+
+function typesOf({ properties }: Schema): string[] {
+  const { enum: words, anyOf: choices } = properties?.['type'] ?? {};
+  return (words ?? choices?.flatMap((choice) => choice.enum ?? []) ?? []).filter((word) => typeof word === 'string');
 }
 
 function isFurther(path: Fault['path'], than: Fault['path']): boolean {
