@@ -8,6 +8,7 @@ import type { Exchange } from './exchange.js';
 import type { UnknownFields } from './fields.js';
 import type { BodyBudget, JsonObject } from './json-body.js';
 import type { Preparer } from './prepare.js';
+import type { ResponseStore } from './responses/store.js';
 import type { ServedModel } from './served-model.js';
 
 export interface ServerOptions {
@@ -59,6 +60,7 @@ export interface Context {
   serving: Serving | null;
   draining: boolean;
   readonly bodies: BodyBudget;
+  readonly responses: ResponseStore;
   /** Exchanges of inference routes that are not answered yet. */
   inFlight: number;
 }

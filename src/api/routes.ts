@@ -16,10 +16,12 @@ import { handleChat } from './chat-completions.js';
 import { handleCompletion } from './completions.js';
 import { controlRoutes } from './control/routes.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
+import { messagesRoutes } from './messages/routes.js';
 import { handleModel, handleModels } from './models.js';
 import { handleOpenApi } from './openapi.js';
 import { poolingRoutes } from './pooling/routes.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
+import { responsesRoutes } from './responses/routes.js';
 import type { Route } from './route.js';
 import { handleDetokenize, handleTokenize } from './tokenize.js';
 
@@ -43,6 +45,8 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/version', access: 'open', inference: false, handle: handleVersion, summary: 'The version of the server', answer: versionAnswer },
   { method: 'GET', path: '/load', access: 'open', inference: false, handle: handleLoad, summary: 'How many requests are running', answer: loadAnswer },
   { method: 'GET', path: '/metrics', access: 'open', inference: false, handle: handleMetrics, summary: 'Metrics for Prometheus', answer: metricsAnswer },
+  ...responsesRoutes,
+  ...messagesRoutes,
   ...controlRoutes,
   { method: 'GET', path: '/openapi.json', access: 'open', inference: false, summary: 'This description', answer: openApiAnswer,
     handle: (exchange, context) => handleOpenApi(exchange, context, routes) },

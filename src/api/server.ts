@@ -14,6 +14,7 @@ import { listenNode } from './exchange-node.js';
 import { listenUws, loadUws } from './exchange-uws.js';
 import { BodyBudget } from './json-body.js';
 import { Preparer } from './prepare.js';
+import { ResponseStore } from './responses/store.js';
 import { missingFlag } from './route.js';
 import { findRoute, type RouteMatch } from './routes.js';
 import type { ServedModel } from './served-model.js';
@@ -61,7 +62,15 @@ export interface HttpServer {
 export async function createServer(given: Partial<ServerOptions> = {}): Promise<HttpServer> {
   const options = { ...optionsDefault, ...given };
   const metrics = new Metrics();
-  const context: Context = { options, metrics, serving: null, draining: false, bodies: new BodyBudget(), inFlight: 0 };
+  const context: Context = {
+    options,
+    metrics,
+    serving: null,
+    draining: false,
+    bodies: new BodyBudget(),
+    responses: new ResponseStore(),
+    inFlight: 0,
+  };
   const idle = new Set<() => void>();
   const handler = createHandler(context, () => {
     if (context.inFlight === 0) for (const resolve of idle) resolve();

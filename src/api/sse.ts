@@ -15,6 +15,9 @@ export interface StreamSink {
   close(): void;
 }
 
+/** An event with a name, for the APIs whose events have one. `data`: JSON. */
+export const namedEvent = (name: string, data: string) => `event: ${name}\ndata: ${data}\n\n`;
+
 export const streamBufferBytesDefault = 1 << 20;
 
 export class EventStream {

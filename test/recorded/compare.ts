@@ -1,6 +1,6 @@
 /** A recorded request sent again, and its answer held against the recorded one: whole, or by shape where the texts may differ. */
 import assert from 'node:assert/strict';
-import { comparable, type Json, type RecordedCase, shapeOf } from './recordings.js';
+import { comparable, dataOf, type Json, type RecordedCase, shapeOf } from './recordings.js';
 import type { Difference } from './scope.js';
 
 /** Cases without an authorization header were sent with the key, where one is set; those with headers give their own. */
@@ -14,7 +14,7 @@ export function sendRecorded(base: string, { method, path, headers, body, raw }:
   });
 }
 
-export function compareDifference(expect: NonNullable<Difference['expect']>, answer: Response, text: string): void {
+export function compareDifference(expect: Difference['expect'], answer: Response, text: string): void {
   assert.equal(answer.status, expect.status, text);
   if (expect.status < 400) return;
   const { error } = JSON.parse(text) as Json;
@@ -42,7 +42,7 @@ export function compareShape({ response }: RecordedCase, answer: Response, text:
 
 function eventsOf(text: string): Json[] {
   const events = text.split('\n\n').filter((event) => event !== '');
-  return events.map((event) => event.slice('data: '.length)).map((data) => (data === '[DONE]' ? data : JSON.parse(data)));
+  return events.map(dataOf);
 }
 
 /** Keys, nulls, texts and counts are those recorded: for a server that replays the recorded ids. */

@@ -16,11 +16,11 @@ const notAsked = new Set(['load', 'models']);
 describe('recorded cases against a running server', { skip }, () => {
   for (const recorded of skip === false ? readCases('default-flags.json') : []) {
     const difference = differences[recorded.name];
-    if (difference?.expect === null || notAsked.has(recorded.name)) continue;
+    if (notAsked.has(recorded.name)) continue;
     test(recorded.name, async () => {
       const answer = await sendRecorded(base!, recorded, null);
       const text = await answer.text();
-      if (difference?.expect) compareDifference(difference.expect, answer, text);
+      if (difference !== undefined) compareDifference(difference.expect, answer, text);
       else compareShape(recorded, answer, text);
     });
   }

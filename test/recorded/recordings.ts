@@ -18,10 +18,31 @@ export interface RecordedCase {
 }
 
 export function readCases(file: string): RecordedCase[] {
-  return JSON.parse(readFileSync(join(sharedData ?? '', 'vllm-recordings', file), 'utf8')) as RecordedCase[];
+  const cases = JSON.parse(readFileSync(join(sharedData ?? '', 'vllm-recordings', file), 'utf8')) as RecordedCase[];
+  return cases.map(({ response, ...rest }) => {
+    const { events } = response;
+    return { ...rest, response: events === undefined ? response : { ...response, events: events.map(withoutName) } };
+  });
 }
 
-const volatile: Readonly<Record<string, string>> = { created: '<time>', system_fingerprint: '<fingerprint>', owned_by: '<owner>' };
+/** An event that was recorded with its name: what it holds, which has the name in it. */
+const withoutName = (event: Json) => (event.__other__ === undefined ? event : dataOf(event.__other__));
+
+/** An event as it was sent -> what it holds. */
+export function dataOf(event: string): Json {
+  const lines = event.split('\n');
+  const data = lines.at(-1)!.slice('data: '.length);
+  const value = data === '[DONE]' ? data : JSON.parse(data);
+  if (lines.length > 1 && lines[0] !== `event: ${value.type}`) throw new Error(`the name of an event is not its type: ${event}`);
+  return value;
+}
+
+const volatile: Readonly<Record<string, string>> = {
+  created: '<time>',
+  created_at: '<time>',
+  system_fingerprint: '<fingerprint>',
+  owned_by: '<owner>',
+};
 
 /**
  * An answer with what differs from run to run replaced: ids by their prefix, times, fingerprints, and of log-probabilities the values and
@@ -30,8 +51,8 @@ const volatile: Readonly<Record<string, string>> = { created: '<time>', system_f
 export function comparable(value: Json, key = ''): Json {
   if (value === null) return null;
   if (key in volatile) return volatile[key];
-  if (typeof value === 'string') return key === 'id' ? value.replace(/-[0-9a-f]{16}$/, '-<random>') : value;
-  if (key === 'logprob' || key === 'rank' || key.endsWith('cache_tokens') || key === 'cached_tokens') return typeof value;
+  if (typeof value === 'string') return /^(id|item_id)$/.test(key) ? value.replace(/[0-9a-f]{16}$/, '<random>') : value;
+  if (key === 'logprob' || key === 'rank' || /(cache|cached|cache_write)_tokens$/.test(key)) return typeof value;
   if (key === 'token_logprobs') return (value as Json[]).map((each) => (each === null ? null : typeof each));
   if (key === 'top_logprobs') return (value as Json[]).map((each) => (each === null ? null : comparableTop(each)));
   if (key === 'prompt_logprobs')

@@ -1,0 +1,29 @@
+/** POST /v1/messages and /v1/messages/count_tokens: Anthropic's API, for one choice of a conversation. */
+import { runChat } from '../chat-run.js';
+import type { Context } from '../context.js';
+import type { Exchange } from '../exchange.js';
+import { flagOf } from '../generation.js';
+import { readGenerating, readRequest } from '../request.js';
+import { responseId } from '../run.js';
+import { parseTranslated } from '../translated.js';
+import { streamedMessage, wholeMessage } from './answer.js';
+import { countTokensBody, messagesBody } from './fields.js';
+import { messagesAsChat, messagesNames } from './translate.js';
+
+export async function handleMessages(exchange: Exchange, context: Context): Promise<void> {
+  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, messagesBody);
+  const chat = parseTranslated(messagesAsChat(body), text, serving.model, messagesNames);
+  const id = responseId('chatcmpl', exchange, body);
+  await runChat(exchange, context, { serving, chat, id, arrivalMs }, ({ ids }) => {
+    const answer = flagOf(body, 'stream', false) ? streamedMessage : wholeMessage;
+    const withCached = context.options.promptTokensDetails;
+    return answer({ exchange, id, model: serving.model.names[0]!, inputTokens: ids.length, withCached });
+  });
+}
+
+export async function handleCountTokens(exchange: Exchange, context: Context): Promise<void> {
+  const { serving, body, text } = await readRequest(exchange, context, countTokensBody);
+  const { conversation } = parseTranslated(messagesAsChat(body), text, serving.model, messagesNames);
+  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
+  exchange.reply(200, 'application/json', JSON.stringify({ input_tokens: promptTokens.length }));
+}

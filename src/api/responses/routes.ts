@@ -1,0 +1,33 @@
+/** The rows of /v1/responses. */
+import type { Answer, Route } from '../route.js';
+import { anyObject, boolean, integer, list, object, oneWord, string } from '../schema.js';
+import { inputTokensBody, responsesBody } from './fields.js';
+import { handleCancel, handleDelete, handleInputTokens, handleResponse, handleStored } from './responses.js';
+
+const open = { open: true } as const;
+const response = object(
+  { id: string, object: oneWord('response'), created_at: integer, model: string, output: list(anyObject), status: string },
+  { usage: anyObject },
+  open,
+);
+const responseAnswer: Answer = { name: 'Response', json: response, events: object({ type: string, sequence_number: integer }, {}, open) };
+const storedAnswer: Answer = { name: 'Response', json: response };
+const tokensAnswer: Answer = {
+  name: 'InputTokens',
+  json: object({ object: oneWord('response.input_tokens'), input_tokens: integer }),
+};
+const deletedAnswer: Answer = { name: 'DeletedResponse', json: object({ id: string, object: oneWord('response'), deleted: boolean }) };
+
+// biome-ignore format: a row a route
+export const responsesRoutes: readonly Route[] = [
+  { method: 'POST', path: '/v1/responses', access: 'key', inference: true, handle: handleResponse,
+    summary: 'Answers a conversation, and keeps the answer', body: responsesBody, answer: responseAnswer },
+  { method: 'POST', path: '/v1/responses/input_tokens', access: 'key', inference: true, handle: handleInputTokens,
+    summary: 'The tokens of a conversation', body: inputTokensBody, answer: tokensAnswer },
+  { method: 'GET', path: '/v1/responses/*', access: 'key', inference: false, handle: handleStored,
+    summary: 'A response that was kept; below it, /input_items', answer: storedAnswer },
+  { method: 'DELETE', path: '/v1/responses/*', access: 'key', inference: false, handle: handleDelete,
+    summary: 'Forgets a response', answer: deletedAnswer },
+  { method: 'POST', path: '/v1/responses/*', access: 'key', inference: false, handle: handleCancel,
+    summary: 'Cancels a response; none is ever under way once it is kept', answer: storedAnswer },
+];

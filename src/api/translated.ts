@@ -1,0 +1,29 @@
+/** Bodies of other APIs, written in the terms of /v1/chat/completions; errors speak of the fields that the client gave. */
+import { LockstepError } from '../errors.js';
+import { type ChatRequest, parseChat } from './chat-request.js';
+import { checkFields } from './fields.js';
+import type { JsonObject } from './json-body.js';
+import { chatBody } from './request-fields.js';
+import type { ServedModel } from './served-model.js';
+
+/** Chat's name of a field -> the name that it has in the other API. */
+export type FieldNames = Readonly<Record<string, string>>;
+
+/** `body`: in chat's terms. `text`: the request as it came. */
+export function parseTranslated(body: JsonObject, text: string, model: ServedModel, names: FieldNames): ChatRequest {
+  try {
+    checkFields(body, chatBody, 'refuse');
+    return parseChat(body, text, model);
+  } catch (error) {
+    throw error instanceof LockstepError ? inTermsOf(names, error) : error;
+  }
+}
+
+function inTermsOf(names: FieldNames, error: LockstepError): LockstepError {
+  const known = Object.keys(names);
+  const chatName = known.find((name) => new RegExp(`^(body\\.)?${name}(\\.|$)`).test(error.param ?? ''));
+  const renamed = (text: string) => text.replace(new RegExp(`(?<![\\w.])(${known.join('|')})(?![\\w])`, 'g'), (name) => names[name]!);
+  if (error.code === 'context_length_exceeded' || known.length === 0) return error;
+  const param = chatName === undefined ? error.param : error.param!.replace(chatName, names[chatName]!);
+  return new LockstepError(error.code, renamed(error.message), { ...(param === null ? {} : { param }), cause: error });
+}
