@@ -252,7 +252,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     },
     defaults: { eosTokenIds: [256] },
     pooler: null,
-    pairTemplate: false,
+    pairs: 'joined',
     engine,
     maxLogprobs: 20,
     queueLenMax: 4096,

@@ -28,8 +28,8 @@ export interface ServedModel {
   readonly defaults: ModelDefaults;
   /** What makes vectors of pooled hidden states; null: the model generates. */
   readonly pooler: Pooler | null;
-  /** Whether `template` is meant for pairs of texts, with the roles query and document. */
-  readonly pairTemplate: boolean;
+  /** How two texts become one prompt: by `template` with the roles query and document, as two segments of an encoder, or one after the other. */
+  readonly pairs: 'template' | 'segments' | 'joined';
   readonly engine: EngineClient;
   /** `--max-logprobs` */
   readonly maxLogprobs: number;

@@ -11,7 +11,8 @@ import type { StartedEngine } from './start-engine.js';
 
 /** The tokenizer is built while the ranks read the weights. */
 export async function describe({ name, model, dims, engine, cache }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
-  const tokenizer = await loadTokenizer(model.tokenizer, cache);
+  const needsPairs = model.pooling?.task === 'classify' && !model.spec.causal;
+  const tokenizer = await loadTokenizer(model.tokenizer, cache, { pairs: needsPairs });
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
   const { bosToken, eosToken } = tokenizer;
   const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
@@ -24,7 +25,7 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     template: chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken }),
     defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
     pooler: model.pooling && (await createPooler(model.pooling, tokenizer)),
-    pairTemplate: options.chatTemplate !== null,
+    pairs: options.chatTemplate !== null ? 'template' : needsPairs ? 'segments' : 'joined',
     engine,
     maxLogprobs: options.maxLogprobs,
     queueLenMax: options.maxNumQueuedReqs,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Checkpoint } from './checkpoint.js';
 import type { GgufFile, GgufValue } from './gguf.js';
-import { configOfGguf, ggufChatTemplate, ggufGeneration } from './gguf-config.js';
+import { configOfGguf, ggufChatTemplate, ggufGeneration, ggufPooling } from './gguf-config.js';
 
 const path = '/m/model.gguf';
 function fileOf(metadata: Readonly<Record<string, GgufValue>>): GgufFile {
@@ -110,4 +110,15 @@ test('ends of generation and the template', () => {
   assert.deepEqual(ggufGeneration(file), { eosTokenIds: [2, 7], bosTokenId: 1, padTokenId: null });
   assert.equal(ggufChatTemplate(file), null);
   assert.equal(ggufChatTemplate(fileOf({ 'tokenizer.chat_template': 'x', 'tokenizer.chat_template.tool_use': 'y' })), 'x');
+});
+
+test('files that were converted to give embeddings say how', () => {
+  const poolingOf = (type: number) => ggufPooling(fileOf(header('qwen3', { pooling_type: type })));
+  assert.deepEqual(
+    [1, 2, 3].map((type) => poolingOf(type)?.of),
+    ['mean', 'first', 'last'],
+  );
+  assert.equal(poolingOf(0), null);
+  assert.equal(ggufPooling(fileOf(header('qwen3'))), null);
+  assert.throws(() => poolingOf(4), /qwen3.pooling_type is 4; supported are/);
 });

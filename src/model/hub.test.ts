@@ -31,6 +31,16 @@ const repos: Record<string, FakeRepo> = {
       'onnx/config.json': Buffer.from('{}'),
     },
   },
+  'me/sentences': {
+    files: {
+      'config.json': Buffer.from('{}'),
+      'modules.json': Buffer.from('[]'),
+      '1_Pooling/config.json': Buffer.from('{"pooling_mode":"mean"}'),
+      '2_Dense/model.safetensors': Buffer.alloc(1200, 9),
+      'onnx/model.safetensors': Buffer.alloc(1200),
+      'model.safetensors': weights,
+    },
+  },
   'me/sharded': {
     files: {
       'config.json': Buffer.from('{}'),
@@ -148,6 +158,13 @@ test('names of the hub are told from paths', () => {
   assert.deepEqual(parseHubName('me/gguf/sub/a.gguf'), { repo: 'me/gguf', quant: null, file: 'sub/a.gguf' });
   for (const name of ['', './here', '../up', '/abs/path', 'a/b/c', 'file.gguf', 'a//b', 'a/../b', 'a b/c', 'C:\\x'])
     assert.equal(parseHubName(name), null, name);
+});
+
+test('of sentence-transformers the modules are fetched too', async () => {
+  const folder = await resolveModel('me/sentences', options());
+  assert.equal(readFileSync(join(folder, '1_Pooling/config.json'), 'utf8'), '{"pooling_mode":"mean"}');
+  assert.deepEqual(readFileSync(join(folder, '2_Dense/model.safetensors')), Buffer.alloc(1200, 9));
+  assert.ok(!existsSync(join(folder, 'onnx')));
 });
 
 test('a model is fetched into the layout that Python uses, and only what is read', async () => {

@@ -36,8 +36,10 @@ const listedFilesMax = 100_000;
 // biome-ignore format: a table
 const usefulJson = new Set([
   'config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json',
-  'chat_template.json', 'chat_template.jinja', 'model.safetensors.index.json',
+  'chat_template.json', 'chat_template.jinja', 'model.safetensors.index.json', 'modules.json', 'sentence_bert_config.json',
 ]);
+/** What modules.json of sentence-transformers names: 1_Pooling, 2_Dense, … */
+const moduleFile = /^\d+_\w+\/(config\.json|model\.safetensors)$/;
 
 /** Downloads what is missing and returns the snapshot's folder, or the path of its .gguf file. */
 export async function downloadModel(name: HubName, options: HubOptions): Promise<string> {
@@ -112,7 +114,8 @@ async function fetchModel(hub: Hub, name: HubName, options: HubOptions): Promise
     await get(parts);
     result = join(snapshot, (parts[0] as HubFile).path);
   } else {
-    await get(files.filter((file) => usefulJson.has(file.path)));
+    const hasModules = files.some((file) => file.path === 'modules.json');
+    await get(files.filter(({ path }) => usefulJson.has(path) || (hasModules && moduleFile.test(path))));
     await get(weightFiles(files, snapshot, name.repo));
   }
   if (hub.revision !== sha) {

@@ -45,6 +45,14 @@ test('a folder becomes a model', async () => {
   assert.deepEqual(structuredClone(model), model);
 });
 
+test('what sees its whole input cannot generate', async () => {
+  const folder = changed({ 'config.json': config({ is_causal: false }) });
+  await refused(folder, /is_causal is false; expected true: what sees its whole input cannot generate/);
+  const pooling = { runner: 'pooling', convert: 'auto', pooler: null } as const;
+  const model = await loadModel(folder, { dtype: 'auto', pooling });
+  assert.deepEqual([model.spec.causal, model.pooling?.of], [false, 'first']);
+});
+
 test('--dtype', async () => {
   for (const dtype of ['float', 'float32']) assert.equal((await loadModel(stories, { dtype })).computeType, 'float32');
   assert.equal((await loadModel(stories, { dtype: 'bfloat16' })).computeType, 'bfloat16');

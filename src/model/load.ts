@@ -65,6 +65,7 @@ function loadFolder(
   const sentence = sentenceFiles(folder);
   const task = taskOf(outer.strings('architectures')[0]!, sentence !== null, pooling);
   const spec = specFor(task, architecture.spec(config, options), sentence?.maxLen ?? null);
+  if (task === null && !spec.causal) throw config.fault('is_causal', 'true: what sees its whole input cannot generate');
   const checkpoint = readSafetensorsFolder(folder);
   const { weights, notes } = mapWeights({
     spec,

@@ -70,9 +70,10 @@ const smallBytes = 2 ** 20;
 /** The first answers go before what is kept for the next start. */
 const keepAfterMs = 1500;
 
-/** Reads and builds the tokenizer of a model. Throws a `start` error that names the file and what is wrong with it. */
-export async function loadTokenizer(source: TokenizerSource, cache: DiskCache | null = null): Promise<Tokenizer> {
+/** Reads and builds the tokenizer of a model; `pairs`: one that encodes them. Throws a `start` error that names the file and what is wrong with it. */
+export async function loadTokenizer(source: TokenizerSource, cache: DiskCache | null = null, { pairs = false } = {}): Promise<Tokenizer> {
   try {
+    if (pairs) return await byLibrary(source);
     const isLarge = statSync(source.path).size >= smallBytes;
     const path = cache !== null && isLarge ? cache.pathOf('tokenizer', digestOf(source)) : null;
     const kept = path === null ? null : readKept(path, cache!);

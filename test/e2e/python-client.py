@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The official Python client against a running server: streams, whole answers, errors, aborts, timeouts, 256 requests at once.
+"""The official Python client against a running server: streams, whole answers, errors, aborts, timeouts, 256 requests at once; of a model that
+gives vectors, its embeddings.
 
     python-client.py http://127.0.0.1:8000/v1
 
 Needs the package openai. Prints a line a check and exits with 1 when one fails.
 """
 import asyncio
+import json
 import sys
 import time
 import urllib.request
@@ -116,7 +118,36 @@ def many_at_once_equal_one_alone():
     assert len(contents) == 256 and all(content == alone for content in contents), "an answer depended on the batch"
 
 
-checks = [
+def embeddings_in_base64_and_as_floats_are_equal():
+    texts = ["the river", "The old mill stands near the river bank.", ""]
+    packed = client.embeddings.create(model=model, input=texts)  # the client asks for base64 and decodes it
+    plain = client.embeddings.create(model=model, input=texts, encoding_format="float")
+    assert [entry.index for entry in packed.data] == [0, 1, 2]
+    assert [entry.embedding for entry in packed.data] == [entry.embedding for entry in plain.data]
+    assert packed.usage.prompt_tokens == packed.usage.total_tokens == plain.usage.prompt_tokens > 0
+    alone = client.embeddings.create(model=model, input=texts[1]).data[0].embedding
+    assert alone == packed.data[1].embedding, "an embedding depended on the batch"
+
+
+def what_an_embedding_model_cannot_do_is_refused():
+    for ask in (
+        lambda: client.embeddings.create(model=model, input=[]),
+        lambda: client.embeddings.create(model=model, input="word " * 10_000),
+        lambda: client.chat.completions.create(**greedy),
+    ):
+        try:
+            ask()
+        except openai.BadRequestError:
+            continue
+        raise AssertionError("was answered")
+
+
+def generates():
+    with urllib.request.urlopen(base_url.removesuffix("/v1") + "/get_model_info") as answer:
+        return json.load(answer)["is_generation"]
+
+
+text_checks = [
     whole_and_streamed_answers_are_equal,
     completions_echo_and_logprobs,
     chat_logprobs_and_choices,
@@ -125,6 +156,8 @@ checks = [
     a_timeout_is_the_clients_and_the_server_goes_on,
     many_at_once_equal_one_alone,
 ]
+vector_checks = [embeddings_in_base64_and_as_floats_are_equal, what_an_embedding_model_cannot_do_is_refused]
+checks = text_checks if generates() else vector_checks
 failed = 0
 for check in checks:
     start = time.monotonic()

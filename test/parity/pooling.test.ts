@@ -119,6 +119,19 @@ describe('language models', () => {
     });
   });
 
+  test('tokens that see each other: means over all of them', async () => {
+    const { prompts } = JSON.parse(readFileSync(encoder('llama-bidirectional.json'), 'utf8')) as Json;
+    const flags = ['--runner', 'pooling', '--hf-overrides', '{"is_causal": false}', '--pooler-config', '{"pooling_type": "MEAN"}'];
+    let expected: number[][] | null = null;
+    for (const ranks of ['1', '3']) {
+      await withServed(['--model', llama, '--dtype', 'float32', '-tp', ranks, '--max-model-len', '64', ...flags], async ({ post }) => {
+        const found = embeddingsOf(await post('/v1/embeddings', { input: prompts.map(({ ids }: Json) => ids) }));
+        for (const [i, { embedding }] of prompts.entries()) near(found[i]!, embedding, 1e-4, `prompt ${i} on ${ranks} ranks`);
+        assert.deepEqual(found, (expected ??= found));
+      });
+    }
+  });
+
   test('a checkpoint that was saved without a head gives the same as one with', async () => {
     const folder = join(scratch, 'bare');
     cpSync(llama, folder, { recursive: true });

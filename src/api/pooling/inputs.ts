@@ -60,7 +60,7 @@ export class InputReader {
   /** A pair as the model takes it: by the template that --chat-template gave, as two segments, or one text after the other. */
   async pair(text: string, pair: string): Promise<PoolPrompt> {
     const { preparer, model } = this.#serving;
-    if (model.pairTemplate) {
+    if (model.pairs === 'template') {
       const messages = [
         { role: 'query', content: text },
         { role: 'document', content: pair },
@@ -69,10 +69,10 @@ export class InputReader {
       await this.#pause(text.length + pair.length);
       return single(this.#bounded(this.#cutIds(await preparer.encode({ kind: 'messages', messages, options, addSpecialTokens: true }))));
     }
-    if (model.tokenizer.encodePair === undefined) return single(await this.text(text + pair));
+    if (model.pairs === 'joined') return single(await this.text(text + pair));
     await this.#pause(text.length + pair.length);
     const lower = (one: string) => (this.#pooler.spec.lowercase ? one.toLowerCase() : one);
-    const { ids, secondSegment } = await model.tokenizer.encodePair(lower(text), lower(pair));
+    const { ids, secondSegment } = await model.tokenizer.encodePair!(lower(text), lower(pair));
     return { ids: this.#bounded(this.#cutPair(ids, secondSegment)), secondSegment };
   }
 

@@ -261,14 +261,18 @@ describe('scores', () => {
     }));
 
   test('of a judge: pairs in two segments, cut from the end of the second', () =>
-    withServer(judge, async ({ post }) => {
-      const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
-      const score = async (fields: object) => (await post('/v1/score', { text_1: 'abc', text_2: 'defgh', ...fields })).body.data[0].score;
-      assert.ok(Math.abs((await score({})) - sigmoid(0.11 + 0.5)) < 1e-6); // [abc]defgh] has 11 tokens, and 5 before the second segment
-      assert.ok(Math.abs((await score({ use_activation: false })) - 0.61) < 1e-6);
-      assert.ok(Math.abs((await score({ truncate_prompt_tokens: 8 })) - sigmoid(0.08 + 0.5)) < 1e-6);
-      assert.equal((await post('/v1/score', { text_1: 'a', text_2: 'b'.repeat(80) })).body.error.code, 'context_length_exceeded');
-    }));
+    withServer(
+      judge,
+      async ({ post }) => {
+        const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+        const score = async (fields: object) => (await post('/v1/score', { text_1: 'abc', text_2: 'defgh', ...fields })).body.data[0].score;
+        assert.ok(Math.abs((await score({})) - sigmoid(0.11 + 0.5)) < 1e-6); // [abc]defgh] has 11 tokens, and 5 before the second segment
+        assert.ok(Math.abs((await score({ use_activation: false })) - 0.61) < 1e-6);
+        assert.ok(Math.abs((await score({ truncate_prompt_tokens: 8 })) - sigmoid(0.08 + 0.5)) < 1e-6);
+        assert.equal((await post('/v1/score', { text_1: 'a', text_2: 'b'.repeat(80) })).body.error.code, 'context_length_exceeded');
+      },
+      { model: { pairs: 'segments' } },
+    ));
 
   test('of a judge with a template: the roles query and document', () =>
     withServer(
@@ -277,7 +281,7 @@ describe('scores', () => {
         const { body } = await post('/v1/score', { text_1: 'ab', text_2: 'c', use_activation: false });
         assert.equal(body.usage.prompt_tokens, '[query:ab\ndocument:c\n]'.length);
       },
-      { model: { pairTemplate: true } },
+      { model: { pairs: 'template' } },
     ));
 
   test('reranked: the best first, some of them, with and without their texts', () =>

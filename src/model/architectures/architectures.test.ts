@@ -156,6 +156,12 @@ test('BERT and RoBERTa: encoders whose norms stand behind', () => {
   refuses('RobertaModel', { ...encoder, max_position_embeddings: 2 }, /more than the 2 rows that no position uses/);
 });
 
+test('decoders whose tokens see each other', () => {
+  assert.equal(spec('Qwen2Model', { ...common, is_causal: false }).causal, false);
+  assert.equal(spec('Qwen2Model', common).causal, true);
+  refuses('MistralModel', { ...common, is_causal: false, sliding_window: 8 }, /is_causal is false; expected true, or no sliding window/);
+});
+
 test('a family is found by any of its class names', () => {
   for (const name of ['Qwen3Model', 'Qwen3ForSequenceClassification', 'Qwen3ForCausalLM']) {
     assert.notEqual(spec(name, common).layers[0]?.attention.qkNorm, null, name);
