@@ -1,19 +1,21 @@
 /** The answer to a chat, whole or streamed, in the shape of /v1/chat/completions. The JSON is `chat-chunks.ts`'s. */
 import type { PromptFacts } from '../engine/request.js';
-import { type ChatChoice, ChatChunks, type ChatEnvelope, contentOf, wholeChat } from './chat-chunks.js';
+import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
+import { finishReasonOf, type MessageShape, MessageWriter } from './chat-message.js';
+import type { ChatRequest } from './chat-request.js';
 import type { ChatEvents } from './chat-run.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
-import type { Generation, StreamOptions } from './generation.js';
+import type { StreamOptions } from './generation.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
 import type { EventStream } from './sse.js';
-import { runningUsage, UsageCounter } from './usage.js';
+import { UsageCounter } from './usage.js';
 
 interface AnswerParts {
   readonly exchange: Exchange;
   readonly context: Context;
   readonly serving: Serving;
-  readonly generation: Generation;
+  readonly chat: ChatRequest;
   readonly streaming: StreamOptions;
   readonly promptTokens: Int32Array;
   /** null: not asked for. */
@@ -21,14 +23,28 @@ interface AnswerParts {
   readonly envelope: ChatEnvelope;
 }
 
-export function wholeChatAnswer({ exchange, context, serving, generation, promptTokens, promptText, envelope }: AnswerParts): ChatEvents {
-  const { tokenizer, blockSize } = serving.model;
+/** Tokens of the answer, and those of its reasoning where that is told apart. */
+function usageOf({ serving, promptTokens }: AnswerParts): UsageCounter {
   const usage = new UsageCounter();
   usage.promptTokens = promptTokens.length;
+  if (serving.model.markup.reasoningFormat !== null) usage.reasoningTokens = 0;
+  return usage;
+}
+
+function shapeOf({ chat, serving }: AnswerParts): MessageShape {
+  return { tools: chat.tools, isParsed: chat.tools !== null || serving.model.markup.reasoningFormat !== null };
+}
+
+export function wholeChatAnswer(parts: AnswerParts): ChatEvents {
+  const { exchange, context, serving, promptTokens, promptText, envelope } = parts;
+  const { generation } = parts.chat;
+  const { tokenizer, blockSize } = serving.model;
+  const shape = shapeOf(parts);
+  const usage = usageOf(parts);
   const choices = Array.from({ length: generation.sampling.n }, (): ChatChoice => {
     const tokenIds = generation.returnTokenIds ? [] : null;
     const logprobs = generation.sampling.numLogprobs === null ? null : { content: [] };
-    return { text: envelope.echo, logprobs, finishReason: null, stopReason: null, tokenIds };
+    return { message: new MessageWriter(shape, envelope.echo), logprobs, finishReason: null, stopReason: null, tokenIds };
   });
   let facts: PromptFacts = { cachedTokens: 0, queueMs: 0, promptLogprobs: null };
   return {
@@ -38,12 +54,12 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
     },
     delta(delta) {
       const choice = choices[delta.choice]!;
-      choice.text += contentOf(delta);
-      usage.completionTokens += delta.ids.length;
+      choice.message.push(delta.events);
+      usage.count(delta);
       choice.tokenIds?.push(...delta.ids);
       if (delta.logprobs !== null)
         choice.logprobs?.content.push(...chatLogprobs(tokenizer, delta.logprobs, generation.tokensAsIds).content);
-      choice.finishReason = delta.finishReason;
+      choice.finishReason = finishReasonOf(delta.finishReason, shape);
       choice.stopReason = delta.stopReason;
     },
     finish() {
@@ -58,31 +74,24 @@ export function wholeChatAnswer({ exchange, context, serving, generation, prompt
   };
 }
 
-export function streamedChat({
-  exchange,
-  context,
-  serving,
-  generation,
-  streaming,
-  promptTokens,
-  promptText,
-  envelope,
-}: AnswerParts): ChatEvents {
+export function streamedChat(parts: AnswerParts): ChatEvents {
+  const { exchange, context, serving, streaming, promptTokens, promptText, envelope } = parts;
+  const { generation } = parts.chat;
   const { tokenizer, blockSize } = serving.model;
-  const chunks = new ChatChunks(envelope);
+  const shape = shapeOf(parts);
+  const chunks = new ChatChunks(envelope, shape);
   const numChoices = generation.sampling.n;
-  const choiceTokens = new Int32Array(numChoices);
-  const usage = new UsageCounter();
-  usage.promptTokens = promptTokens.length;
+  const usage = usageOf(parts);
+  const choiceUsage = Array.from({ length: numChoices }, () => usageOf(parts));
   const ids = (values: Int32Array) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
-  const usageAfter = (numTokens: number) => (streaming.continuousUsage ? runningUsage(promptTokens.length, numTokens) : '');
+  const usageSoFar = (choice: number) => (streaming.continuousUsage ? choiceUsage[choice]!.running() : '');
 
   /** With the first token, not before: the role chunk is what clients take for the first token. */
   const open = (): EventStream => {
     const opened = exchange.openStream(eventStreamType);
     for (let choice = 0; choice < numChoices; choice++) {
-      opened.send(chunks.role(choice, ids(promptTokens), promptText, usageAfter(0)));
-      if (envelope.echo !== '') opened.send(chunks.echo(choice, usageAfter(0)));
+      opened.send(chunks.role(choice, ids(promptTokens), promptText, usageSoFar(choice)));
+      if (envelope.echo !== '') opened.send(chunks.echo(choice, usageSoFar(choice)));
     }
     return opened;
   };
@@ -92,11 +101,13 @@ export function streamedChat({
     },
     delta(delta) {
       const stream = exchange.stream ?? open();
-      usage.completionTokens += delta.ids.length;
-      choiceTokens[delta.choice]! += delta.ids.length;
+      usage.count(delta);
+      choiceUsage[delta.choice]!.count(delta);
+      // Markup is nothing that is said; but a chunk that says nothing may still have to show its tokens.
+      const isSilent = shape.isParsed && delta.events.length === 0 && delta.finishReason === null;
+      if (isSilent && delta.logprobs === null && !generation.returnTokenIds) return;
       const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, delta.logprobs, generation.tokensAsIds));
-      const sofar = usageAfter(choiceTokens[delta.choice]!);
-      stream.send(chunks.delta(delta, logprobs, ids(delta.ids), sofar, !streaming.includeUsage));
+      stream.send(chunks.delta(delta, logprobs, ids(delta.ids), usageSoFar(delta.choice), !streaming.includeUsage));
     },
     finish() {
       const last = streaming.includeUsage ? chunks.usage(usage.last(context.options.promptTokensDetails)) : '';

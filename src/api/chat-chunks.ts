@@ -3,6 +3,7 @@
  * the delta is escaped, since a JSON.stringify of the whole envelope for every token costs four times as much.
  * Which fields are null and which are absent is vLLM's choice, and clients have come to rely on it.
  */
+import { deltaJson, finishReasonOf, type MessageShape, type MessageWriter } from './chat-message.js';
 import type { ChatDelta } from './chat-run.js';
 import type { ChatTokenLogprob } from './logprobs.js';
 
@@ -17,7 +18,7 @@ export interface ChatEnvelope {
 }
 
 export interface ChatChoice {
-  text: string;
+  readonly message: MessageWriter;
   logprobs: { content: ChatTokenLogprob[] } | null;
   finishReason: string | null;
   stopReason: string | number | null;
@@ -30,8 +31,10 @@ export class ChatChunks {
   readonly #fingerprint: string;
   readonly #role: string;
   readonly #echo: string;
+  readonly #shape: MessageShape;
 
-  constructor({ id, created, model, fingerprint, role, echo }: ChatEnvelope) {
+  constructor({ id, created, model, fingerprint, role, echo }: ChatEnvelope, shape: MessageShape) {
+    this.#shape = shape;
     this.#head = `data: {"id":${JSON.stringify(id)},"object":"chat.completion.chunk","created":${created},"model":${JSON.stringify(model)},"choices":[`;
     this.#fingerprint = `,"system_fingerprint":${JSON.stringify(fingerprint)}`;
     this.#role = JSON.stringify(role);
@@ -51,22 +54,16 @@ export class ChatChunks {
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
   delta(delta: ChatDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
-    const choice = `{"index":${delta.choice},"delta":{"content":${JSON.stringify(contentOf(delta))}},"logprobs":${logprobs}`;
+    const choice = `{"index":${delta.choice},"delta":${deltaJson(delta.events, this.#shape)},"logprobs":${logprobs}`;
     const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
     if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
-    const finish = `,"finish_reason":"${delta.finishReason}","stop_reason":${JSON.stringify(delta.stopReason)}`;
+    const finish = `,"finish_reason":"${finishReasonOf(delta.finishReason, this.#shape)}","stop_reason":${JSON.stringify(delta.stopReason)}`;
     return `${this.#head}${choice}${finish}${tail}${withFingerprint ? this.#fingerprint : ''}}\n\n`;
   }
 
   usage(usage: string): string {
     return `${this.#head}]${usageField(usage)}${this.#fingerprint}}\n\n`;
   }
-}
-
-export function contentOf({ events }: ChatDelta): string {
-  let content = '';
-  for (const event of events) if (event.type === 'content') content += event.text;
-  return content;
 }
 
 const usageField = (usage: string) => (usage === '' ? '' : `,"usage":${usage}`);
@@ -82,9 +79,9 @@ export function wholeChat(
     object: 'chat.completion',
     created,
     model,
-    choices: choices.map(({ text, logprobs, finishReason, stopReason, tokenIds }, index) => ({
+    choices: choices.map(({ message, logprobs, finishReason, stopReason, tokenIds }, index) => ({
       index,
-      message: { role, content: text, refusal: null, annotations: null, audio: null, function_call: null, reasoning: null },
+      message: message.message(role),
       logprobs,
       finish_reason: finishReason,
       stop_reason: stopReason,

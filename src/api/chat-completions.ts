@@ -15,15 +15,15 @@ export async function handleChat(exchange: Exchange, context: Context): Promise<
   const { model, fingerprint } = serving;
   const streaming = parseStreamOptions(body, context.options.forceIncludeUsage);
   const chat = parseChat(body, text, model);
-  const { generation, conversation, returnPromptText } = chat;
+  const { conversation, returnPromptText } = chat;
   const id = responseId('chatcmpl', exchange, body);
   const role = conversation.options.addGenerationPrompt ? context.options.responseRole : conversation.messages.at(-1)!.role;
-  await runChat(exchange, context, { serving, chat, id, arrivalMs }, (prompt) => {
+  await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'chatcmpl-tool-', arrivalMs }, (prompt) => {
     const echo = chat.echo ? echoed(conversation.messages.at(-1)!, role) : '';
     const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint, role, echo };
     const answer = streaming.stream ? streamedChat : wholeChatAnswer;
     const promptText = returnPromptText ? prompt.text : null;
-    return answer({ exchange, context, serving, generation, streaming, promptTokens: prompt.ids, promptText, envelope });
+    return answer({ exchange, context, serving, chat, streaming, promptTokens: prompt.ids, promptText, envelope });
   });
 }
 

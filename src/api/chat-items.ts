@@ -4,7 +4,7 @@ import type { ParsedEvent } from '../parsing/event-list.js';
 export type ChatItem =
   | { readonly type: 'reasoning' | 'content'; text: string }
   /** `arguments`: JSON, whole when the item has ended, unless the length cut it off. */
-  | { readonly type: 'call'; readonly name: string; arguments: string };
+  | { readonly type: 'call'; readonly id: string; readonly name: string; arguments: string };
 
 /** Told of each item in turn: one `begin`, any number of `more`, one `end`. */
 export interface ItemListener {
@@ -24,7 +24,7 @@ export class ChatItems {
   push(events: readonly ParsedEvent[]): void {
     for (const event of events) {
       if (event.type === 'call') {
-        this.#begin({ type: 'call', name: event.name, arguments: '' });
+        this.#begin({ type: 'call', id: event.id, name: event.name, arguments: '' });
       } else {
         if (event.type !== 'arguments' && this.items.at(-1)?.type !== event.type) this.#begin({ type: event.type, text: '' });
         this.#more(event.text);

@@ -1,20 +1,28 @@
 /**
  * A conversation's way through the model, the same for every API that has conversations: the prompt is prepared and submitted, and what the
- * model writes is told as text, thoughts and calls. What is made of that is the route's.
+ * model writes is told as content, reasoning and calls. What is made of that is the route's.
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import { LockstepError } from '../errors.js';
+import type { GrammarSpec } from '../grammar/spec.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
+import { reasoningStart } from '../parsing/reasoning-format.js';
+import { ChatReader, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import type { PreparedPrompt } from './prepare.js';
 import { type AnswerEvents, run, toRequest } from './run.js';
+import type { ServedModel } from './served-model.js';
+import { afterReasoningOf, planTools } from './tool-plan.js';
 
 /** What a step made of one choice of a conversation. */
 export interface ChatDelta extends Omit<TextDelta, 'text' | 'finishReason'> {
   /** Reasoning, content and calls in the order in which they were written; may be empty. */
   readonly events: readonly ParsedEvent[];
+  /** How many of the ids were reasoning. */
+  readonly reasoningTokens: number;
   readonly finishReason: TextDelta['finishReason'] | 'tool_calls';
 }
 
@@ -31,6 +39,8 @@ export interface ChatRun {
   readonly chat: ChatRequest;
   /** As the client sees it: "chatcmpl-…". */
   readonly id: string;
+  /** What ids of calls begin with: "chatcmpl-tool-". A format may have ids of its own. */
+  readonly callIdPrefix: string;
   readonly arrivalMs: number;
 }
 
@@ -38,27 +48,48 @@ export interface ChatRun {
 export async function runChat(
   exchange: Exchange,
   context: Context,
-  { serving, chat, id, arrivalMs }: ChatRun,
+  { serving, chat, id, callIdPrefix, arrivalMs }: ChatRun,
   answerTo: (prompt: PreparedPrompt) => ChatEvents,
 ): Promise<void> {
   const { generation, conversation } = chat;
+  const { model } = serving;
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
   if (exchange.aborted) return;
-  const request = toRequest(id, prompt.ids, generation, serving.model.maxModelLen);
+  const { reading, grammar } = planReading(chat, model, prompt.text, callIdPrefix);
+  const request = toRequest(id, prompt.ids, { ...generation, grammar }, model.maxModelLen);
   const answer = answerTo(prompt);
+  const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
   const events: AnswerEvents = {
     prompt: (facts) => answer.prompt(facts),
-    delta: (delta) => answer.delta(asContent(delta)),
+    delta: (delta) => answer.delta(readers[delta.choice]!.read(delta)),
     finish: () => answer.finish(),
   };
-  run(context, serving, exchange, request, { generation, arrivalMs }, events);
+  const keepTokens = model.markup.tokensOf(reading.tools?.format ?? null, reading.reasoning?.format ?? null);
+  run(context, serving, exchange, request, { generation, keepTokens, arrivalMs }, events);
 }
 
-const nothing: readonly ParsedEvent[] = [];
-
-/** All that the model writes is content. */
-function asContent({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
-  const events = text === '' ? nothing : [{ type: 'content' as const, text }];
-  return { choice, events, ids, logprobs, finishReason, stopReason, message };
+/** What is looked for in the answer, and what it must be. */
+function planReading(
+  { tools, generation, conversation, includeReasoning }: ChatRequest,
+  { markup }: ServedModel,
+  promptText: string,
+  callIdPrefix: string,
+): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null } {
+  const plan = tools === null ? null : planTools(tools, markup.toolFormat!, generation.grammar, callIdPrefix);
+  if (plan !== null && plan.grammar !== null) {
+    const message =
+      'Calls that must fit their schema (tool_choice required, a named function or allowed_tools, strict) are not served by this version.';
+    throw new LockstepError('invalid_value', message, { param: 'tool_choice' });
+  }
+  const grammar = plan === null ? generation.grammar : plan.grammar;
+  const format = markup.reasoningFormat;
+  const common = { tools: plan?.reading ?? null, includeReasoning };
+  if (format === null) return { reading: { ...common, reasoning: null, reasoningEndId: null }, grammar };
+  const start = reasoningStart(format, promptText, conversation.answerPrefix);
+  const reasoning = start === 'over' ? null : { format, begun: start === 'begun' };
+  return {
+    reading: { ...common, reasoning, reasoningEndId: markup.tokenIdOf(format.end) },
+    grammar: grammar && afterReasoningOf(format, start, grammar),
+  };
 }

@@ -7,6 +7,7 @@ import type { Control } from '../engine/control.js';
 import type { GenerationRequest, TokenLogprobs } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { DecodeOptions, DecodeStream, Tokenizer } from '../tokenizer/tokenizer.js';
+import { ModelMarkup } from './model-markup.js';
 import type { ServedModel } from './served-model.js';
 
 export interface FakeEngineOptions {
@@ -250,6 +251,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
           )
           .join('') + (addGenerationPrompt ? 'assistant:' : ''),
     },
+    markup: new ModelMarkup(new FakeTokenizer(), {}),
     defaults: { eosTokenIds: [256] },
     pooler: null,
     pairs: 'joined',

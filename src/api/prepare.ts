@@ -145,7 +145,8 @@ export class Preparer {
     return this.#limit;
   }
 
-  async #inPool(task: PrepareTask): Promise<PreparedPrompt> {
+  async #inPool(given: PrepareTask): Promise<PreparedPrompt> {
+    const task = this.#withoutWrittenNumbers(given);
     this.#pool ??= startPool(this.#model.preparation);
     const pool = await this.#pool;
     if (pool.queueSize >= poolQueueLenMax) {
@@ -157,6 +158,15 @@ export class Preparer {
     if ('ids' in result) return result;
     const { code, message, param } = result.error;
     throw new LockstepError(code, message, param === null ? {} : { param });
+  }
+
+  /** Tools and calls hold numbers as they were written (`PythonFloat`), which do not cross threads: those prompts are rendered here. */
+  #withoutWrittenNumbers(task: PrepareTask): PrepareTask {
+    if (task.kind === 'text') return task;
+    if (task.options.tools === undefined && task.messages.every((message) => message.tool_calls === undefined)) return task;
+    const { addSpecialTokens, truncation = null } = task;
+    const template = templateOf(task.template, this.#model.template, this.#model.tokenizer);
+    return { kind: 'text', text: template.render(task.messages, task.options), addSpecialTokens, truncation };
   }
 
   async #run(pool: Piscina<PoolTask, PoolResult>, task: PoolTask): Promise<PoolResult> {

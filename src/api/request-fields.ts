@@ -5,6 +5,7 @@
 import { beamsMax } from '../engine/beam-search.js';
 import { type Field, requestBody } from './fields.js';
 import { anyObject, anyOf, anything, boolean, integer, list, mapOf, number, object, oneWord, type Schema, string } from './schema.js';
+import { toolsMax } from './tools.js';
 
 export type FieldRoute = 'chat' | 'completions' | 'tokenize' | 'detokenize';
 
@@ -47,6 +48,16 @@ export const prompt: Schema = {
 };
 
 export const noPrompt = 'Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)';
+
+const functionOf = object({ name: string }, { description: string, parameters: anyObject, strict: boolean }, { open: true });
+const tool = object({ function: functionOf }, { type: oneWord('function') }, { open: true });
+const namedTool = object({ type: oneWord('function'), function: object({ name: string }) });
+const allowedTools = object({ mode: oneWord('auto', 'required'), tools: list(namedTool, { minItems: 1 }) });
+const toolChoice = anyOf(
+  oneWord('none', 'auto', 'required'),
+  namedTool,
+  object({ type: oneWord('allowed_tools'), allowed_tools: allowedTools }),
+);
 
 const streamOptions = object({}, { include_usage: boolean, continuous_usage_stats: boolean, include_obfuscation: { enum: [false] } });
 
@@ -142,6 +153,16 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'request_id', schema: string, routes: both, use: 'honoured', help: 'becomes part of the id; X-Request-Id wins' },
   { name: 'cache_salt', schema: cacheSalt, routes: both, use: 'honoured',
     help: 'prefixes are shared only between requests of one salt' },
+  { name: 'tools', schema: list(tool), routes: messageRoutes, use: 'honoured', range: `at most ${toolsMax}`,
+    help: 'functions that the model may call; with strict its arguments always fit the schema of the function' },
+  { name: 'tool_choice', schema: toolChoice, routes: chat, use: 'honoured',
+    help: 'none, auto, required, a named function, or allowed_tools; unset: auto. Without tools only none' },
+  { name: 'parallel_tool_calls', schema: boolean, routes: chat, use: 'honoured', default: true, help: 'false: one call at most' },
+  { name: 'functions', schema: list(functionOf), routes: chat, use: 'honoured', help: 'older name of tools; answered as function_call' },
+  { name: 'function_call', schema: anyOf(oneWord('none', 'auto'), object({ name: string })), routes: chat, use: 'honoured', help: 'older name of tool_choice' },
+  { name: 'reasoning_effort', schema: oneWord('none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'), routes: chat, use: 'honoured',
+    help: 'how much to reason, for chat templates that read it; none: enable_thinking false' },
+  { name: 'include_reasoning', schema: boolean, routes: chat, use: 'honoured', default: true, help: 'false: reasoning is not shown' },
   { name: 'return_token_strs', schema: boolean, routes: tokenize, use: 'honoured', default: false, help: 'add the text of each token' },
 
   { name: 'user', schema: string, routes: both, use: 'accepted', help: 'for the client' },
@@ -153,14 +174,8 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'prompt_cache_options', schema: anyObject, routes: both, use: 'accepted', help: 'prefixes stay while there is room' },
   { name: 'prediction', schema: anyObject, routes: chat, use: 'accepted', help: 'a hint for speed, which changes no token' },
   { name: 'session_id', schema: string, routes: both, use: 'accepted', help: 'a hint for routers' },
-  { name: 'parallel_tool_calls', schema: boolean, routes: chat, use: 'accepted', help: 'of no effect without tools' },
 
   refused('store', both, 'nothing is stored', { neutral: [false] }),
-  refused('include_reasoning', chat, later, { neutral: [true] }),
-  refused('tools', messageRoutes, later),
-  refused('tool_choice', chat, later, { neutral: ['none'] }),
-  refused('functions', chat, later),
-  refused('function_call', chat, later, { neutral: ['none'] }),
   refused('response_format', both, later, { neutral: [{ type: 'text' }] }),
   refused('structured_outputs', both, later),
   refused('guided_json', both, later),
@@ -171,7 +186,6 @@ export const sharedFields: readonly SharedField[] = [
   refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
   refused('audio', chat, later),
   refused('modalities', chat, later, { neutral: [['text']] }),
-  refused('reasoning_effort', chat, later),
   refused('thinking_token_budget', both, later, { neutral: [-1] }),
   refused('verbosity', chat, 'no model is told of it', { neutral: ['medium'] }),
   refused('web_search_options', chat, later),

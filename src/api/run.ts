@@ -46,6 +46,13 @@ export interface AnswerEvents {
   finish(): void;
 }
 
+export interface RunOptions {
+  readonly generation: Generation;
+  /** Special tokens that are text even where they are skipped. */
+  readonly keepTokens?: ReadonlySet<number>;
+  readonly arrivalMs: number;
+}
+
 /**
  * Submits; throws `queue_full` or `not_ready`, otherwise events follow. When the exchange is over, by its reply, by an error or because the
  * client went away, the engine is told to let go of the request.
@@ -55,7 +62,7 @@ export function run(
   { model }: Serving,
   exchange: Exchange,
   request: GenerationRequest,
-  { generation, arrivalMs }: { readonly generation: Generation; readonly arrivalMs: number },
+  { generation, keepTokens, arrivalMs }: RunOptions,
   answer: AnswerEvents,
 ): void {
   const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
@@ -103,7 +110,8 @@ export function run(
       }
     },
   };
-  generate(engine, model.tokenizer, request, { skipSpecialTokens: generation.skipSpecialTokens }, events);
+  const { skipSpecialTokens } = generation;
+  generate(engine, model.tokenizer, request, { skipSpecialTokens, ...(keepTokens && { keepTokens }) }, events);
   exchange.onEnd(() => {
     if (isOpen) engine.abort(request.id);
   });

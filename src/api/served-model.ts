@@ -4,6 +4,7 @@ import type { ChatTemplate } from '../chat/template.js';
 import type { EngineClient } from '../engine/client.js';
 import type { Pooler } from '../engine/pooler.js';
 import type { loadTokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
+import type { ModelMarkup } from './model-markup.js';
 
 /** Where generation ends, and the model author's sampling defaults (generation_config.json). */
 export interface ModelDefaults {
@@ -25,6 +26,7 @@ export interface ServedModel {
   readonly vocabSize: number;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate | null;
+  readonly markup: ModelMarkup;
   readonly defaults: ModelDefaults;
   /** What makes vectors of pooled hidden states; null: the model generates. */
   readonly pooler: Pooler | null;

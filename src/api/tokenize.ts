@@ -9,13 +9,13 @@ import { readRequest } from './request.js';
 import { detokenizeBody, tokenizeBody } from './request-fields.js';
 
 export async function handleTokenize(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body } = await readRequest(exchange, context, tokenizeBody);
+  const { serving, body, text } = await readRequest(exchange, context, tokenizeBody);
   const { model } = serving;
   const { prompt } = body;
   const isChat = body['messages'] !== undefined && body['messages'] !== null;
   if (!isChat && typeof prompt !== 'string') throw wrongType('prompt', 'a string, or messages must be given');
   const tokens = isChat
-    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model) })
+    ? await serving.preparer.encode({ kind: 'messages', ...parseConversation(body, model, text) })
     : await serving.preparer.encode({ kind: 'text', text: prompt as string, addSpecialTokens: flagOf(body, 'add_special_tokens', true) });
   const ids = Array.from(tokens);
   const token_strs = flagOf(body, 'return_token_strs', false) ? ids.map((id) => model.tokenizer.tokenText(id)) : null;

@@ -1,9 +1,13 @@
 /** What the routes need to know of a model, from its files and the options. */
 import { readFileSync } from 'node:fs';
+import { ModelMarkup } from '../api/model-markup.js';
 import type { ServedModel } from '../api/served-model.js';
-import { createChatTemplate } from '../chat/template.js';
+import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../chat/template.js';
 import { createPooler } from '../engine/pooler.js';
 import { startError } from '../errors.js';
+import { toolFormatOf } from '../parsing/from-template.js';
+import { type ReasoningFormat, reasoningFormatOf, reasoningFormats } from '../parsing/reasoning-format.js';
+import { commonFormat, type ToolFormat, toolFormats } from '../parsing/tool-format.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { samplingDefaults } from './generation-config.js';
 import type { ServeOptions } from './options.js';
@@ -15,6 +19,7 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
   const tokenizer = await loadTokenizer(model.tokenizer, cache, { pairs: needsPairs });
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
   const { bosToken, eosToken } = tokenizer;
+  const template = chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken });
   const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
   return {
     names,
@@ -22,7 +27,13 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
     maxModelLen: dims.maxSeqLen,
     vocabSize: model.spec.dims.vocab,
     tokenizer,
-    template: chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken }),
+    template,
+    markup: new ModelMarkup(tokenizer, {
+      toolFormat: toolFormat(options.toolCallParser, chatTemplate, template),
+      autoToolChoice: options.enableAutoToolChoice,
+      excludeToolsWhenNone: options.excludeToolsWhenToolChoiceNone,
+      reasoningFormat: reasoningFormat(options.reasoningParser, chatTemplate),
+    }),
     defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
     pooler: model.pooling && (await createPooler(model.pooling, tokenizer)),
     pairs: options.chatTemplate !== null ? 'template' : needsPairs ? 'segments' : 'joined',
@@ -41,6 +52,27 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
       num_gpu_blocks: String(dims.numBlocks),
     },
   };
+}
+
+/** By name, or as the chat template shows. Throws where that prints calls in a way that cannot be read. */
+function toolFormat(name: string | null, source: string | null, template: ChatTemplate | null): ToolFormat | null {
+  if (name === null) return null;
+  if (name !== 'auto') return toolFormats.find((format) => format.name === name)!;
+  if (source === null || template === null) return commonFormat;
+  const found = toolFormatOf(source, (messages, shown) =>
+    template.render(messages as readonly ChatMessage[], { ...shown, continueFinalMessage: false }),
+  );
+  if (found !== null) return found;
+  const names = toolFormats.map((format) => format.name).join(', ');
+  throw startError(`--tool-call-parser auto cannot read the calls that the chat template prints; name the parser: ${names}`, {
+    param: 'tool-call-parser',
+  });
+}
+
+/** None where the chat template knows of no reasoning. */
+function reasoningFormat(name: string | null, source: string | null): ReasoningFormat | null {
+  if (name === 'auto') return reasoningFormatOf(source ?? '');
+  return reasoningFormats.find((format) => format.name === name) ?? null;
 }
 
 function readTemplate(path: string): string {

@@ -3,6 +3,8 @@
  * README's table are made from these rows. Names, defaults and meanings are those of `vllm serve` where the thing exists there.
  */
 import { startError } from '../errors.js';
+import { reasoningFormats } from '../parsing/reasoning-format.js';
+import { toolFormats } from '../parsing/tool-format.js';
 import type { Flag, OptionsOf } from './flag.js';
 import { type CommandTable, loadOptions } from './load-options.js';
 import { parseSpeculativeConfig } from './speculative-config.js';
@@ -97,6 +99,14 @@ const frontEndFlags = [
     help: 'a request may bring its own chat_template' },
   { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
     help: "Jinja template that replaces the model's own" },
+  { name: 'tool-call-parser', type: 'string', default: null, choices: ['auto', ...toolFormats.map(({ name }) => name)], group: api,
+    help: 'how the model writes tool calls; auto: as its chat template shows. Unset: only tool_choice none is served' },
+  { name: 'enable-auto-tool-choice', type: 'boolean', default: false, group: api,
+    help: 'let the model decide whether it calls tools (tool_choice auto, what a request with tools means); needs --tool-call-parser' },
+  { name: 'exclude-tools-when-tool-choice-none', type: 'boolean', default: false, group: api,
+    help: 'leave tools out of the prompt of a request with tool_choice none' },
+  { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], group: api,
+    help: 'how the model marks its reasoning; auto: as its chat template shows. Unset: reasoning is content' },
   { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',
     help: 'role of the messages that are generated' },
 
@@ -186,6 +196,10 @@ export const cacheClearCommand = {
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);
   checkEngineOptions(options);
+  if (options.enableAutoToolChoice && options.toolCallParser === null) {
+    const message = '--enable-auto-tool-choice requires --tool-call-parser: auto takes it from the chat template';
+    throw startError(message, { param: 'enable-auto-tool-choice' });
+  }
   return options;
 }
 

@@ -54,10 +54,10 @@ const reasons: Readonly<Record<string, string>> = {
   'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',
   '--speculative-config says all of speculation': '--spec-method --spec-model --spec-tokens',
   'speculation is counted for the whole server, in /metrics': '--per-request-spec-decode-metrics',
-  'tool calls are not parsed yet': `--enable-auto-tool-choice --exclude-tools-when-tool-choice-none --tool-call-parser --tool-strict-level
-    --tool-server`,
-  'reasoning is not parsed yet':
-    '--reasoning-parser --reasoning-config --cohere-is-reasoning-model --cohere-format --anthropic-disabled-thinking-effort',
+  "forced and strict calls are held to the function's whole schema": '--tool-strict-level',
+  'tools run where the client is': '--tool-server',
+  'the markers of reasoning come from --reasoning-parser': '--reasoning-config --cohere-is-reasoning-model --cohere-format',
+  'requests say how much a model reasons (reasoning_effort)': '--anthropic-disabled-thinking-effort',
   'grammars are not built yet': '--structured-outputs-config',
   "the chat template is the model's own or that of --chat-template": '--chat-template-content-format --default-chat-template-kwargs',
   'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --sse-keep-alive-interval --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode

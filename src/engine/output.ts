@@ -4,7 +4,7 @@
  */
 
 import type { StopRule } from '../sampling/params.js';
-import { Detokenizer } from '../tokenizer/detokenizer.js';
+import { Detokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EngineClient } from './client.js';
 import { endsInCircles } from './repetition.js';
@@ -41,11 +41,11 @@ export function generate(
   client: Pick<EngineClient, 'submit' | 'finishChoice'>,
   tokenizer: Tokenizer,
   request: GenerationRequest,
-  options: { readonly skipSpecialTokens: boolean },
+  options: Pick<DetokenizerOptions, 'skipSpecialTokens' | 'keepTokens'>,
   events: TextEvents,
 ): void {
   const promptTail = request.promptTokens.slice(-promptTailLen);
-  const detokenizer = () => new Detokenizer(tokenizer, { skipSpecialTokens: options.skipSpecialTokens, promptTail });
+  const detokenizer = () => new Detokenizer(tokenizer, { ...options, promptTail });
   const choices = Array.from({ length: request.sampling.n }, () => new ChoiceText(detokenizer(), request.stop));
   client.submit(request, {
     prompt: (facts) => events.prompt(facts),

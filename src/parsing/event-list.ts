@@ -3,20 +3,22 @@ import type { CallSink } from './call-sink.js';
 
 export type ParsedEvent =
   | { readonly type: 'reasoning' | 'content'; readonly text: string }
-  /** A call begins: its name, once. `index` counts the calls of the choice. */
-  | { readonly type: 'call'; readonly index: number; readonly name: string }
+  /** A call begins: its id and name, once. `index` counts the calls of the choice. */
+  | { readonly type: 'call'; readonly index: number; readonly id: string; readonly name: string }
   /** More of the JSON of its arguments. */
   | { readonly type: 'arguments'; readonly index: number; readonly text: string };
 
 export class EventList implements CallSink {
   readonly #callsMax: number;
+  readonly #newCallId: () => string;
   #events: ParsedEvent[] = [];
   #numCalls = 0;
   #hasArguments = false;
 
   /** Calls beyond `callsMax` are dropped. */
-  constructor(callsMax: number) {
+  constructor(callsMax: number, newCallId: () => string) {
     this.#callsMax = callsMax;
+    this.#newCallId = newCallId;
   }
 
   text(type: 'reasoning' | 'content', text: string): void {
@@ -29,7 +31,8 @@ export class EventList implements CallSink {
   begin(name: string): void {
     this.#numCalls++;
     this.#hasArguments = false;
-    if (this.#numCalls <= this.#callsMax) this.#events.push({ type: 'call', index: this.#numCalls - 1, name });
+    if (this.#numCalls > this.#callsMax) return;
+    this.#events.push({ type: 'call', index: this.#numCalls - 1, id: this.#newCallId(), name });
   }
 
   arguments(text: string): void {

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { ParsedEvent } from './event-list.js';
 import { callHeadLenMax } from './object-call.js';
 import { OutputParser, type ParserOptions } from './output-parser.js';
-import { beginsInReasoning, reasoningFormats } from './reasoning-format.js';
+import { reasoningFormatOf, reasoningFormats, reasoningStart } from './reasoning-format.js';
 import { typesFrom } from './schema-types.js';
 import { toolFormats } from './tool-format.js';
 
@@ -42,7 +42,14 @@ function options(
     tools:
       format === null
         ? null
-        : { format: formatOf(format), isKnown: (name) => schemas.has(name), typesOf: typesFrom(schemas), forced, callsMax },
+        : {
+            format: formatOf(format),
+            isKnown: (name) => schemas.has(name),
+            typesOf: typesFrom(schemas),
+            forced,
+            callsMax,
+            newCallId: () => 'id',
+          },
     reasoning: reasoning === null ? null : { format: reasoning, begun },
   };
 }
@@ -256,10 +263,19 @@ describe('reasoning', () => {
 
   test('where an answer begins is seen at the end of the prompt', () => {
     const [qwen, , r1] = reasoningFormats;
-    assert.equal(beginsInReasoning(qwen!, '<|im_start|>assistant\n<think>\n'), true);
-    assert.equal(beginsInReasoning(qwen!, '<|im_start|>assistant\n'), false);
-    assert.equal(beginsInReasoning(r1!, '<｜Assistant｜>'), true);
-    assert.equal(beginsInReasoning(r1!, '<think>\n\n</think>\n\n'), false);
+    assert.equal(reasoningStart(qwen!, '<|im_start|>assistant\n<think>\n', null), 'begun');
+    assert.equal(reasoningStart(qwen!, '<|im_start|>assistant\n', null), 'possible');
+    assert.equal(reasoningStart(qwen!, '<think>\n\n</think>\n\n', null), 'over');
+    assert.equal(reasoningStart(r1!, '<｜Assistant｜>', null), 'begun');
+    assert.equal(reasoningStart(r1!, '<think>\n\n</think>\n\n', null), 'over');
+    assert.equal(reasoningStart(r1!, 'Paris is', 'Paris is'), 'over');
+    assert.equal(reasoningStart(qwen!, 'and then', '<think>First this, and then'), 'begun');
+  });
+
+  test('a format is taken where the template knows its markers', () => {
+    assert.equal(reasoningFormatOf("{{ content.split('</think>')[-1] }}")?.name, 'qwen3');
+    assert.equal(reasoningFormatOf('{{ "[THINK]" + thinking }}')?.name, 'mistral');
+    assert.equal(reasoningFormatOf('{{ content }}'), null);
   });
 
   test('is known while it lasts', () => {

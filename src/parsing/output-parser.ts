@@ -30,6 +30,8 @@ export interface ToolReading {
   readonly forced: boolean;
   /** Further calls are dropped. */
   readonly callsMax: number;
+  /** The id of the next call. */
+  readonly newCallId: () => string;
 }
 
 /** Most white space that is held back at the start of the content: where a call follows, there is none. */
@@ -46,7 +48,7 @@ export class OutputParser {
   #done = false;
 
   constructor({ tools, reasoning }: ParserOptions) {
-    this.#events = new EventList(tools?.callsMax ?? 0);
+    this.#events = new EventList(tools?.callsMax ?? 0, tools?.newCallId ?? (() => ''));
     this.#inReasoning = reasoning?.begun ?? false;
     this.#reading = this.#read(tools, reasoning);
   }

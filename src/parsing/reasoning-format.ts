@@ -20,11 +20,19 @@ export function reasoningFormatOf(template: string): ReasoningFormat | null {
   return reasoningFormats.find(({ begin, end }) => template.includes(begin) || template.includes(end)) ?? null;
 }
 
+/** begun: an answer begins inside of reasoning; over: behind it; possible: it may begin with it. */
+export type ReasoningStart = 'begun' | 'over' | 'possible';
+
 /**
- * Whether an answer begins inside of reasoning. `promptEnd`: the last characters of the prompt, special tokens included; a template may
- * end it with `begin`, or with an empty reasoning where thinking is off.
+ * `prompt`: with its special tokens; a template may end it with `begin`, or with an empty reasoning where thinking is off. `prefix`: what of the answer the prompt holds already; null: nothing.
  */
-export function beginsInReasoning({ begin, end, always }: ReasoningFormat, promptEnd: string): boolean {
-  const tail = promptEnd.trimEnd();
-  return tail.endsWith(begin) || (always && !tail.endsWith(end));
+export function reasoningStart({ begin, end, always }: ReasoningFormat, prompt: string, prefix: string | null): ReasoningStart {
+  if (prefix !== null && prefix.trim() !== '') {
+    const [lastBegin, lastEnd] = [prefix.lastIndexOf(begin), prefix.lastIndexOf(end)];
+    return lastBegin > lastEnd ? 'begun' : 'over';
+  }
+  const tail = prompt.trimEnd();
+  if (tail.endsWith(begin)) return 'begun';
+  if (tail.endsWith(end)) return 'over';
+  return always ? 'begun' : 'possible';
 }

@@ -39,3 +39,11 @@ test('special tokens are text or nothing', () => {
   assert.equal(new Detokenizer(tokenizer, { skipSpecialTokens: false }).push(256), '<eos>');
   assert.equal(new Detokenizer(tokenizer, { skipSpecialTokens: false }).push(1_000_000), '');
 });
+
+test('a special token may be kept as text among those that are skipped', () => {
+  const detokenizer = new Detokenizer(tokenizer, { skipSpecialTokens: true, keepTokens: new Set([256]) });
+  assert.deepEqual(
+    [0x61, smile[0]!, 256, 0x62].map((id) => detokenizer.push(id)),
+    ['a', '', '\ufffd<eos>', 'b'],
+  );
+});

@@ -6,9 +6,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
+import { type MarkupOptions, ModelMarkup } from '../../src/api/model-markup.js';
 import { createServer, type HttpServer, type ServerOptions } from '../../src/api/server.js';
 import { createChatTemplate } from '../../src/chat/template.js';
 import type { GenerationRequest } from '../../src/engine/request.js';
+import { toolFormats } from '../../src/parsing/tool-format.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
 import { compareDifference, compareShape, compareWhole, sendRecorded } from './compare.js';
@@ -81,10 +83,11 @@ interface Recording {
   readonly file: string;
   readonly options: Partial<ServerOptions>;
   readonly names: readonly string[];
+  readonly markup: MarkupOptions;
 }
 
 const recordings: readonly Recording[] = [
-  { file: 'default-flags.json', options: {}, names: ['smol'] },
+  { file: 'default-flags.json', options: {}, names: ['smol'], markup: {} },
   {
     file: 'tools-and-auth.json',
     options: {
@@ -94,10 +97,11 @@ const recordings: readonly Recording[] = [
       cors: { allowedOrigins: ['http://a.test'], allowedMethods: ['*'], allowedHeaders: ['*'], allowCredentials: false },
     },
     names: ['smol', 'alias2'],
+    markup: { toolFormat: toolFormats.find(({ name }) => name === 'hermes')!, autoToolChoice: true },
   },
 ];
 
-for (const { file, options, names } of recordings) {
+for (const { file, options, names, markup } of recordings) {
   describe(file, { skip: sharedData === null ? 'the shared data is not here' : false }, () => {
     let server: HttpServer;
     let tokenizer: Tokenizer;
@@ -116,6 +120,7 @@ for (const { file, options, names } of recordings) {
           root: 'SmolLM2-135M-Instruct',
           vocabSize: 49152,
           tokenizer,
+          markup: new ModelMarkup(tokenizer, markup),
           template: createChatTemplate(config.chat_template, tokenizer),
           defaults: { eosTokenIds: [eosId] },
         }),

@@ -1,5 +1,4 @@
 /** The answer of /v1/messages, whole or streamed. Keys and nulls are as vLLM's, which Anthropic's clients read. */
-import { randomBytes } from 'node:crypto';
 import { type ChatItem, ChatItems } from '../chat-items.js';
 import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
@@ -49,8 +48,8 @@ class MessageEnd {
 /** An answer that the server cut off may be asked for again, as a turn that was paused. */
 const stopReasons: Readonly<Record<string, string>> = { length: 'max_tokens', tool_calls: 'tool_use', abort: 'pause_turn' };
 
-const toolUse = (name: string, input: string) =>
-  `{"type":"tool_use","id":"toolu_${randomBytes(12).toString('hex')}","name":${JSON.stringify(name)},"input":${input}}`;
+const toolUse = (id: string, name: string, input: string) =>
+  `{"type":"tool_use","id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"input":${input}}`;
 
 /** `{}` where the length cut them off. */
 function wholeArguments(text: string): string {
@@ -64,7 +63,7 @@ function wholeArguments(text: string): string {
 
 /** JSON, since arguments stay as the model wrote them. */
 function block(item: ChatItem): string {
-  if (item.type === 'call') return toolUse(item.name, wholeArguments(item.arguments));
+  if (item.type === 'call') return toolUse(item.id, item.name, wholeArguments(item.arguments));
   const { type, text } = item;
   return JSON.stringify(type === 'content' ? { type: 'text', text } : { type: 'thinking', thinking: text, signature: '' });
 }
@@ -129,7 +128,7 @@ export function streamedMessage(parts: MessageParts): ChatEvents {
 }
 
 function emptyBlock(item: ChatItem): string {
-  if (item.type === 'call') return toolUse(item.name, '{}');
+  if (item.type === 'call') return toolUse(item.id, item.name, '{}');
   return item.type === 'content' ? '{"type":"text","text":""}' : '{"type":"thinking","thinking":"","signature":""}';
 }
 

@@ -155,12 +155,12 @@ const events: readonly (readonly ParsedEvent[])[] = [
     { type: 'content', text: 'So: ' },
   ],
   [
-    { type: 'call', index: 0, name: 'look' },
+    { type: 'call', index: 0, id: 'toolu_0', name: 'look' },
     { type: 'arguments', index: 0, text: '{"where":' },
   ],
   [{ type: 'arguments', index: 0, text: '1.0}' }],
   [
-    { type: 'call', index: 1, name: 'stop' },
+    { type: 'call', index: 1, id: 'toolu_1', name: 'stop' },
     { type: 'arguments', index: 1, text: '{}' },
   ],
 ];
@@ -170,6 +170,7 @@ const deltas = events.map((each, i): ChatDelta => {
     choice: 0,
     events: each,
     ids: Int32Array.of(i),
+    reasoningTokens: 0,
     logprobs: null,
     finishReason: end ? 'tool_calls' : null,
     stopReason: null,

@@ -14,7 +14,7 @@ export async function handleMessages(exchange: Exchange, context: Context): Prom
   const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, messagesBody);
   const chat = parseTranslated(messagesAsChat(body), text, serving.model, messagesNames);
   const id = responseId('chatcmpl', exchange, body);
-  await runChat(exchange, context, { serving, chat, id, arrivalMs }, ({ ids }) => {
+  await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'toolu_', arrivalMs }, ({ ids }) => {
     const answer = flagOf(body, 'stream', false) ? streamedMessage : wholeMessage;
     const withCached = context.options.promptTokensDetails;
     return answer({ exchange, id, model: serving.model.names[0]!, inputTokens: ids.length, withCached });

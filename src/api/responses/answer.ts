@@ -43,6 +43,7 @@ class ResponseAnswer {
   constructor(parts: ResponseParts, listener: Partial<ItemListener> = {}) {
     this.#parts = parts;
     this.usage.promptTokens = parts.promptLen;
+    this.usage.reasoningTokens = 0;
     this.items = new ChatItems({
       begin: (item, index) => {
         this.outputs.push(outputItem(item, this.#withLogprobs));
@@ -57,8 +58,9 @@ class ResponseAnswer {
     return this.#parts.head.generation.sampling.numLogprobs !== null;
   }
 
-  push({ events, ids, finishReason, logprobs }: ChatDelta): void {
-    this.usage.completionTokens += ids.length;
+  push(delta: ChatDelta): void {
+    const { events, finishReason, logprobs } = delta;
+    this.usage.count(delta);
     if (finishReason !== null) this.status = finishReason === 'length' || finishReason === 'abort' ? 'incomplete' : 'completed';
     this.tokens = logprobs === null ? noTokens : chatLogprobs(this.#parts.model.tokenizer, logprobs).content;
     this.items.push(events);

@@ -64,7 +64,7 @@ export function responseObject({ id, createdAt, model, body, generation }: Respo
   };
 }
 
-export function responseUsage({ promptTokens, completionTokens, cachedTokens, createdCacheTokens }: UsageCounter): object {
+export function responseUsage({ promptTokens, completionTokens, reasoningTokens, cachedTokens, createdCacheTokens }: UsageCounter): object {
   return {
     input_tokens: promptTokens,
     input_tokens_details: {
@@ -74,7 +74,12 @@ export function responseUsage({ promptTokens, completionTokens, cachedTokens, cr
       cached_tokens_per_turn: [],
     },
     output_tokens: completionTokens,
-    output_tokens_details: { reasoning_tokens: 0, tool_output_tokens: 0, output_tokens_per_turn: [], tool_output_tokens_per_turn: [] },
+    output_tokens_details: {
+      reasoning_tokens: reasoningTokens ?? 0,
+      tool_output_tokens: 0,
+      output_tokens_per_turn: [],
+      tool_output_tokens_per_turn: [],
+    },
     total_tokens: promptTokens + completionTokens,
   };
 }
@@ -84,7 +89,6 @@ const randomId = (prefix: string) => `${prefix}_${randomBytes(8).toString('hex')
 /** An output item under construction; `id`s stay the same from its first event on. */
 export interface OutputItem {
   readonly id: string;
-  readonly callId: string;
   readonly item: ChatItem;
   logprobs: ChatTokenLogprob[] | null;
 }
@@ -92,7 +96,6 @@ export interface OutputItem {
 const prefixes = { content: 'msg', reasoning: 'rs', call: 'fc' } as const;
 export const outputItem = (item: ChatItem, withLogprobs: boolean): OutputItem => ({
   id: randomId(prefixes[item.type]),
-  callId: randomId('call'),
   item,
   logprobs: withLogprobs ? [] : null,
 });
@@ -103,10 +106,10 @@ export function partOf({ item, logprobs }: OutputItem, text: string): JsonObject
 }
 
 export function itemObject(output: OutputItem, status: 'in_progress' | 'completed'): JsonObject {
-  const { id, callId, item } = output;
+  const { id, item } = output;
   const isBegun = status === 'in_progress';
   if (item.type === 'call') {
-    return { arguments: isBegun ? '' : item.arguments, call_id: callId, name: item.name, type: 'function_call', id, status };
+    return { arguments: isBegun ? '' : item.arguments, call_id: item.id, name: item.name, type: 'function_call', id, status };
   }
   const content = isBegun ? [] : [partOf(output, item.text)];
   if (item.type === 'reasoning') return { id, summary: [], type: 'reasoning', content, encrypted_content: null, status };

@@ -191,7 +191,7 @@ const said: readonly (readonly ParsedEvent[])[] = [
   [{ type: 'reasoning', text: 'I think' }],
   [{ type: 'content', text: 'So: ' }],
   [
-    { type: 'call', index: 0, name: 'look' },
+    { type: 'call', index: 0, id: 'call_0', name: 'look' },
     { type: 'arguments', index: 0, text: '{"where":' },
   ],
   [{ type: 'arguments', index: 0, text: '1.0}' }],
@@ -207,7 +207,16 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
     const answer = make({ exchange, head, model, promptLen: 7, keep: (_json, output) => kept.push(output.length) });
     said.forEach((events, i) => {
       const finishReason = i === said.length - 1 ? ('tool_calls' as const) : null;
-      const delta: ChatDelta = { choice: 0, events, ids: Int32Array.of(i), logprobs: null, finishReason, stopReason: null, message: null };
+      const delta: ChatDelta = {
+        choice: 0,
+        events,
+        ids: Int32Array.of(i),
+        reasoningTokens: 1,
+        logprobs: null,
+        finishReason,
+        stopReason: null,
+        message: null,
+      };
       answer.delta(delta);
     });
     answer.finish();
@@ -216,6 +225,8 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
   await Promise.resolve();
   const whole = JSON.parse(texts[0]!.text) as Json;
   const events = namedEvents(texts[1]!.text);
+  assert.equal(whole.usage.output_tokens_details.reasoning_tokens, said.length);
+  assert.equal(whole.output[2].call_id, 'call_0');
   const shape = ({ id: _id, call_id: _call, ...rest }: Json) => rest;
   assert.deepEqual(whole.output.map(shape), [
     {

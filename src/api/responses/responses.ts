@@ -24,7 +24,7 @@ export async function handleResponse(exchange: Exchange, context: Context): Prom
   const history = historyOf(body, store);
   const chat = parseTranslated(responsesAsChat(body, history), text, model, responsesNames);
   const id = responseId(exchange, body);
-  await runChat(exchange, context, { serving, chat, id, arrivalMs }, ({ ids }) => {
+  await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) => {
     const createdAt = Math.floor(Date.now() / 1000);
     const head: ResponseHead = { id, createdAt, model: model.names[0]!, body, generation: chat.generation };
     const keep = (json: string, output: readonly JsonObject[]) => {

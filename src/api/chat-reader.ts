@@ -1,0 +1,44 @@
+/** The text of one choice as events: reasoning, content, calls. Without anything to look for, all is content. */
+import type { TextDelta } from '../engine/output.js';
+import type { ParsedEvent } from '../parsing/event-list.js';
+import { OutputParser, type ParserOptions } from '../parsing/output-parser.js';
+import type { ChatDelta } from './chat-run.js';
+
+export interface ReadingOptions extends ParserOptions {
+  /** The id that ends reasoning, where it is one. */
+  readonly reasoningEndId: number | null;
+  readonly includeReasoning: boolean;
+}
+
+const nothing: readonly ParsedEvent[] = [];
+
+export class ChatReader {
+  readonly #options: ReadingOptions;
+  readonly #parser: OutputParser | null;
+  #hasCalls = false;
+
+  constructor(options: ReadingOptions) {
+    this.#options = options;
+    this.#parser = options.tools === null && options.reasoning === null ? null : new OutputParser(options);
+  }
+
+  read({ text, ...delta }: TextDelta): ChatDelta {
+    if (this.#parser === null) return { ...delta, events: text === '' ? nothing : [{ type: 'content', text }], reasoningTokens: 0 };
+    const wasReasoning = this.#parser.inReasoning;
+    const events = text === '' ? [] : this.#parser.push(text);
+    const reasoningTokens = this.#reasoningTokens(delta.ids, wasReasoning, this.#parser.inReasoning);
+    if (delta.finishReason !== null) events.push(...this.#parser.end());
+    this.#hasCalls ||= events.some(({ type }) => type === 'call');
+    const finishReason = delta.finishReason === 'stop' && this.#hasCalls ? 'tool_calls' : delta.finishReason;
+    const shown = this.#options.includeReasoning ? events : events.filter(({ type }) => type !== 'reasoning');
+    return { ...delta, events: shown, reasoningTokens, finishReason };
+  }
+
+  /** Its markers count as well. Where the end is several tokens and comes with others in one step, those count too. */
+  #reasoningTokens(ids: Int32Array, before: boolean, after: boolean): number {
+    if (after) return ids.length;
+    if (!before) return 0;
+    const end = this.#options.reasoningEndId === null ? -1 : ids.indexOf(this.#options.reasoningEndId);
+    return end < 0 ? ids.length : end + 1;
+  }
+}
