@@ -263,6 +263,15 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     preparation: null,
     blockSize: 16,
     cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },
+    facts: {
+      architecture: 'fake',
+      fileFormat: 'safetensors',
+      weightFormat: 'bf16',
+      numParameters: 1_500_000,
+      numBytes: 3_000_000,
+      numLayers: 2,
+      hidden: 8,
+    },
     ...changes,
   };
 }

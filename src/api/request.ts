@@ -14,20 +14,30 @@ export interface JsonRequest {
 }
 
 /** Reads the request of a route that generates. Throws before the body is read where the model is not there or does not, or the queue is full. */
-export async function readGenerating(exchange: Exchange, context: Context, fields: RequestBody): Promise<JsonRequest> {
+export async function readGenerating(
+  exchange: Exchange,
+  context: Context,
+  fields: RequestBody,
+  checkName = checkModelName,
+): Promise<JsonRequest> {
   const { model } = servingNow(context);
   checkQueue(model);
   if (model.pooler !== null) throw generatesNothing;
-  return readRequest(exchange, context, fields);
+  return readRequest(exchange, context, fields, checkName);
 }
 
 const generatesNothing = new LockstepError('invalid_value', 'The model does not generate text: it is served for embeddings or scores.');
 
-export async function readRequest(exchange: Exchange, context: Context, fields: RequestBody): Promise<JsonRequest> {
+export async function readRequest(
+  exchange: Exchange,
+  context: Context,
+  fields: RequestBody,
+  checkName = checkModelName,
+): Promise<JsonRequest> {
   const arrivalMs = performance.now();
   const serving = servingNow(context);
   const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, fields, context.options.unknownFields));
-  checkModelName(body, serving.model);
+  checkName(body, serving.model);
   return { serving, body, text, arrivalMs };
 }

@@ -18,6 +18,7 @@ import { controlRoutes } from './control/routes.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
 import { messagesRoutes } from './messages/routes.js';
 import { handleModel, handleModels } from './models.js';
+import { ollamaRoutes } from './ollama/routes.js';
 import { handleOpenApi } from './openapi.js';
 import { poolingRoutes } from './pooling/routes.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
@@ -47,6 +48,7 @@ export const routes: readonly Route[] = [
   { method: 'GET', path: '/metrics', access: 'open', inference: false, handle: handleMetrics, summary: 'Metrics for Prometheus', answer: metricsAnswer },
   ...responsesRoutes,
   ...messagesRoutes,
+  ...ollamaRoutes,
   ...controlRoutes,
   { method: 'GET', path: '/openapi.json', access: 'open', inference: false, summary: 'This description', answer: openApiAnswer,
     handle: (exchange, context) => handleOpenApi(exchange, context, routes) },

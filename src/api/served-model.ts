@@ -46,6 +46,21 @@ export interface ServedModel {
   readonly blockSize: number;
   /** Labels of `vllm:cache_config_info`: block_size, num_gpu_blocks, … */
   readonly cacheConfig: Readonly<Record<string, string>>;
+  readonly facts: ModelFacts;
+}
+
+/** What the model is, for those who ask. */
+export interface ModelFacts {
+  /** As the checkpoint names it. */
+  readonly architecture: string;
+  readonly fileFormat: 'safetensors' | 'gguf';
+  /** Of most weights, in memory: "bf16", "q8_0". */
+  readonly weightFormat: string;
+  readonly numParameters: number;
+  /** Of the weights, in memory. */
+  readonly numBytes: number;
+  readonly numLayers: number;
+  readonly hidden: number;
 }
 
 export interface PreparationSource {

@@ -1,10 +1,12 @@
 /** What the routes need to know of a model, from its files and the options. */
 import { readFileSync } from 'node:fs';
 import { ModelMarkup } from '../api/model-markup.js';
-import type { ServedModel } from '../api/served-model.js';
+import type { ModelFacts, ServedModel } from '../api/served-model.js';
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from '../chat/template.js';
 import { createPooler } from '../engine/pooler.js';
 import { startError } from '../errors.js';
+import { weightBytes } from '../model/quantization/formats.js';
+import type { LoadedModel } from '../model/spec.js';
 import { toolFormatOf } from '../parsing/from-template.js';
 import { type ReasoningFormat, reasoningFormatOf, reasoningFormats } from '../parsing/reasoning-format.js';
 import { commonFormat, type ToolFormat, toolFormats } from '../parsing/tool-format.js';
@@ -51,6 +53,22 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
       num_cpu_blocks: String(dims.numBlocks),
       num_gpu_blocks: String(dims.numBlocks),
     },
+    facts: factsOf(model),
+  };
+}
+
+function factsOf({ spec, weights, tokenizer }: LoadedModel): ModelFacts {
+  const valuesByFormat = new Map<string, number>();
+  for (const { format, rows, cols } of weights.tensors) valuesByFormat.set(format, (valuesByFormat.get(format) ?? 0) + rows * cols);
+  const [most] = [...valuesByFormat].sort((a, b) => b[1] - a[1]);
+  return {
+    architecture: spec.architecture,
+    fileFormat: tokenizer.kind === 'gguf' ? 'gguf' : 'safetensors',
+    weightFormat: most?.[0] ?? '',
+    numParameters: [...valuesByFormat.values()].reduce((sum, values) => sum + values, 0),
+    numBytes: weightBytes(weights),
+    numLayers: spec.layers.length,
+    hidden: spec.dims.hidden,
   };
 }
 

@@ -1,0 +1,7 @@
+/** Errors as Ollama's clients expect them: a message alone. */
+import type { LockstepError } from '../../errors.js';
+import { boundedMessage, type ErrorFormat } from '../error-body.js';
+
+const body = (error: LockstepError) => JSON.stringify({ error: boundedMessage(error) });
+
+export const ollamaErrors: ErrorFormat = { body, lastEvents: (error) => `${body(error)}\n` };

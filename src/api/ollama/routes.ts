@@ -1,0 +1,34 @@
+/** The rows of Ollama's API. */
+import type { Answer, Route } from '../route.js';
+import { anyObject, boolean, integer, list, object, string } from '../schema.js';
+import { ollamaErrors } from './errors.js';
+import { ollamaChatBody, ollamaGenerateBody, ollamaShowBody } from './fields.js';
+import { handleOllamaVersion, handleRunning, handleShow, handleTags } from './models.js';
+import { handleOllamaChat, handleOllamaGenerate } from './ollama.js';
+
+const open = { open: true } as const;
+const line = { model: string, created_at: string, done: boolean };
+const end = { done_reason: string, prompt_eval_count: integer, eval_count: integer };
+const chatLine = object({ ...line, message: anyObject }, end, open);
+const generateLine = object({ ...line, response: string }, end, open);
+const chatAnswer: Answer = { name: 'OllamaChat', json: chatLine };
+const generateAnswer: Answer = { name: 'OllamaGenerate', json: generateLine };
+const modelsAnswer: Answer = { name: 'OllamaModels', json: object({ models: list(object({ name: string, model: string }, {}, open)) }) };
+const showAnswer: Answer = { name: 'OllamaModel', json: object({ details: anyObject, model_info: anyObject }, { template: string }, open) };
+const versionAnswer: Answer = { name: 'OllamaVersion', json: object({ version: string }) };
+
+// biome-ignore format: a row a route
+export const ollamaRoutes: readonly Route[] = [
+  { method: 'POST', path: '/api/chat', access: 'key', inference: true, handle: handleOllamaChat, errors: ollamaErrors,
+    summary: "Answers a conversation, in Ollama's terms; streamed unless stream is false, a line of JSON for every piece", body: ollamaChatBody, answer: chatAnswer },
+  { method: 'POST', path: '/api/generate', access: 'key', inference: true, handle: handleOllamaGenerate, errors: ollamaErrors,
+    summary: "Answers a prompt, in Ollama's terms; streamed likewise", body: ollamaGenerateBody, answer: generateAnswer },
+  { method: 'POST', path: '/api/show', access: 'key', inference: false, handle: handleShow, errors: ollamaErrors,
+    summary: 'What the model is', body: ollamaShowBody, answer: showAnswer },
+  { method: 'GET', path: '/api/tags', access: 'key', inference: false, handle: handleTags, errors: ollamaErrors,
+    summary: 'The names under which the model is served', answer: modelsAnswer },
+  { method: 'GET', path: '/api/ps', access: 'key', inference: false, handle: handleRunning, errors: ollamaErrors,
+    summary: 'The models in memory', answer: modelsAnswer },
+  { method: 'GET', path: '/api/version', access: 'open', inference: false, handle: handleOllamaVersion, errors: ollamaErrors,
+    summary: 'The version of the server', answer: versionAnswer },
+];
