@@ -99,6 +99,11 @@ export const tokenizeAnswer: Answer = {
 };
 export const detokenizeAnswer: Answer = { name: 'Text', json: object({ prompt: string }) };
 
+const rendered = object({ request_id: string, token_ids: ids, sampling_params: anyObject, model: string }, {}, open);
+export const renderedAnswer: Answer = { name: 'Rendered', json: rendered };
+export const renderedListAnswer: Answer = { name: 'RenderedList', json: list(rendered) };
+export const invocationAnswer: Answer = { name: 'Invocation', json: anyObject, events: anyObject };
+
 export const emptyAnswer: Answer = { name: 'Nothing', media: '' };
 export const versionAnswer: Answer = { name: 'Version', json: object({ version: string }) };
 export const loadAnswer: Answer = { name: 'Load', json: object({ server_load: integer }) };

@@ -16,8 +16,7 @@ export const promptsMax = 1024;
 export async function handleCompletion(exchange: Exchange, context: Context): Promise<void> {
   const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, completionBody);
   const { model } = serving;
-  const completion = parseCompletion(body, text, context, serving);
-  const prompts = await readPrompts(body, serving, completion);
+  const { completion, prompts } = await readCompletion(body, text, context, serving);
   if (exchange.aborted) return;
 
   const id = responseId('cmpl', exchange, body);
@@ -30,6 +29,17 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   for (const [prompt, request] of requests.entries()) {
     run(context, serving, exchange, request, { generation, arrivalMs }, answers[prompt]!);
   }
+}
+
+/** What is asked, and of which prompts. */
+export async function readCompletion(
+  body: JsonObject,
+  text: string,
+  context: Context,
+  serving: Serving,
+): Promise<{ readonly completion: CompletionRequest; readonly prompts: Prompt[] }> {
+  const completion = parseCompletion(body, text, context, serving);
+  return { completion, prompts: await readPrompts(body, serving, completion) };
 }
 
 function parseCompletion(body: JsonObject, text: string, context: Context, { model }: Serving): CompletionRequest {

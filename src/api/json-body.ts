@@ -32,7 +32,23 @@ export interface BodyLimits {
   readonly bodies: BodyBudget;
 }
 
-export async function readJson(exchange: Exchange, { options, bodies }: BodyLimits): Promise<{ body: JsonObject; text: string }> {
+export interface JsonBody {
+  readonly body: JsonObject;
+  /** As it came. */
+  readonly text: string;
+}
+
+/** Bodies that were read by a route which hands its exchanges on to others. */
+const handedOn = new WeakMap<Exchange, JsonBody>();
+
+/** The next to read the body of this exchange gets this. */
+export function handOn(exchange: Exchange, json: JsonBody): void {
+  handedOn.set(exchange, json);
+}
+
+export async function readJson(exchange: Exchange, { options, bodies }: BodyLimits): Promise<JsonBody> {
+  const before = handedOn.get(exchange);
+  if (before !== undefined) return before;
   const mediaType = (exchange.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
   if (mediaType !== 'application/json') {
     throw new LockstepError('invalid_body', "Unsupported Media Type: Only 'application/json' is allowed");

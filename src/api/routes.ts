@@ -4,11 +4,14 @@ import {
   completionAnswer,
   detokenizeAnswer,
   emptyAnswer,
+  invocationAnswer,
   loadAnswer,
   metricsAnswer,
   modelAnswer,
   modelsAnswer,
   openApiAnswer,
+  renderedAnswer,
+  renderedListAnswer,
   tokenizeAnswer,
   versionAnswer,
 } from './answers.js';
@@ -16,11 +19,13 @@ import { handleChat } from './chat-completions.js';
 import { handleCompletion } from './completions.js';
 import { controlRoutes } from './control/routes.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
+import { handleInvocation } from './invocations.js';
 import { messagesRoutes } from './messages/routes.js';
 import { handleModel, handleModels } from './models.js';
 import { ollamaRoutes } from './ollama/routes.js';
 import { handleOpenApi } from './openapi.js';
 import { poolingRoutes } from './pooling/routes.js';
+import { handleRenderChat, handleRenderCompletion } from './render.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
 import { responsesRoutes } from './responses/routes.js';
 import type { Route } from './route.js';
@@ -32,6 +37,12 @@ export const routes: readonly Route[] = [
     summary: 'Answers a conversation', body: chatBody, answer: chatAnswer },
   { method: 'POST', path: '/v1/completions', access: 'key', inference: true, handle: handleCompletion,
     summary: 'Goes on with a text', body: completionBody, answer: completionAnswer },
+  { method: 'POST', path: '/v1/chat/completions/render', access: 'key', inference: true, handle: handleRenderChat,
+    summary: 'What the model would be asked: token ids and sampling parameters', body: chatBody, answer: renderedAnswer },
+  { method: 'POST', path: '/v1/completions/render', access: 'key', inference: true, handle: handleRenderCompletion,
+    summary: 'The same for texts, one for each', body: completionBody, answer: renderedListAnswer },
+  { method: 'POST', path: '/invocations', access: 'key', inference: true, handle: handleInvocation,
+    summary: 'Chat, completions, embeddings or scores, as the body is; what SageMaker calls', answer: invocationAnswer },
   ...poolingRoutes,
   { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels,
     summary: 'The names under which the model is served', answer: modelsAnswer },

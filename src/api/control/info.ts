@@ -76,7 +76,7 @@ const lookMs = 50;
 
 /** 200 once the engine makes a token, for this request or for any other; 503 where none comes in time. */
 export async function handleHealthGenerate(exchange: Exchange, context: Context): Promise<void> {
-  const { engine, tokenizer, defaults } = servingNow(context).model;
+  const { engine, tokenizer, defaults, pooler } = servingNow(context).model;
   const before = engine.counters().generationTokens;
   const id = engineId('health');
   await new Promise<void>((resolve, reject) => {
@@ -93,7 +93,7 @@ export async function handleHealthGenerate(exchange: Exchange, context: Context)
     const silent = new LockstepError('not_ready', `No token came within ${healthGenerateMs / 1000} s.`);
     const patience = setTimeout(() => end(silent), healthGenerateMs);
     exchange.onEnd(() => end(null));
-    engine.submit(oneToken(id, tokenizer.bosTokenId ?? defaults.eosTokenIds[0] ?? 0), {
+    engine.submit(leastRequest(id, tokenizer.bosTokenId ?? defaults.eosTokenIds[0] ?? 0, pooler), {
       prompt: () => undefined,
       tokens: () => end(null),
       end: ({ finishReason }) => end(finishReason === 'length' ? null : silent),
@@ -103,13 +103,16 @@ export async function handleHealthGenerate(exchange: Exchange, context: Context)
   exchange.reply(200, null, '');
 }
 
-function oneToken(id: string, promptId: number): GenerationRequest {
+/** One token of one token, or what is pooled of it. */
+function leastRequest(id: string, promptId: number, pooler: ServedModel['pooler']): GenerationRequest {
+  const maxTokens = pooler === null ? 1 : 0;
   return {
     id,
     promptTokens: Int32Array.of(promptId),
     sampling: { ...neutralSampling, temperature: 0 },
-    stop: { eosTokenIds: [], stopTokenIds: [], stopStrings: [], includeStopString: false, ignoreEos: true, minTokens: 0, maxTokens: 1 },
+    stop: { eosTokenIds: [], stopTokenIds: [], stopStrings: [], includeStopString: false, ignoreEos: true, minTokens: 0, maxTokens },
     priority: 0,
     cacheSalt: null,
+    ...(pooler === null ? {} : { pooling: pooler.request(null) }),
   };
 }
