@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createChatTemplate } from '../src/chat/template.js';
 import { loadModel } from '../src/model/load.js';
-import { loadTokenizer } from '../src/tokenizer/tokenizer.js';
+import { loadTokenizer } from '../src/tokenizer/load.js';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const folder = join(root, 'models', 'guide');

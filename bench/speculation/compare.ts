@@ -14,7 +14,8 @@ import { type StartedEngine, startEngine } from '../../src/cli/start-engine.js';
 import type { GenerationRequest } from '../../src/engine/request.js';
 import { createLogger } from '../../src/log.js';
 import { neutralSampling } from '../../src/sampling/params.js';
-import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { loadTokenizer } from '../../src/tokenizer/load.js';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { createRandom } from '../random.js';
 import { randomTokens, type Workload, workloads } from './workloads.js';
 

@@ -4,7 +4,7 @@ import { DiskCache } from '../cache/disk-cache.js';
 import { createChatTemplate } from '../chat/template.js';
 import { LockstepError } from '../errors.js';
 import { silentLogger } from '../log.js';
-import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { loadTokenizer } from '../tokenizer/load.js';
 import { type PoolResult, type PoolTask, prepare } from './prepare.js';
 import type { PreparationSource } from './served-model.js';
 

@@ -3,7 +3,8 @@ import type { CachePlace } from '../cache/disk-cache.js';
 import type { ChatTemplate } from '../chat/template.js';
 import type { EngineClient } from '../engine/client.js';
 import type { Pooler } from '../engine/pooler.js';
-import type { loadTokenizer, Tokenizer } from '../tokenizer/tokenizer.js';
+import type { loadTokenizer } from '../tokenizer/load.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { ModelMarkup } from './model-markup.js';
 
 /** Where generation ends, and the model author's sampling defaults (generation_config.json). */

@@ -10,7 +10,7 @@ import type { LoadedModel } from '../model/spec.js';
 import { toolFormatOf } from '../parsing/from-template.js';
 import { type ReasoningFormat, reasoningFormatOf, reasoningFormats } from '../parsing/reasoning-format.js';
 import { commonFormat, type ToolFormat, toolFormats } from '../parsing/tool-format.js';
-import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { loadTokenizer } from '../tokenizer/load.js';
 import { samplingDefaults } from './generation-config.js';
 import type { ServeOptions } from './options.js';
 import type { StartedEngine } from './start-engine.js';

@@ -15,7 +15,7 @@ import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
 import type { StepDims } from '../step/layout.js';
-import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { loadTokenizer } from '../tokenizer/load.js';
 import type { OfflineEngine } from './bench-throughput.js';
 import type { EngineOptions } from './options.js';
 import { parseSpeculativeConfig } from './speculative-config.js';

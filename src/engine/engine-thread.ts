@@ -6,8 +6,8 @@ import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threa
 import { LockstepError } from '../errors.js';
 import { ringDoorbell } from '../parallel/channel.js';
 import { giveTask } from '../parallel/threads.js';
+import type { SchedulerOptions } from '../scheduler/options.js';
 import { finishCode } from '../scheduler/output.js';
-import type { SchedulerOptions } from '../scheduler/scheduler.js';
 import type { StepBuffers } from '../step/buffers.js';
 import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
 import type { Control } from './control.js';

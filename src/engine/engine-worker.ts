@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { RankFault, StepDriver } from '../parallel/step-driver.js';
-import { Scheduler, type SchedulerOptions } from '../scheduler/scheduler.js';
+import type { SchedulerOptions } from '../scheduler/options.js';
+import { Scheduler } from '../scheduler/scheduler.js';
 import { stepBuffers } from '../step/buffers.js';
 import type { StepDims } from '../step/layout.js';
 import { Engine } from './engine.js';

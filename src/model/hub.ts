@@ -12,7 +12,13 @@ import { formatBytes } from './checkpoint.js';
 import { isFields, readJsonObject } from './config.js';
 import { fetchFile, type HubFile } from './hub-file.js';
 import { DownloadProgress, type ProgressOutput } from './hub-progress.js';
-import type { HubName } from './resolve.js';
+
+export interface HubName {
+  readonly repo: string;
+  /** A .gguf file of the repository by its quantisation ("Q4_K_M") or by its path; null: safetensors. */
+  readonly quant: string | null;
+  readonly file: string | null;
+}
 
 export interface HubOptions {
   /** Environment variables, as the outermost room read them. */

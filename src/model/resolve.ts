@@ -6,17 +6,10 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startError } from '../errors.js';
-import { downloadModel, type HubOptions } from './hub.js';
+import { downloadModel, type HubName, type HubOptions } from './hub.js';
 
 /** owner/name or name, then perhaps :QUANT or /file.gguf. */
 const hubId = /^(?<repo>[A-Za-z0-9][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)?)(?::(?<quant>[\w.-]+)|\/(?<file>[\w./-]+\.gguf))?$/;
-
-export interface HubName {
-  readonly repo: string;
-  /** A .gguf file of the repository by its quantisation ("Q4_K_M") or by its path; null: safetensors. */
-  readonly quant: string | null;
-  readonly file: string | null;
-}
 
 export function parseHubName(name: string): HubName | null {
   const match = hubId.exec(name);

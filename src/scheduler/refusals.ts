@@ -1,7 +1,7 @@
 /** What could never run: options at start, and sequences that would wait for ever. Refused by name, before anything is changed. */
 import { LockstepError, startError } from '../errors.js';
 import { maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
-import type { SchedulerOptions } from './scheduler.js';
+import type { SchedulerOptions } from './options.js';
 import type { SequenceInput } from './sequence.js';
 
 export function checkInput(input: SequenceInput, dims: StepDims): void {

@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { LockstepError } from '../errors.js';
 import { type StepBuffers, type StepPlan, stepBuffers } from '../step/buffers.js';
 import { entryFlag, maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
+import type { SchedulerOptions } from './options.js';
 import { finishCode, type SchedulerOutput } from './output.js';
-import { maxOvertakes, Scheduler, type SchedulerOptions } from './scheduler.js';
+import { maxOvertakes, Scheduler } from './scheduler.js';
 import { sequenceInput } from './test-inputs.js';
 
 interface Bench {

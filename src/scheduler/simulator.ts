@@ -8,8 +8,9 @@ import { LockstepError } from '../errors.js';
 import type { StepBuffers } from '../step/buffers.js';
 import { stepBuffers } from '../step/buffers.js';
 import { entryFlag, type StepDims } from '../step/layout.js';
+import type { SchedulerOptions } from './options.js';
 import { finishCode, type SchedulerOutput } from './output.js';
-import { maxOvertakes, Scheduler, type SchedulerOptions } from './scheduler.js';
+import { maxOvertakes, Scheduler } from './scheduler.js';
 import { comesBefore, type Sequence, type SequenceInput } from './sequence.js';
 import { type Expectation, expect, logprobOf, SimulatedRank } from './simulator-rank.js';
 

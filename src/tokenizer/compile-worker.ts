@@ -1,4 +1,4 @@
-/** A thread that reads and compiles one tokenizer, so that the thread of the port goes on answering. Started by `tokenizer.ts`. */
+/** A thread that reads and compiles one tokenizer, so that the thread of the port goes on answering. Started by `load.ts`. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { LockstepError } from '../errors.js';
 import type { TokenizerSource } from '../model/spec.js';

@@ -8,7 +8,7 @@ import { DiskCache } from '../cache/disk-cache.js';
 import { byteAlphabet } from './byte-alphabet.js';
 import { type CompiledBpe, compileBpe, readCompiled, writeCompiled } from './compiled.js';
 import type { BpeDefinition } from './definition.js';
-import { loadTokenizer } from './tokenizer.js';
+import { loadTokenizer } from './load.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-compiled-'));
 after(() => rmSync(folder, { recursive: true }));

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
 import { createServer, type HttpServer } from '../../src/api/server.js';
 import { createChatTemplate } from '../../src/chat/template.js';
-import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
+import { loadTokenizer } from '../../src/tokenizer/load.js';
 
 const folder = 'test/fixtures/stories260K';
 const chatTemplate = '{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}';

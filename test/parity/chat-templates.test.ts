@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type ChatMessage, createChatTemplate } from '../../src/chat/template.js';
 import { LockstepError } from '../../src/errors.js';
-import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
+import { loadTokenizer } from '../../src/tokenizer/load.js';
 import { sharedData } from '../shared-data.js';
 
 interface Cases {

@@ -11,7 +11,8 @@ import { createServer, type HttpServer, type ServerOptions } from '../../src/api
 import { createChatTemplate } from '../../src/chat/template.js';
 import type { GenerationRequest } from '../../src/engine/request.js';
 import { toolFormats } from '../../src/parsing/tool-format.js';
-import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { loadTokenizer } from '../../src/tokenizer/load.js';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
 import { compareDifference, compareShape, compareWhole, sendRecorded } from './compare.js';
 import { type Json, type RecordedCase, readCases } from './recordings.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { LockstepError } from '../errors.js';
-import { loadTokenizer } from './tokenizer.js';
+import { loadTokenizer } from './load.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-tokenizer-'));
 after(() => rmSync(folder, { recursive: true }));
