@@ -6,12 +6,20 @@ import { afterEach, test } from 'node:test';
 import OpenAI from 'openai';
 
 let server: ChildProcess;
-afterEach(() => server.kill('SIGKILL'));
+afterEach(() => {
+  try {
+    process.kill(-(server.pid ?? 0), 'SIGKILL'); // its group: what `npm start` has started too
+  } catch {
+    // All of it has ended, as it should.
+  }
+});
+
+const lockstepServe = [process.execPath, 'dist/src/cli/main.js', 'serve'] as const;
 
 /** Starts the bundled model on a free port and waits until it takes requests. */
-async function start(...args: string[]): Promise<OpenAI> {
-  const argv = ['dist/src/cli/main.js', 'serve', '--host', '127.0.0.1', '--port', '0', ...args];
-  server = spawn(process.execPath, argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+async function start(args: readonly string[] = [], [program, ...words]: readonly [string, ...string[]] = lockstepServe): Promise<OpenAI> {
+  const argv = [...words, '--host', '127.0.0.1', '--port', '0', ...args];
+  server = spawn(program, argv, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   let log = '';
   for await (const chunk of server.stderr ?? []) {
     log += chunk;
@@ -74,10 +82,23 @@ test('a second SIGTERM ends it at once', async () => {
 });
 
 test('--shutdown-timeout bounds the wait', async () => {
-  const client = await start('--shutdown-timeout', '0');
+  const client = await start(['--shutdown-timeout', '0']);
   const exit = once(server, 'exit');
   await (async () => {
     for await (const _ of await longStream(client)) if (!server.killed) server.kill('SIGTERM');
   })().catch(() => {});
   assert.deepEqual(await exit, [0, null]);
+});
+
+test('npm start ends with its server: npm hands SIGTERM on, and waits', async () => {
+  const client = await start([], ['npm', 'start', '--']);
+  const exit = once(server, 'exit');
+  const reasons: (string | null)[] = [];
+  for await (const { choices } of await longStream(client)) {
+    if (!server.killed) server.kill('SIGTERM');
+    reasons.push(...choices.map(({ finish_reason }) => finish_reason));
+  }
+  assert.equal(reasons.filter((reason) => reason === 'length').length, numChoices);
+  assert.deepEqual(await exit, [0, null]);
+  await assert.rejects(client.models.list(), OpenAI.APIConnectionError);
 });
