@@ -79,7 +79,7 @@ export function parseValue(flag: Flag, raw: unknown, where: string): FlagValue {
     case 'boolean':
       return parseBoolean(raw) ?? refuse('true or false');
     case 'list':
-      return parseList(raw) ?? refuse('a list of strings');
+      return parseList(raw) ?? refuse('a list of words, none of them empty');
     case 'json':
       return parseObject(raw) ?? refuse('a JSON object or a file that holds one');
     case 'string': {
@@ -102,7 +102,7 @@ function parseBoolean(raw: unknown): boolean | null {
 function parseList(raw: unknown): readonly string[] | null {
   if (Array.isArray(raw)) {
     if (raw.length === 1 && typeof raw[0] === 'string' && raw[0].startsWith('[')) return parseList(raw[0]);
-    return raw.every((item) => typeof item === 'string' || typeof item === 'number') ? raw.map(String) : null;
+    return raw.every((item) => (typeof item === 'string' && item !== '') || typeof item === 'number') ? raw.map(String) : null;
   }
   if (typeof raw !== 'string') return null;
   if (!raw.trimStart().startsWith('[')) return raw.split(',').filter((word) => word !== '');

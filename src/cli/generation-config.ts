@@ -1,4 +1,5 @@
 /** `--generation-config` and `--override-generation-config`: which sampling defaults a request starts from. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { boundedSchema } from '../api/fields.js';
 import { sharedFields } from '../api/request-fields.js';
@@ -44,5 +45,10 @@ export function samplingDefaults(model: GenerationDefaults, source: string, give
 }
 
 function ofFolder(folder: string): GenerationDefaults {
+  if (!existsSync(join(folder, 'generation_config.json'))) {
+    throw startError(`--generation-config must be auto, vllm or a folder with a generation_config.json, and ${folder} is none`, {
+      param: 'generation-config',
+    });
+  }
   return generationDefaults(folder, new Config(join(folder, 'config.json'), {}));
 }

@@ -75,9 +75,9 @@ const entries: readonly Entry[] = [
   },
 ];
 
-function overview(): string {
-  const width = Math.max(...entries.map(({ table }) => table.name.length)) + 3;
-  const lines = entries.map(({ table }) => `  lockstep ${table.name.padEnd(width)}${table.summary}\n`);
+function overview(commands: readonly Entry[]): string {
+  const width = Math.max(...commands.map(({ table }) => table.name.length)) + 3;
+  const lines = commands.map(({ table }) => `  lockstep ${table.name.padEnd(width)}${table.summary}\n`);
   return `usage: lockstep <command> [options]\n\n${lines.join('')}\n'lockstep <command> --help' lists the options of a command.\n`;
 }
 
@@ -89,11 +89,14 @@ function version(): string {
 async function main(argv: readonly string[]): Promise<void> {
   const [first = '--help'] = argv;
   if (first === '--version' || first === '-v') return void process.stdout.write(`${version()}\n`);
-  if (first === '--help' || first === '-h' || first === 'help') return void process.stdout.write(overview());
+  const asksForHelp = (word: string) => word === '--help' || word === '-h' || word === 'help';
+  if (asksForHelp(first)) return void process.stdout.write(overview(entries));
+  const below = entries.filter(({ table }) => table.name.startsWith(`${first} `));
+  if (below.length > 0 && asksForHelp(argv[1] ?? '--help')) return void process.stdout.write(overview(below));
   const entry = entries.find(({ table }) => table.name.split(' ').every((word, index) => argv[index] === word));
   if (!entry) {
     const names = entries.map(({ table }) => table.name).join(', ');
-    throw startError(`there is no command '${argv.slice(0, ['bench', 'cache'].includes(first) ? 2 : 1).join(' ')}'; there are: ${names}`);
+    throw startError(`there is no command '${argv.slice(0, below.length > 0 ? 2 : 1).join(' ')}'; there are: ${names}`);
   }
   const rest = argv.slice(entry.table.name.split(' ').length);
   if (rest.includes('--help') || rest.includes('-h')) return void process.stdout.write(commandFor(entry.table).helpInformation());

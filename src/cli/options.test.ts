@@ -72,6 +72,7 @@ describe('where values come from', () => {
 
   test('lists: repeated, in a row, as JSON, by comma in the environment', () => {
     assert.deepEqual(loadServeOptions(['--api-key', 'a', '--api-key', 'b'], {}).apiKey, ['a', 'b']);
+    assert.throws(() => loadServeOptions(['--api-key', ''], {}), /--api-key must be a list of words, none of them empty, not/);
     assert.deepEqual(loadServeOptions(['--served-model-name', 'a', 'b', '--port', '1'], {}).servedModelName, ['a', 'b']);
     assert.deepEqual(loadServeOptions(['--allowed-origins', '["x", "y"]'], {}).allowedOrigins, ['x', 'y']);
     assert.deepEqual(loadServeOptions([], { LOCKSTEP_API_KEY: 'a,b' }).apiKey, ['a', 'b']);

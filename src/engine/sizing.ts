@@ -1,5 +1,6 @@
 /** How large everything is: the bounds of a server's steps and its KV cache, from the model, the flags and the memory that is free. */
 import { startError } from '../errors.js';
+import { formatBytes } from '../model/checkpoint.js';
 import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../model/spec.js';
 import type { StepDims } from '../step/layout.js';
 import { beamsMax } from './beam-search.js';
@@ -25,8 +26,6 @@ const batchedTokensDefault = 512;
 /** Free memory beside weights and KV cache: activations, the process itself. */
 const reserveBytes = 150 * 2 ** 20;
 
-const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
-
 /** Throws a start error when the memory does not hold the weights, or not one sequence of the longest length. */
 export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: number, options: SizingOptions): StepDims {
   const { maxNumSeqs, blockSize, worldSize, maxLogprobs } = options;
@@ -34,23 +33,24 @@ export function sizeSteps(model: LoadedModel, weightBytes: number, freeBytes: nu
   const left = freeBytes - weightBytes - reserveBytes;
   if (left <= 0) {
     throw startError(
-      `the weights take ${mebibytes(weightBytes)} and ${mebibytes(freeBytes)} of memory are free; use a smaller or a quantised model`,
+      `the weights take ${formatBytes(weightBytes)} and ${formatBytes(freeBytes)} of memory are free; use a smaller or a quantised model`,
     );
   }
   const blockBytes = kvBytesPerToken(model.spec, options.kvCacheType ?? model.computeType) * blockSize;
   const blocksPerSeq = Math.ceil(maxSeqLen / blockSize);
   const kvBytes = options.kvCacheMemoryBytes ?? Math.min(blocksPerSeq * maxNumSeqs * blockBytes, left / 2);
   if (kvBytes > left) {
-    throw startError(`--kv-cache-memory-bytes asks for ${mebibytes(kvBytes)}; beside the weights ${mebibytes(left)} are free`, {
+    throw startError(`--kv-cache-memory-bytes asks for ${formatBytes(kvBytes)}; beside the weights ${formatBytes(left)} are free`, {
       param: 'kv-cache-memory-bytes',
     });
   }
   const numBlocks = Math.floor(kvBytes / blockBytes);
   if (numBlocks < blocksPerSeq) {
-    const fits = Math.max(0, numBlocks) * blockSize;
+    const fits = numBlocks * blockSize;
+    const shorter = fits === 0 ? '' : `set --max-model-len ${fits} or less, or `;
     throw startError(
-      `the KV cache of ${mebibytes(kvBytes)} holds ${fits} tokens, and one sequence may have ${maxSeqLen} (${mebibytes(blocksPerSeq * blockBytes)}): ` +
-        `set --max-model-len ${fits} or less, or raise --kv-cache-memory-bytes`,
+      `the KV cache of ${formatBytes(kvBytes)} holds ${fits} tokens, and one sequence may have ${maxSeqLen} (${formatBytes(blocksPerSeq * blockBytes)}): ` +
+        `${shorter}raise --kv-cache-memory-bytes`,
       { param: 'max-model-len' },
     );
   }
