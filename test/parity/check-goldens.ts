@@ -1,8 +1,8 @@
 /** A model's goldens through the native core, in float32: every id and log-probability. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { readGolden } from './golden.js';
-import { type RankSetup, Ranks } from './ranks.js';
+import { lastLogits, readGolden } from './golden.js';
+import { type Output, type RankSetup, Ranks } from './ranks.js';
 
 /** Of a log-probability. */
 export const tolerance = 1e-3;
@@ -18,15 +18,30 @@ export async function withRanks<T>(setup: RankSetup, use: (ranks: Ranks) => Prom
   }
 }
 
-/** Greedy ids and log-probabilities of every prompt equal the golden's. */
-export async function checkGoldens(folder: string, mode: 'gather' | 'reduce', worldSize: number, maxModelLen?: number): Promise<void> {
+/** Log-probabilities of all ids, from their logits. */
+function logSoftmax(logits: Float32Array): Float64Array {
+  const max = logits.reduce((a, b) => Math.max(a, b));
+  const logSum = max + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - max), 0));
+  return Float64Array.from(logits, (logit) => logit - logSum);
+}
+
+/** Greedy ids and log-probabilities of every prompt equal the golden's; after the prompt those of the whole vocabulary. The outputs, by prompt. */
+export async function checkGoldens(
+  folder: string,
+  mode: 'gather' | 'reduce',
+  worldSize: number,
+  maxModelLen?: number,
+): Promise<(readonly Output[])[]> {
+  const all: (readonly Output[])[] = [];
   const golden = readGolden(join(folder, 'golden.json'));
-  const setup = { path: folder, dtype: 'float32', mode, worldSize, ...(maxModelLen && { maxModelLen }) } as const;
+  const maxLogprobs = lastLogits(golden.prompts[0]).length;
+  const setup = { path: folder, dtype: 'float32', mode, worldSize, dims: { maxLogprobs }, ...(maxModelLen && { maxModelLen }) } as const;
   await withRanks(setup, async (ranks) => {
     for (const prompt of golden.prompts) {
       const fits = prompt.prompt_ids.length + prompt.greedy_ids.length <= shortFactors;
       if (folder.includes('longrope') && fits !== (maxModelLen === shortFactors)) continue;
-      const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length);
+      const [outputs] = await ranks.generate([prompt.prompt_ids], prompt.greedy_ids.length, { logprobs: maxLogprobs });
+      all.push(outputs);
       assert.deepEqual(
         outputs.map((o) => o.id),
         prompt.greedy_ids,
@@ -42,6 +57,12 @@ export async function checkGoldens(folder: string, mode: 'gather' | 'reduce', wo
         });
         assert.equal(output.rank, 1);
       });
+      const expected = logSoftmax(lastLogits(prompt));
+      assert.equal(new Set(outputs[0].top.map(([id]) => id)).size, expected.length);
+      for (const [id, logprob] of outputs[0].top) {
+        assert.ok(Math.abs(logprob - expected[id]) < tolerance, `${folder} ${prompt.id} id ${id}: ${logprob} and not ${expected[id]}`);
+      }
     }
   });
+  return all;
 }

@@ -194,12 +194,12 @@ export class Ranks {
   async generate(
     prompts: readonly (readonly number[])[],
     steps: number,
-    options: { chunk?: number; sampling?: Sampling } = {},
+    options: { chunk?: number; sampling?: Sampling; logprobs?: number } = {},
   ): Promise<Output[][]> {
     const outputs: Output[][] = prompts.map(() => []);
     prompts.forEach((prompt, row) => {
       this.setPrompt(row, prompt);
-      this.setRow(row, options.sampling ?? {});
+      this.setRow(row, options.sampling ?? {}, options.logprobs);
     });
     const chunk = options.chunk ?? this.buffers.layout.dims.maxTokens;
     for (let row = 0; row < prompts.length; row++) {
