@@ -54,6 +54,14 @@ class NodeExchange implements Exchange {
     return this.#life.over;
   }
 
+  get status(): number {
+    return this.#life.status;
+  }
+
+  get replyBytes(): number {
+    return this.#life.replyBytes;
+  }
+
   onEnd(callback: () => void): void {
     this.#life.onEnd(callback);
   }
@@ -94,9 +102,9 @@ class NodeExchange implements Exchange {
   }
 
   reply(status: number, contentType: string | null, body: string | Uint8Array): void {
-    if (!this.#life.finish()) return;
+    if (!this.#life.replied(status, body)) return;
     if (contentType !== null) this.#replyHeaders['content-type'] = contentType;
-    this.#replyHeaders['content-length'] = String(typeof body === 'string' ? Buffer.byteLength(body) : body.length);
+    this.#replyHeaders['content-length'] = String(this.replyBytes);
     const unread = !this.#req.complete && this.#req.headers['content-length'] !== '0' && this.method !== 'GET';
     if (unread) {
       this.#replyHeaders['connection'] = 'close';
@@ -109,6 +117,7 @@ class NodeExchange implements Exchange {
   }
 
   openStream(contentType: string): EventStream {
+    this.#life.status = 200;
     const res = this.#res;
     let headSent = false;
     // A reply that waits behind another on its connection has no socket yet, and HTTP/1.0 knows no chunks.

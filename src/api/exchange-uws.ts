@@ -59,6 +59,14 @@ class UwsExchange implements Exchange {
     return this.#life.over;
   }
 
+  get status(): number {
+    return this.#life.status;
+  }
+
+  get replyBytes(): number {
+    return this.#life.replyBytes;
+  }
+
   onEnd(callback: () => void): void {
     this.#life.onEnd(callback);
   }
@@ -104,7 +112,7 @@ class UwsExchange implements Exchange {
   }
 
   reply(status: number, contentType: string | null, body: string | Uint8Array): void {
-    if (!this.#life.finish()) return;
+    if (!this.#life.replied(status, body)) return;
     this.#res.cork(() => {
       this.#writeHead(status, contentType);
       this.#res.end(body, !this.#bodyRead); // what is left of a body that nobody read is not the next request
@@ -112,6 +120,7 @@ class UwsExchange implements Exchange {
   }
 
   openStream(contentType: string): EventStream {
+    this.#life.status = 200;
     const res = this.#res;
     let headSent = false;
     const writeHeadOnce = () => {

@@ -18,6 +18,10 @@ export interface Exchange {
   readonly aborted: boolean;
   /** The reply is complete, or the client has gone. */
   readonly over: boolean;
+  /** Of the reply; 0: none has begun. */
+  readonly status: number;
+  /** Bytes of a reply that was sent as a whole; 0 for streams. */
+  readonly replyBytes: number;
   /** Called once when the exchange is over; at once if it is already. */
   onEnd(callback: () => void): void;
   /** Must be called before the handler first awaits. Rejects with `body_too_large`, or with `ClientGone`. */
@@ -78,6 +82,8 @@ export const eventStreamType = 'text/event-stream; charset=utf-8';
 export class ExchangeLife {
   aborted = false;
   over = false;
+  status = 0;
+  replyBytes = 0;
   #onEnd: (() => void)[] = [];
 
   onEnd(callback: () => void): void {
@@ -89,6 +95,14 @@ export class ExchangeLife {
   abort(): boolean {
     if (this.over) return false;
     this.aborted = true;
+    return this.finish();
+  }
+
+  /** The whole reply leaves now. False: the exchange was over already. */
+  replied(status: number, body: string | Uint8Array): boolean {
+    if (this.over) return false;
+    this.status = status;
+    this.replyBytes = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     return this.finish();
   }
 

@@ -2,10 +2,11 @@
  * For tests of this room: an engine that makes tokens of nothing, with delays, aborts counted and errors on demand, and a tokenizer whose
  * ids are bytes. Deterministic: the ids of a choice follow from its prompt's length, the choice and the seed.
  */
-import type { EngineClient, EngineCounters, RequestEvents } from '../engine/client.js';
+import type { EngineClient, RequestEvents } from '../engine/client.js';
 import type { Control } from '../engine/control.js';
 import type { GenerationRequest, TokenLogprobs } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
+import { type EngineFigures, preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
 import type { DecodeOptions, DecodeStream, Tokenizer } from '../tokenizer/tokenizer.js';
 import { ModelMarkup } from './model-markup.js';
 import type { ServedModel } from './served-model.js';
@@ -94,7 +95,7 @@ export class FakeEngine implements EngineClient {
     this.#running.get(id)?.open.delete(choice);
   }
 
-  counters(): EngineCounters {
+  counters(): EngineFigures {
     return {
       running: this.#running.size,
       waiting: this.waiting,
@@ -111,6 +112,8 @@ export class FakeEngine implements EngineClient {
       steps: this.#steps,
       hostTimeUs: 0,
       asleep: this.#asleep ? 1 : 0,
+      stepTokens: new Array<number>(stepTokenBounds.length + 2).fill(0),
+      requestPreemptions: new Array<number>(preemptionBounds.length + 2).fill(0),
     };
   }
 

@@ -16,7 +16,7 @@ export function handleLoad(exchange: Exchange, context: Context): void {
   exchange.reply(200, 'application/json', JSON.stringify({ server_load: context.inFlight }));
 }
 
-export async function handleMetrics(exchange: Exchange, context: Context): Promise<void> {
-  const { contentType, text } = await context.metrics.exposition();
+export function handleMetrics(exchange: Exchange, context: Context): void {
+  const { contentType, text } = context.metrics.exposition();
   exchange.reply(200, contentType, text);
 }

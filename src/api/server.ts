@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { LockstepError } from '../errors.js';
 import { silentLogger } from '../log.js';
 import { Metrics } from '../metrics/metrics.js';
+import { createSheet } from '../metrics/series.js';
 import { answerCors, corsDefault, createKeyCheck } from './auth.js';
 import type { Context, ServerOptions } from './context.js';
 import { asLockstepError, failExchange } from './error-body.js';
@@ -16,7 +17,7 @@ import { BodyBudget } from './json-body.js';
 import { Preparer } from './prepare.js';
 import { ResponseStore } from './responses/store.js';
 import { missingFlag } from './route.js';
-import { findRoute, type RouteMatch } from './routes.js';
+import { findRoute, type RouteMatch, routes } from './routes.js';
 import type { ServedModel } from './served-model.js';
 import { streamBufferBytesDefault } from './sse.js';
 
@@ -61,7 +62,7 @@ export interface HttpServer {
 /** Throws a `start` error where the port cannot be had. */
 export async function createServer(given: Partial<ServerOptions> = {}): Promise<HttpServer> {
   const options = { ...optionsDefault, ...given };
-  const metrics = new Metrics();
+  const metrics = new Metrics({ routes, sheets: [createSheet()], own: 0 });
   const context: Context = {
     options,
     metrics,
@@ -120,9 +121,13 @@ function createHandler(context: Context, onEnd: () => void): ExchangeHandler {
   const { options } = context;
   const hasKey = createKeyCheck(options.apiKeys);
   return (exchange) => {
+    const startMs = performance.now();
+    let path: string | null = null;
+    exchange.onEnd(() => measure(exchange, context, path, startMs));
     const match = guard(exchange, context, hasKey);
     if (match === null) return;
     const { route, rest } = match;
+    path = route.path;
     let counted = route.inference;
     if (counted) context.inFlight++;
     const ended = () => {
@@ -132,13 +137,13 @@ function createHandler(context: Context, onEnd: () => void): ExchangeHandler {
       onEnd();
     };
     exchange.onEnd(ended);
-    const startMs = performance.now();
     if (options.logRequests)
       exchange.onEnd(() => options.logger.info({ path: exchange.path, ms: Math.round(performance.now() - startMs) }, 'request'));
     const fail = (error: unknown) => {
       if (error instanceof ClientGone) return;
       const known = asLockstepError(error);
       if (known !== error) options.logger.error({ err: error, path: exchange.path }, 'a request failed unexpectedly');
+      if (known.code === 'queue_full') context.metrics.rejected();
       failExchange(exchange, known, options.errorCodeStyle);
     };
     try {
@@ -148,6 +153,15 @@ function createHandler(context: Context, onEnd: () => void): ExchangeHandler {
       fail(error);
     }
   };
+}
+
+/** What nginx writes for a client that went before its answer; it is sent to nobody. */
+const clientClosed = 499;
+
+function measure(exchange: Exchange, { metrics }: Context, path: string | null, startMs: number): void {
+  const status = exchange.status === 0 ? clientClosed : exchange.status;
+  const bytes = Number(exchange.header('content-length') ?? 0) || 0;
+  metrics.http.observe(exchange.method, path, status, (performance.now() - startMs) / 1000, bytes, exchange.replyBytes);
 }
 
 /** CORS, the route, the key. null: answered already. */

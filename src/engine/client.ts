@@ -2,6 +2,7 @@
  * All that `api/` sees of the engine: submit, abort, load. Nothing else is shared between the two, so that the engine can
  * move into a process of its own.
  */
+import type { EngineFigures } from '../metrics/metrics.js';
 import type { Control } from './control.js';
 import type { ChoiceEnd, ChoiceTokens, GenerationRequest, PromptFacts } from './request.js';
 
@@ -16,32 +17,6 @@ export interface RequestEvents {
   closed(): void;
 }
 
-export interface EngineLoad {
-  readonly running: number;
-  readonly waiting: number;
-  /** 0 … 1 */
-  readonly kvCacheUsage: number;
-}
-
-/** Counters since start, as `/metrics` shows them. */
-export interface EngineCounters extends EngineLoad {
-  readonly preemptions: number;
-  readonly promptTokens: number;
-  readonly generationTokens: number;
-  readonly prefixCacheQueries: number;
-  readonly prefixCacheHits: number;
-  /** Steps of sequences that tried drafts, the drafts, and those that were right; by position, as many as a step may try. */
-  readonly specDrafts: number;
-  readonly specDraftTokens: number;
-  readonly specAcceptedTokens: number;
-  readonly specAcceptedPerPosition: readonly number[];
-  readonly steps: number;
-  /** Host time of the engine's own work, summed over steps. */
-  readonly hostTimeUs: number;
-  /** 1 while it sleeps, else 0. */
-  readonly asleep: number;
-}
-
 export interface EngineClient {
   /** Throws LockstepError `queue_full` or `not_ready`; otherwise events follow, never inside the call. */
   submit(request: GenerationRequest, events: RequestEvents): void;
@@ -51,7 +26,8 @@ export interface EngineClient {
   finishChoice(id: string, choice: number): void;
   /** Asks something of the engine as a whole; settles when it is done. Rejects with `not_ready` where the engine has failed. */
   control(control: Control): Promise<void>;
-  counters(): EngineCounters;
+  /** Since start, as /metrics shows them. */
+  counters(): EngineFigures;
   /** Whether requests would be taken now: 'loading' until the ranks are ready, 'draining' after SIGTERM, 'failed' after a fault. */
   state(): 'loading' | 'ready' | 'draining' | 'failed';
 }

@@ -4,16 +4,25 @@
  */
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { LockstepError } from '../errors.js';
+import type { EngineFigures } from '../metrics/metrics.js';
 import { ringDoorbell } from '../parallel/channel.js';
 import { giveTask } from '../parallel/threads.js';
 import type { SchedulerOptions } from '../scheduler/options.js';
 import { finishCode } from '../scheduler/output.js';
 import type { StepBuffers } from '../step/buffers.js';
-import type { EngineClient, EngineCounters, RequestEvents } from './client.js';
+import type { EngineClient, RequestEvents } from './client.js';
 import type { Control } from './control.js';
 import { startEngineThread } from './early-thread.js';
 import type { EngineStart } from './engine-worker.js';
-import { type Batch, counterIndex, firstPositionCounter, recordLen, type ToEngine } from './messages.js';
+import {
+  type Batch,
+  counterIndex,
+  firstPositionCounter,
+  recordLen,
+  requestPreemptionsCounter,
+  stepTokensCounter,
+  type ToEngine,
+} from './messages.js';
 import type { ChoiceTokens, FinishReason, GenerationRequest } from './request.js';
 
 export interface EngineThreadOptions {
@@ -152,11 +161,15 @@ export class EngineThread implements EngineClient {
     });
   }
 
-  counters(): EngineCounters {
+  counters(): EngineFigures {
     const c = this.#counters;
     const entries = Object.entries(counterIndex).map(([name, index]) => [name, c[index]!] as const);
-    const specAcceptedPerPosition = Array.from(c.subarray(firstPositionCounter));
-    return { ...(Object.fromEntries(entries) as unknown as EngineCounters), specAcceptedPerPosition };
+    return {
+      ...(Object.fromEntries(entries) as unknown as EngineFigures),
+      stepTokens: Array.from(c.subarray(stepTokensCounter, requestPreemptionsCounter)),
+      requestPreemptions: Array.from(c.subarray(requestPreemptionsCounter, firstPositionCounter)),
+      specAcceptedPerPosition: Array.from(c.subarray(firstPositionCounter)),
+    };
   }
 
   #notReady(): LockstepError {

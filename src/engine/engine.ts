@@ -3,13 +3,25 @@
  * else: who runs is the scheduler's, arithmetic the ranks', text the API's. Step n+1 is planned while step n runs.
  */
 import { performance } from 'node:perf_hooks';
+import { preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
+import { Histogram } from '../metrics/series.js';
 import { doorbellEpoch, waitForRing } from '../parallel/channel.js';
 import type { StepDriver } from '../parallel/step-driver.js';
 import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
 import type { StepBuffers, StepResult } from '../step/buffers.js';
 import { type Control, EngineControl } from './control.js';
-import { type Batch, counterIndex, type ErrorNews, firstPositionCounter, type PromptNews, recordLen, type ToEngine } from './messages.js';
+import {
+  type Batch,
+  counterIndex,
+  type ErrorNews,
+  firstPositionCounter,
+  type PromptNews,
+  recordLen,
+  requestPreemptionsCounter,
+  stepTokensCounter,
+  type ToEngine,
+} from './messages.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
 export interface EngineParts {
@@ -69,10 +81,14 @@ export class Engine {
   readonly #control: EngineControl;
   /** When a step was planned, by the last bits of its number. */
   readonly #stepStartMs = new Float64Array(stepTimesLen);
+  readonly #stepTokens: Histogram;
+  readonly #requestPreemptions: Histogram;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
     this.#control = new EngineControl(parts.scheduler);
+    this.#stepTokens = new Histogram(parts.counters, stepTokensCounter, stepTokenBounds);
+    this.#requestPreemptions = new Histogram(parts.counters, requestPreemptionsCounter, preemptionBounds);
   }
 
   /** Runs until it is told to stop. Throws `RankFault` when the ranks cannot go on. */
@@ -85,6 +101,7 @@ export class Engine {
       const plan = scheduler.schedule();
       if (plan !== null) {
         this.#stepStartMs[plan.planHeader[0]! & (stepTimesLen - 1)] = startMs;
+        this.#stepTokens.observe(plan.planHeader[2]!);
         ranks.dispatch(plan.planHeader[0]!);
       }
       const result = ranks.collect();
@@ -219,6 +236,7 @@ export class Engine {
       this.#parts.counters[counterIndex.generationTokens]! += numIds;
       if (tracked.numBegun < tracked.keys.length) this.#beginChoices(tracked, tracked.keys.length);
       if (finish !== finishCode.none) {
+        this.#requestPreemptions.observe(output.numPreemptions[i]!);
         this.#release(tracked, index);
         this.#close(tracked);
       }

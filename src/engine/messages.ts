@@ -2,6 +2,7 @@
  * What crosses between the API's thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
  * Int32Array, since a small object for each token of 256 streams would cost more than the scheduler.
  */
+import { preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
 import type { Control } from './control.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
@@ -60,5 +61,7 @@ export const counterIndex = {
   specAcceptedTokens: 12,
   asleep: 13,
 } as const;
-/** Behind them: accepted drafts by position. */
-export const firstPositionCounter = 14;
+/** Behind them two histograms, as `metrics/series.ts` has them, and accepted drafts by position. */
+export const stepTokensCounter = 14;
+export const requestPreemptionsCounter = stepTokensCounter + stepTokenBounds.length + 2;
+export const firstPositionCounter = requestPreemptionsCounter + preemptionBounds.length + 2;

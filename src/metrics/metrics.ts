@@ -1,38 +1,43 @@
 /**
- * What /metrics shows, under vLLM's names, so that its dashboards and routers find them: gauges and counters of the engine, read when
- * asked for, and histograms of requests, measured on the thread that answers them.
+ * What /metrics shows of the engine and of requests, under vLLM's names, so that its dashboards and routers find them: gauges and counters of the
+ * engine, read when asked for, and histograms of requests, measured on the thread that answers them.
  *
  * Times are of the frontend's clock: arrival is the start of reading the request.
  */
-import { createRequire } from 'node:module';
-import type * as PromClient from 'prom-client';
+import { HttpMetrics, type MeasuredRoute } from './http.js';
+import { addProcess } from './process.js';
+import { type Counter, createSheet, type Labels, type Read, Registry, type Sheet } from './series.js';
 
-// The parts by themselves, 3 ms: the whole package takes 40, most of it for a gateway and for default metrics that are not used here.
-const part = createRequire(import.meta.url);
-const Registry = part('prom-client/lib/registry.js') as typeof PromClient.Registry;
-const Counter = part('prom-client/lib/counter.js') as typeof PromClient.Counter;
-const Gauge = part('prom-client/lib/gauge.js') as typeof PromClient.Gauge;
-const Histogram = part('prom-client/lib/histogram.js') as typeof PromClient.Histogram;
+/** Counts for each bound and above them all, then the sum. */
+export type BucketCounts = readonly number[];
 
 /** What is read of the engine; the engine's client gives it. */
+export interface EngineFigures {
+  readonly running: number;
+  readonly waiting: number;
+  readonly kvCacheUsage: number;
+  readonly preemptions: number;
+  readonly promptTokens: number;
+  readonly generationTokens: number;
+  readonly prefixCacheQueries: number;
+  readonly prefixCacheHits: number;
+  readonly specDrafts: number;
+  readonly specDraftTokens: number;
+  readonly specAcceptedTokens: number;
+  /** Empty: no speculation. */
+  readonly specAcceptedPerPosition: readonly number[];
+  readonly steps: number;
+  readonly hostTimeUs: number;
+  /** 1 while it sleeps, else 0. */
+  readonly asleep: number;
+  /** Tokens of each step, by `stepTokenBounds`. */
+  readonly stepTokens: BucketCounts;
+  /** How often each finished sequence was preempted, by `preemptionBounds`. */
+  readonly requestPreemptions: BucketCounts;
+}
+
 export interface EngineCounterSource {
-  counters(): {
-    readonly running: number;
-    readonly waiting: number;
-    readonly kvCacheUsage: number;
-    readonly preemptions: number;
-    readonly promptTokens: number;
-    readonly generationTokens: number;
-    readonly prefixCacheQueries: number;
-    readonly prefixCacheHits: number;
-    readonly specDrafts: number;
-    readonly specDraftTokens: number;
-    readonly specAcceptedTokens: number;
-    /** Empty: no speculation. */
-    readonly specAcceptedPerPosition: readonly number[];
-    readonly steps: number;
-    readonly hostTimeUs: number;
-  };
+  counters(): EngineFigures;
 }
 
 /** What is measured of a request. */
@@ -49,33 +54,39 @@ export interface RequestTimer {
   closed(): void;
 }
 
-const labels = ['model_name', 'engine'] as const;
-type Label = (typeof labels)[number];
-type EngineFigures = ReturnType<EngineCounterSource['counters']>;
-
-const firstTokenBuckets = [
-  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
-];
-const tokenBuckets = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80];
-const latencyBuckets = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+const firstTokenBounds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560];
+const tokenBounds = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80];
+const latencyBounds = [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680];
+export const stepTokenBounds: readonly number[] = [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
+export const preemptionBounds: readonly number[] = [1, 2, 3, 4, 5, 10, 20];
 
 /** 1, 2, 5, 10, … up to the longest sequence. */
-export function tokenCountBuckets(max: number): number[] {
-  const buckets: number[] = [];
+export function tokenCountBounds(max: number): number[] {
+  const bounds: number[] = [];
   for (let decade = 1; ; decade *= 10) {
     for (const step of [1, 2, 5]) {
-      if (step * decade > max) return buckets;
-      buckets.push(step * decade);
+      if (step * decade > max) return bounds;
+      bounds.push(step * decade);
     }
   }
 }
 
-/** The series of one model. Made when the model is known, since buckets depend on its length. */
-function createSeries(registry: PromClient.Registry, maxModelLen: number) {
-  const histogram = (name: string, help: string, buckets: number[]) =>
-    new Histogram<Label>({ name: `vllm:${name}`, help, labelNames: labels, buckets, registers: [registry] });
-  const lengths = tokenCountBuckets(maxModelLen);
+const finishReasons = ['stop', 'length', 'abort', 'error', 'repetition'] as const;
+
+/** The histograms of requests. Made when the model is known, since bounds depend on its length. */
+function createSeries(registry: Registry, model: Labels, maxModelLen: number) {
+  const labels = { ...model, engine: '0' };
+  const histogram = (name: string, help: string, bounds: readonly number[]) => registry.histogram(`vllm:${name}`, help, labels, bounds);
+  const lengths = tokenCountBounds(maxModelLen);
+  const ends = finishReasons.map((finished_reason) => ({ ...labels, finished_reason }));
+  const rejections = ['max_num_queued_reqs', 'max_num_queued_tokens'].map((reason) => ({ ...model, reason }));
   return {
+    success: registry.counters('vllm:request_success', 'Count of successfully processed requests.', ends),
+    rejected: registry.counters(
+      'vllm:admission_rejections',
+      'Number of admission attempts rejected by a queue limit, by reason.',
+      rejections,
+    )[0]!,
     promptTokens: histogram('request_prompt_tokens', 'Number of prefill tokens processed.', lengths),
     generationTokens: histogram('request_generation_tokens', 'Number of generation tokens processed.', lengths),
     maxGenerationTokens: histogram(
@@ -90,236 +101,169 @@ function createSeries(registry: PromClient.Registry, maxModelLen: number) {
       'Histogram of new KV tokens computed during prefill (excluding cached tokens).',
       lengths,
     ),
-    firstToken: histogram('time_to_first_token_seconds', 'Histogram of time to first token in seconds.', firstTokenBuckets),
-    interToken: histogram('inter_token_latency_seconds', 'Histogram of inter-token latency in seconds.', tokenBuckets),
-    perToken: histogram('request_time_per_output_token_seconds', 'Histogram of time_per_output_token_seconds per request.', tokenBuckets),
-    endToEnd: histogram('e2e_request_latency_seconds', 'Histogram of e2e request latency in seconds.', latencyBuckets),
-    queue: histogram('request_queue_time_seconds', 'Histogram of time spent in WAITING phase for request.', latencyBuckets),
-    prefill: histogram('request_prefill_time_seconds', 'Histogram of time spent in PREFILL phase for request.', latencyBuckets),
-    inference: histogram('request_inference_time_seconds', 'Histogram of time spent in RUNNING phase for request.', latencyBuckets),
-    decode: histogram('request_decode_time_seconds', 'Histogram of time spent in DECODE phase for request.', latencyBuckets),
+    firstToken: histogram('time_to_first_token_seconds', 'Histogram of time to first token in seconds.', firstTokenBounds),
+    interToken: histogram('inter_token_latency_seconds', 'Histogram of inter-token latency in seconds.', tokenBounds),
+    perToken: histogram('request_time_per_output_token_seconds', 'Histogram of time_per_output_token_seconds per request.', tokenBounds),
+    endToEnd: histogram('e2e_request_latency_seconds', 'Histogram of e2e request latency in seconds.', latencyBounds),
+    queue: histogram('request_queue_time_seconds', 'Histogram of time spent in WAITING phase for request.', latencyBounds),
+    prefill: histogram('request_prefill_time_seconds', 'Histogram of time spent in PREFILL phase for request.', latencyBounds),
+    inference: histogram('request_inference_time_seconds', 'Histogram of time spent in RUNNING phase for request.', latencyBounds),
+    decode: histogram('request_decode_time_seconds', 'Histogram of time spent in DECODE phase for request.', latencyBounds),
   };
 }
 
 type Series = ReturnType<typeof createSeries>;
-const finishReasons = ['stop', 'length', 'repetition', 'abort', 'error'] as const;
+
+/** The engine counts for itself; its figures are fetched once a scrape, by `fetch`. */
+function addEngine(registry: Registry, model: Labels, fetch: () => EngineFigures): void {
+  const labels = { ...model, engine: '0' };
+  let now = fetch();
+  const by = (name: string, parts: Readonly<Record<string, Read>>) =>
+    Object.entries(parts).map(([value, read]) => [{ ...labels, [name]: value }, read] as const);
+  const gauge = (name: string, help: string, read: Read) => registry.gauge(`vllm:${name}`, help, [[labels, read]]);
+  const counter = (name: string, help: string, read: Read) => registry.readCounter(`vllm:${name}`, help, [[labels, read]]);
+  const counters = (name: string, help: string, parts: readonly (readonly [Labels, Read])[]) =>
+    registry.readCounter(`vllm:${name}`, help, parts);
+
+  gauge('num_requests_running', 'Number of requests in model execution batches.', () => {
+    now = fetch();
+    return now.running;
+  });
+  gauge('num_requests_waiting', 'Number of requests waiting to be processed.', () => now.waiting);
+  registry.gauge(
+    'vllm:num_requests_waiting_by_reason',
+    'Number of waiting requests by reason.',
+    by('reason', { capacity: () => now.waiting, deferred: () => 0 }),
+  );
+  registry.gauge(
+    'vllm:engine_sleep_state',
+    'Engine sleep state; awake = 0 means engine is sleeping. Weights stay where they are.',
+    by('sleep_state', { awake: () => 1 - now.asleep, weights_offloaded: () => 0, discard_all: () => 0 }),
+  );
+  gauge('kv_cache_usage_perc', 'KV-cache usage. 1 means 100 percent usage.', () => now.kvCacheUsage);
+  counter('prefix_cache_queries', 'Prefix cache queries, in terms of number of queried tokens.', () => now.prefixCacheQueries);
+  counter('prefix_cache_hits', 'Prefix cache hits, in terms of number of cached tokens.', () => now.prefixCacheHits);
+  counter('num_preemptions', 'Cumulative number of preemption from the engine.', () => now.preemptions);
+  counter('prompt_tokens', 'Number of prefill tokens processed.', () => now.promptTokens);
+  counter('generation_tokens', 'Number of generation tokens processed.', () => now.generationTokens);
+  counter('prompt_tokens_cached', 'Number of cached prompt tokens (local + external).', () => now.prefixCacheHits);
+  counters(
+    'prompt_tokens_cached_by_source',
+    'Prefix-cache hit tokens by the cache tier that supplied them.',
+    by('source', { device: () => now.prefixCacheHits, host: () => 0, p2p: () => 0, disk: () => 0, external_unspecified: () => 0 }),
+  );
+  counters(
+    'prompt_tokens_by_source',
+    'Number of prompt tokens by source.',
+    by('source', {
+      local_compute: () => Math.max(0, now.promptTokens - now.prefixCacheHits),
+      local_cache_hit: () => now.prefixCacheHits,
+      external_kv_transfer: () => 0,
+    }),
+  );
+  registry.readHistogram(
+    'vllm:iteration_tokens_total',
+    'Histogram of number of tokens per engine_step.',
+    labels,
+    stepTokenBounds,
+    () => now.stepTokens,
+  );
+  registry.readHistogram(
+    'vllm:request_num_preemptions',
+    'Histogram of the number of times a request was preempted.',
+    labels,
+    preemptionBounds,
+    () => now.requestPreemptions,
+  );
+  if (now.specAcceptedPerPosition.length > 0) {
+    counter('spec_decode_num_drafts', 'Number of spec decoding drafts.', () => now.specDrafts);
+    counter('spec_decode_num_draft_tokens', 'Number of draft tokens.', () => now.specDraftTokens);
+    counter('spec_decode_num_accepted_tokens', 'Number of accepted tokens.', () => now.specAcceptedTokens);
+    const positions = now.specAcceptedPerPosition.map(
+      (_, i) => [{ ...labels, position: String(i) }, () => now.specAcceptedPerPosition[i]!] as const,
+    );
+    counters('spec_decode_num_accepted_tokens_per_pos', 'Accepted tokens per draft position.', positions);
+  }
+  registry.readCounter('lockstep:engine_steps', 'Number of engine steps.', [[labels, () => now.steps]]);
+  registry.readCounter('lockstep:engine_host_seconds', "Time of the engine's own work: plan, result, delivery.", [
+    [labels, () => now.hostTimeUs / 1e6],
+  ]);
+}
+
+export interface MetricsParts {
+  /** The routes that are measured, each by itself. */
+  readonly routes: readonly MeasuredRoute[];
+  /** A sheet for each thread that answers requests; all threads are given the same. */
+  readonly sheets: readonly Sheet[];
+  /** Which of the sheets this thread counts in. */
+  readonly own: number;
+}
+
+const noTimer: RequestTimer = { prompt() {}, tokens() {}, closed() {} };
 
 export class Metrics {
-  readonly #registry = new Registry();
+  readonly http: HttpMetrics;
+  readonly #registry: Registry;
   #series: Series | null = null;
-  #success: PromClient.Counter<Label | 'finished_reason'> | null = null;
-  #values: Record<Label, string> = { model_name: '', engine: '0' };
 
-  constructor() {
+  constructor({ routes, sheets, own }: MetricsParts = { routes: [], sheets: [createSheet()], own: 0 }) {
+    this.#registry = new Registry(sheets, own);
     addProcess(this.#registry);
+    this.http = new HttpMetrics(this.#registry, routes);
   }
 
   /** Called once, when the model is ready. */
   setModel(name: string, engine: EngineCounterSource, maxModelLen: number, cacheConfig: Readonly<Record<string, string>>): void {
-    this.#values = { model_name: name, engine: '0' };
-    this.#registry.clear();
-    addProcess(this.#registry);
-    this.#addEngine(engine);
-    this.#series = createSeries(this.#registry, maxModelLen);
-    this.#success = new Counter({
-      name: 'vllm:request_success_total',
-      help: 'Count of successfully processed requests.',
-      labelNames: [...labels, 'finished_reason'],
-      registers: [this.#registry],
-    });
-    for (const finished_reason of finishReasons) this.#success.inc({ ...this.#values, finished_reason }, 0);
+    const model = { model_name: name };
+    addEngine(this.#registry, model, () => engine.counters());
+    this.#series = createSeries(this.#registry, model, maxModelLen);
     const info = { ...cacheConfig, engine: '0' };
-    new Gauge({
-      name: 'vllm:cache_config_info',
-      help: 'Information of the LLMEngine CacheConfig',
-      labelNames: Object.keys(info),
-      registers: [this.#registry],
-    }).set(info, 1);
-  }
-
-  /** The engine counts for itself; its figures are fetched once a scrape. */
-  #addEngine(engine: EngineCounterSource): void {
-    const { model_name, engine: index } = this.#values;
-    const registers = [this.#registry];
-    let latest = engine.counters();
-    type Read = (figures: EngineFigures) => number;
-    type Parts = readonly (readonly [value: string, read: Read])[];
-    /** `parts`: a series for each value of the label `by`; without, one series. */
-    const labelled = (parts: Parts, by: string) =>
-      parts.map(([value, read]) => ({ labels: { model_name, engine: index, ...(by === '' ? {} : { [by]: value }) }, read }));
-    const gauge = (name: string, help: string, parts: Parts, by = '') => {
-      const series = labelled(parts, by);
-      const collect = function (this: PromClient.Gauge) {
-        for (const { labels: values, read } of series) this.set(values, read(latest));
-      };
-      new Gauge({ name, help, labelNames: [...labels, ...(by === '' ? [] : [by])], registers, collect });
-    };
-    const counter = (name: string, help: string, parts: Parts, by = '') => {
-      const series = labelled(parts, by);
-      const collect = function (this: PromClient.Counter) {
-        this.reset();
-        for (const { labels: values, read } of series) this.inc(values, read(latest));
-      };
-      new Counter({ name: `${name}_total`, help, labelNames: [...labels, ...(by === '' ? [] : [by])], registers, collect });
-    };
-    const one = (read: Read): Parts => [['', read]];
-    const fetchFirst: Read = () => {
-      latest = engine.counters();
-      return latest.running;
-    };
-    gauge('vllm:num_requests_running', 'Number of requests in model execution batches.', one(fetchFirst));
-    gauge(
-      'vllm:num_requests_waiting',
-      'Number of requests waiting to be processed.',
-      one((now) => now.waiting),
-    );
-    gauge(
-      'vllm:num_requests_waiting_by_reason',
-      'Number of waiting requests by reason.',
-      [
-        ['capacity', (now) => now.waiting],
-        ['deferred', () => 0],
-      ],
-      'reason',
-    );
-    gauge(
-      'vllm:kv_cache_usage_perc',
-      'KV-cache usage. 1 means 100 percent usage.',
-      one((now) => now.kvCacheUsage),
-    );
-    counter(
-      'vllm:prefix_cache_queries',
-      'Prefix cache queries, in terms of number of queried tokens.',
-      one((now) => now.prefixCacheQueries),
-    );
-    counter(
-      'vllm:prefix_cache_hits',
-      'Prefix cache hits, in terms of number of cached tokens.',
-      one((now) => now.prefixCacheHits),
-    );
-    counter(
-      'vllm:num_preemptions',
-      'Cumulative number of preemption from the engine.',
-      one((now) => now.preemptions),
-    );
-    counter(
-      'vllm:prompt_tokens',
-      'Number of prefill tokens processed.',
-      one((now) => now.promptTokens),
-    );
-    counter(
-      'vllm:generation_tokens',
-      'Number of generation tokens processed.',
-      one((now) => now.generationTokens),
-    );
-    counter(
-      'vllm:prompt_tokens_cached',
-      'Number of cached prompt tokens (local + external).',
-      one((now) => now.prefixCacheHits),
-    );
-    const computed: Read = (now) => Math.max(0, now.promptTokens - now.prefixCacheHits);
-    const sources: Parts = [
-      ['local_compute', computed],
-      ['local_cache_hit', (now) => now.prefixCacheHits],
-    ];
-    counter('vllm:prompt_tokens_by_source', 'Number of prompt tokens by source.', sources, 'source');
-    const positions = latest.specAcceptedPerPosition.map((_, i): Parts[number] => [String(i), (now) => now.specAcceptedPerPosition[i]!]);
-    if (positions.length > 0) {
-      counter(
-        'vllm:spec_decode_num_drafts',
-        'Number of spec decoding drafts.',
-        one((now) => now.specDrafts),
-      );
-      counter(
-        'vllm:spec_decode_num_draft_tokens',
-        'Number of draft tokens.',
-        one((now) => now.specDraftTokens),
-      );
-      counter(
-        'vllm:spec_decode_num_accepted_tokens',
-        'Number of accepted tokens.',
-        one((now) => now.specAcceptedTokens),
-      );
-      counter('vllm:spec_decode_num_accepted_tokens_per_pos', 'Accepted tokens per draft position.', positions, 'position');
-    }
-    counter(
-      'lockstep:engine_steps',
-      'Number of engine steps.',
-      one((now) => now.steps),
-    );
-    counter(
-      'lockstep:engine_host_seconds',
-      "Time of the engine's own work: plan, result, delivery.",
-      one((now) => now.hostTimeUs / 1e6),
-    );
+    this.#registry.gauge('vllm:cache_config_info', 'Information of the LLMEngine CacheConfig', [[info, () => 1]]);
   }
 
   /** `arrivalMs`: of `performance.now()`. */
   track(request: TrackedRequest, arrivalMs: number): RequestTimer {
-    return this.#series === null || this.#success === null
-      ? { prompt() {}, tokens() {}, closed() {} }
-      : new Timer(this.#series, this.#success, this.#values, request, arrivalMs);
+    return this.#series === null ? noTimer : new Timer(this.#series, request, arrivalMs);
   }
 
-  async exposition(): Promise<{ contentType: string; text: string }> {
-    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  /** A request was refused because the queue was full. */
+  rejected(): void {
+    this.#series?.rejected.add(1);
   }
-}
 
-/** The process, under the names that every Prometheus client library uses. */
-function addProcess(registry: PromClient.Registry): void {
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read());
-      },
-    });
-  const startSeconds = Math.round(performance.timeOrigin) / 1000;
-  gauge('process_resident_memory_bytes', 'Resident memory size in bytes.', () => process.memoryUsage.rss());
-  gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.', () => startSeconds);
-  new Counter({
-    name: 'process_cpu_seconds_total',
-    help: 'Total user and system CPU time spent in seconds.',
-    registers: [registry],
-    collect() {
-      const { user, system } = process.cpuUsage();
-      this.reset();
-      this.inc((user + system) / 1e6);
-    },
-  });
+  exposition(): { contentType: string; text: string } {
+    return { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: this.#registry.exposition() };
+  }
 }
 
 /** The clock of one request. A request with n choices counts once for its times and n times for what its choices did, as in vLLM. */
 class Timer implements RequestTimer {
-  readonly #lastMs: Float64Array; // [n] time of a choice's latest tokens; 0: none yet
-  readonly #firstMs: Float64Array; // [n]
-  readonly #counts: Int32Array; // [n] tokens
+  readonly #series: Series;
+  readonly #request: TrackedRequest;
+  readonly #arrivalMs: number;
   readonly #submitMs = performance.now();
+  readonly #lastMs: number[]; // [n] time of a choice's latest tokens; 0: none yet
+  readonly #firstMs: number[]; // [n]
+  readonly #counts: number[]; // [n] tokens
   #scheduledMs = 0; // start of its first step
   #unfinished: number;
 
-  constructor(
-    private readonly series: Series,
-    private readonly success: PromClient.Counter<Label | 'finished_reason'>,
-    private readonly values: Record<Label, string>,
-    private readonly request: TrackedRequest,
-    private readonly arrivalMs: number,
-  ) {
+  constructor(series: Series, request: TrackedRequest, arrivalMs: number) {
+    this.#series = series;
+    this.#request = request;
+    this.#arrivalMs = arrivalMs;
     const { n } = request.sampling;
-    this.#lastMs = new Float64Array(n);
-    this.#firstMs = new Float64Array(n);
-    this.#counts = new Int32Array(n);
+    this.#lastMs = new Array<number>(n).fill(0);
+    this.#firstMs = new Array<number>(n).fill(0);
+    this.#counts = new Array<number>(n).fill(0);
     this.#unfinished = n;
-    series.paramsN.observe(values, n);
+    series.paramsN.observe(n);
   }
 
   prompt(cachedTokens: number, queueMs: number): void {
     this.#scheduledMs = this.#submitMs + queueMs;
-    this.series.queue.observe(this.values, queueMs / 1000);
-    this.series.prefillComputed.observe(this.values, this.request.promptTokens.length - cachedTokens);
+    this.#series.queue.observe(queueMs / 1000);
+    this.#series.prefillComputed.observe(this.#request.promptTokens.length - cachedTokens);
   }
 
   tokens(choice: number, count: number, finishReason: string | null): void {
@@ -327,10 +271,10 @@ class Timer implements RequestTimer {
     const last = this.#lastMs[choice]!;
     if (count > 0) {
       if (last === 0) {
-        this.series.firstToken.observe(this.values, (now - this.arrivalMs) / 1000);
+        this.#series.firstToken.observe((now - this.#arrivalMs) / 1000);
         this.#firstMs[choice] = now;
       } else {
-        this.series.interToken.observe(this.values, (now - last) / 1000);
+        this.#series.interToken.observe((now - last) / 1000);
       }
       this.#lastMs[choice] = now;
       this.#counts[choice]! += count;
@@ -340,26 +284,31 @@ class Timer implements RequestTimer {
 
   #finish(choice: number, finishReason: string, now: number): void {
     this.#unfinished--;
-    const { series, values, request } = this;
+    const series = this.#series;
+    const request = this.#request;
     const count = this.#counts[choice]!;
     const decodeSeconds = (this.#lastMs[choice]! - this.#firstMs[choice]!) / 1000;
-    this.success.inc({ ...values, finished_reason: finishReason }, 1);
-    series.endToEnd.observe(values, (now - this.arrivalMs) / 1000);
-    series.decode.observe(values, decodeSeconds);
+    this.#ended(finishReason).add(1);
+    series.endToEnd.observe((now - this.#arrivalMs) / 1000);
+    series.decode.observe(decodeSeconds);
     if (count > 0) {
-      series.prefill.observe(values, Math.max(0, this.#firstMs[choice]! - this.#scheduledMs) / 1000);
-      series.inference.observe(values, Math.max(0, this.#lastMs[choice]! - this.#scheduledMs) / 1000);
+      series.prefill.observe(Math.max(0, this.#firstMs[choice]! - this.#scheduledMs) / 1000);
+      series.inference.observe(Math.max(0, this.#lastMs[choice]! - this.#scheduledMs) / 1000);
     }
-    series.promptTokens.observe(values, request.promptTokens.length);
-    series.generationTokens.observe(values, count);
-    series.maxGenerationTokens.observe(values, request.stop.maxTokens);
-    series.paramsMaxTokens.observe(values, request.stop.maxTokens);
-    if (count > 1) series.perToken.observe(values, decodeSeconds / (count - 1));
+    series.promptTokens.observe(request.promptTokens.length);
+    series.generationTokens.observe(count);
+    series.maxGenerationTokens.observe(request.stop.maxTokens);
+    series.paramsMaxTokens.observe(request.stop.maxTokens);
+    if (count > 1) series.perToken.observe(decodeSeconds / (count - 1));
+  }
+
+  #ended(reason: string): Counter {
+    return this.#series.success[Math.max(0, (finishReasons as readonly string[]).indexOf(reason))]!;
   }
 
   /** What has not finished by now was aborted. */
   closed(): void {
-    if (this.#unfinished > 0) this.success.inc({ ...this.values, finished_reason: 'abort' }, this.#unfinished);
+    if (this.#unfinished > 0) this.#ended('abort').add(this.#unfinished);
     this.#unfinished = 0;
   }
 }

@@ -21,6 +21,8 @@ export interface SchedulerOutput {
   readonly cachedTokens: Int32Array;
   /** [E] the step (as in the plan's header) in which the sequence was first admitted. */
   readonly firstStep: Int32Array;
+  /** [E] how often it was preempted. */
+  readonly numPreemptions: Int32Array;
   /** [E] prompt tokens whose log-probabilities have come: positions promptPosition …, in the result from promptOutputStart on. */
   readonly numPrompt: Int32Array;
   readonly promptPosition: Int32Array;
@@ -46,6 +48,7 @@ export function makeOutput(dims: StepDims, result: StepResult): MutableOutput {
     stopId: column(),
     cachedTokens: column(),
     firstStep: column(),
+    numPreemptions: column(),
     numPrompt: column(),
     promptPosition: column(),
     promptOutputStart: column(),

@@ -229,6 +229,7 @@ export class Scheduler {
 
   private preempt(seq: Sequence): void {
     this.numPreemptions++;
+    seq.numPreemptions++;
     this.running.remove(seq);
     this.kv.retire(seq);
     seq.state = 'preempted';
@@ -365,6 +366,7 @@ export class Scheduler {
     output.stopId[at] = -1;
     output.cachedTokens[at] = seq.cachedTokens;
     output.firstStep[at] = seq.firstStep;
+    output.numPreemptions[at] = seq.numPreemptions;
     output.numPrompt[at] = 0;
   }
 

@@ -79,6 +79,7 @@ export class Sequence {
   firstStep = 0;
   /** Prompt tokens whose log-probability is delivered, counted from position 1. */
   promptScored = 0;
+  numPreemptions = 0;
   /** How often a later one was admitted because this one did not fit. */
   overtaken = 0;
   /** `KvCache.version` when it last did not fit: as long as that stays the same it need not be tried again. */
