@@ -18,7 +18,7 @@ class CountingEngine implements EngineClient {
     let left = stop.maxTokens;
     const turn = () => {
       if (left-- > 0 && !isFailing) {
-        for (let choice = 0; choice < sampling.n; choice++) events.tokens({ choice, ids: Int32Array.of(7), logprobs: null });
+        for (let choice = 0; choice < sampling.n; choice++) events.tokens({ choice, ids: [7], logprobs: null });
         return void setImmediate(turn);
       }
       this.numRunning--;

@@ -79,7 +79,7 @@ async function run({ started }: Contender, workload: Workload, prompts: readonly
         priority: 0,
         cacheSalt: null,
       };
-      const tokens = (news: { readonly ids: Int32Array }) => ids[i]!.push(...news.ids);
+      const tokens = (news: { readonly ids: readonly number[] }) => ids[i]!.push(...news.ids);
       started.engine.submit(request, { prompt: () => {}, tokens, end: () => {}, closed: resolve });
     });
   await Promise.all(prompts.map(one));

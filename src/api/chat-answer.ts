@@ -83,7 +83,7 @@ export function streamedChat(parts: AnswerParts): ChatEvents {
   const numChoices = generation.sampling.n;
   const usage = usageOf(parts);
   const choiceUsage = Array.from({ length: numChoices }, () => usageOf(parts));
-  const ids = (values: Int32Array) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
+  const ids = (values: ArrayLike<number>) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
   const usageSoFar = (choice: number) => (streaming.continuousUsage ? choiceUsage[choice]!.running() : '');
 
   /** With the first token, not before: the role chunk is what clients take for the first token. */

@@ -32,6 +32,8 @@ export class ChatChunks {
   readonly #role: string;
   readonly #echo: string;
   readonly #shape: MessageShape;
+  /** [choices] what stands before a piece of a message. */
+  readonly #choiceHeads: string[] = [];
 
   constructor({ id, created, model, fingerprint, role, echo }: ChatEnvelope, shape: MessageShape) {
     this.#shape = shape;
@@ -54,17 +56,27 @@ export class ChatChunks {
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
   delta(delta: ChatDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
-    const choice = `{"index":${delta.choice},"delta":${deltaJson(delta.events, this.#shape)},"logprobs":${logprobs}`;
+    const message = deltaJson(delta.events, this.#shape);
+    const isPlain = delta.finishReason === null && logprobs === 'null' && tokenIds === 'null' && usage === '';
+    if (isPlain) return this.#choiceHead(delta.choice) + message + plainTail;
+    const choice = `{"index":${delta.choice},"delta":${message},"logprobs":${logprobs}`;
     const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
     if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
     const finish = `,"finish_reason":"${finishReasonOf(delta.finishReason, this.#shape)}","stop_reason":${JSON.stringify(delta.stopReason)}`;
     return `${this.#head}${choice}${finish}${tail}${withFingerprint ? this.#fingerprint : ''}}\n\n`;
   }
 
+  #choiceHead(choice: number): string {
+    return (this.#choiceHeads[choice] ??= `${this.#head}{"index":${choice},"delta":`);
+  }
+
   usage(usage: string): string {
     return `${this.#head}]${usageField(usage)}${this.#fingerprint}}\n\n`;
   }
 }
+
+/** What stands behind a piece of a message that comes alone: nearly every event of a stream. */
+const plainTail = ',"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n';
 
 const usageField = (usage: string) => (usage === '' ? '' : `,"usage":${usage}`);
 

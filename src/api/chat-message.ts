@@ -4,6 +4,7 @@
  */
 import type { ParsedEvent } from '../parsing/event-list.js';
 import type { ChatDelta } from './chat-run.js';
+import { jsonText } from './json-text.js';
 import type { ToolRequest } from './tools.js';
 
 /** What of the request decides how a message looks. */
@@ -70,12 +71,12 @@ export class MessageWriter {
 
 /** A piece of a message, as JSON. */
 export function deltaJson(events: readonly ParsedEvent[], shape: MessageShape): string {
-  if (!shape.isParsed) return `{"content":${JSON.stringify(textOf(events, 'content'))}}`;
+  if (!shape.isParsed) return `{"content":${jsonText(textOf(events, 'content'))}}`;
   const [content, reasoning] = [textOf(events, 'content'), textOf(events, 'reasoning')];
   const calls = callPieces(events);
   const fields: string[] = [];
-  if (reasoning !== '') fields.push(`"reasoning":${JSON.stringify(reasoning)}`, `"reasoning_content":${JSON.stringify(reasoning)}`);
-  if (content !== '') fields.push(`"content":${JSON.stringify(content)}`);
+  if (reasoning !== '') fields.push(`"reasoning":${jsonText(reasoning)}`, `"reasoning_content":${jsonText(reasoning)}`);
+  if (content !== '') fields.push(`"content":${jsonText(content)}`);
   else if (calls.length > 0) fields.push('"content":null');
   if (calls.length > 0) {
     fields.push(shape.tools?.isLegacy ? `"function_call":${JSON.stringify(calls[0]!.function)}` : `"tool_calls":${JSON.stringify(calls)}`);

@@ -46,7 +46,7 @@ export class ChatReader {
   }
 
   /** Its markers count as well. Where the end is several tokens and comes with others in one step, those count too. */
-  #reasoningTokens(ids: Int32Array, before: boolean, after: boolean): number {
+  #reasoningTokens(ids: readonly number[], before: boolean, after: boolean): number {
     if (after) return ids.length;
     if (!before) return 0;
     const end = this.#options.reasoningEndId === null ? -1 : ids.indexOf(this.#options.reasoningEndId);

@@ -18,7 +18,7 @@ import {
   type ListenOptions,
   statusLine,
 } from './exchange.js';
-import { EventStream } from './sse.js';
+import { EventStream, type StreamSink } from './sse.js';
 
 class UwsExchange implements Exchange {
   readonly method: string;
@@ -122,34 +122,11 @@ class UwsExchange implements Exchange {
   openStream(contentType: string): EventStream {
     this.#life.status = 200;
     const res = this.#res;
-    let headSent = false;
-    const writeHeadOnce = () => {
-      if (headSent) return;
-      headSent = true;
+    const writeHead = () => {
       this.setHeader('cache-control', 'no-cache');
       this.#writeHead(200, contentType);
     };
-    const stream = new EventStream(
-      {
-        write: (text) => {
-          let took = true;
-          res.cork(() => {
-            writeHeadOnce();
-            took = res.write(text);
-          });
-          return took;
-        },
-        end: (text) => {
-          this.#life.finish();
-          res.cork(() => {
-            writeHeadOnce();
-            res.end(text);
-          });
-        },
-        close: () => res.close(),
-      },
-      this.#streamBufferMax,
-    );
+    const stream = new EventStream(new UwsSink(res, writeHead, () => this.#life.finish()), this.#streamBufferMax);
     if (this.aborted) stream.abandon();
     this.stream = stream;
     res.onWritable(() => {
@@ -157,6 +134,53 @@ class UwsExchange implements Exchange {
       return true;
     });
     return stream;
+  }
+}
+
+/** The socket's side of a stream. What is called in a cork is made once: a closure for every token would be the larger part of a write. */
+class UwsSink implements StreamSink {
+  readonly #res: HttpResponse;
+  readonly #writeHead: () => void;
+  readonly #onEnd: () => void;
+  readonly #writeCorked: () => void;
+  #headSent = false;
+  #text = '';
+  #took = true;
+
+  /** `writeHead` is called once, before the first text; `onEnd` when the last is about to leave. */
+  constructor(res: HttpResponse, writeHead: () => void, onEnd: () => void) {
+    this.#res = res;
+    this.#writeHead = writeHead;
+    this.#onEnd = onEnd;
+    this.#writeCorked = () => {
+      this.#writeHeadOnce();
+      this.#took = res.write(this.#text);
+    };
+  }
+
+  #writeHeadOnce(): void {
+    if (this.#headSent) return;
+    this.#headSent = true;
+    this.#writeHead();
+  }
+
+  write(text: string): boolean {
+    this.#text = text;
+    this.#res.cork(this.#writeCorked);
+    this.#text = '';
+    return this.#took;
+  }
+
+  end(text: string): void {
+    this.#onEnd();
+    this.#res.cork(() => {
+      this.#writeHeadOnce();
+      this.#res.end(text);
+    });
+  }
+
+  close(): void {
+    this.#res.close();
   }
 }
 

@@ -171,7 +171,7 @@ export class FakeEngine implements EngineClient {
     const id = (this.options.nextId ?? defaultNextId)(request, choice, position);
     this.#generationTokens++;
     const logprobs = sampling.numLogprobs === null ? null : [logprobsOf(id, sampling.numLogprobs)];
-    events.tokens({ choice, ids: Int32Array.of(id), logprobs });
+    events.tokens({ choice, ids: [id], logprobs });
     if (!open.has(choice)) return; // a stop string was found
     const mayStop = position + 1 > stop.minTokens;
     const isEos = mayStop && !stop.ignoreEos && stop.eosTokenIds.includes(id);

@@ -70,6 +70,8 @@ export class FakeExchange implements Exchange {
   readonly path = '/';
   readonly query = '';
   readonly aborted = false;
+  readonly status = 0;
+  readonly replyBytes = 0;
   readonly #life = new ExchangeLife();
   stream: EventStream | null = null;
   errors: ErrorFormat = openAiErrors;

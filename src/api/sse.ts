@@ -3,7 +3,7 @@
  * The events' text is the routes'; the socket is the exchange's.
  *
  * Most of an event's cost is the kernel's send(), so fewer writes is what counts: all of a step's text for one connection leaves together
- * in a microtask, after the engine's batch was handed out.
+ * in a microtask, after the engine's batch was handed out; one microtask for all connections.
  */
 
 /** A socket's side of a stream. */
@@ -20,11 +20,20 @@ export const namedEvent = (name: string, data: string) => `event: ${name}\ndata:
 
 export const streamBufferBytesDefault = 1 << 20;
 
+/** Streams of this thread with text that leaves in the coming microtask. */
+let pending: EventStream[] = [];
+
+function flushPending(): void {
+  const streams = pending;
+  pending = [];
+  for (const stream of streams) stream.flush();
+}
+
 export class EventStream {
   readonly #sink: StreamSink;
   readonly #bufferMax: number;
-  #pending = '';
-  #scheduled = false;
+  #text = '';
+  #isPending = false;
   #blocked = false;
   #ending = false;
   #done = false;
@@ -37,10 +46,10 @@ export class EventStream {
   /** Whole events, each ending in a blank line. Ignored once the stream is over. */
   send(events: string): void {
     if (this.#done || this.#ending) return;
-    this.#pending += events;
-    if (this.#pending.length > this.#bufferMax && this.#blocked) {
+    this.#text += events;
+    if (this.#blocked && this.#text.length > this.#bufferMax) {
       this.#done = true;
-      this.#pending = '';
+      this.#text = '';
       this.#sink.close();
       return;
     }
@@ -50,7 +59,7 @@ export class EventStream {
   /** The last events; the reply is complete once they have left. */
   end(events: string): void {
     if (this.#done || this.#ending) return;
-    this.#pending += events;
+    this.#text += events;
     this.#ending = true;
     this.#schedule();
   }
@@ -58,28 +67,27 @@ export class EventStream {
   /** The exchange: the socket takes more. */
   drained(): void {
     this.#blocked = false;
-    this.#flush();
+    this.flush();
   }
 
   /** The exchange: the client went away. */
   abandon(): void {
     this.#done = true;
-    this.#pending = '';
+    this.#text = '';
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#blocked) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#flush();
-    });
+    if (this.#isPending || this.#blocked) return;
+    this.#isPending = true;
+    if (pending.push(this) === 1) queueMicrotask(flushPending);
   }
 
-  #flush(): void {
+  /** Writes what waits, as far as the socket takes it. */
+  flush(): void {
+    this.#isPending = false;
     if (this.#done || this.#blocked) return;
-    const text = this.#pending;
-    this.#pending = '';
+    const text = this.#text;
+    this.#text = '';
     if (this.#ending) {
       this.#done = true;
       this.#sink.end(text);

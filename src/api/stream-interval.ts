@@ -25,9 +25,7 @@ export function everyTokens(interval: number, answer: AnswerEvents): AnswerEvent
 
 function joined(before: TextDelta | undefined, delta: TextDelta): TextDelta {
   if (before === undefined) return delta;
-  const ids = new Int32Array(before.ids.length + delta.ids.length);
-  ids.set(before.ids);
-  ids.set(delta.ids, before.ids.length);
+  const ids = [...before.ids, ...delta.ids];
   const logprobs = before.logprobs === null && delta.logprobs === null ? null : [...(before.logprobs ?? []), ...(delta.logprobs ?? [])];
   return { ...delta, text: before.text + delta.text, ids, logprobs };
 }

@@ -10,7 +10,7 @@ export class UsageCounter {
   /** Prompt tokens that this request put into the cache: whole blocks. */
   createdCacheTokens = 0;
 
-  count({ ids, reasoningTokens }: { readonly ids: Int32Array; readonly reasoningTokens: number }): void {
+  count({ ids, reasoningTokens }: { readonly ids: readonly number[]; readonly reasoningTokens: number }): void {
     this.completionTokens += ids.length;
     if (this.reasoningTokens !== null) this.reasoningTokens += reasoningTokens;
   }

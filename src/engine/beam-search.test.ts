@@ -43,7 +43,7 @@ class TableEngine {
     const topIds = Int32Array.from({ length: count }, (_, i) => order[i] ?? -1);
     const topLogprobs = Float32Array.from({ length: count }, (_, i) => logprobs[order[i] ?? -1] ?? Number.NEGATIVE_INFINITY);
     const first = { id: order[0]!, logprob: logprobs[order[0]!]!, rank: 1, topIds, topLogprobs };
-    events.tokens({ choice: 0, ids: Int32Array.of(order[0]!), logprobs: [first] });
+    events.tokens({ choice: 0, ids: [order[0]!], logprobs: [first] });
     events.end({ choice: 0, finishReason: 'length', stopTokenId: null, message: null });
   }
 
@@ -109,7 +109,7 @@ test('with as many beams as outputs, the best outputs are found', async () => {
 });
 
 test('one beam is greedy, two beams are never worse', async () => {
-  const scoreOf = (ids: Int32Array) => {
+  const scoreOf = (ids: readonly number[]) => {
     let sum = 0;
     for (let i = 0; i < ids.length; i++) sum += logprobsAfter([1, 2, ...ids.slice(0, i)])[ids[i]!]!;
     return sum;

@@ -146,7 +146,7 @@ export class BeamSearch implements Submits {
       const beam = scored[Math.min(choice, scored.length - 1)]!.beam;
       const logprobs =
         request.sampling.numLogprobs === null ? null : beam.tokens.map((token) => firstOf(token, request.sampling.numLogprobs!));
-      events.tokens({ choice, ids: Int32Array.from(beam.tokens, ({ id }) => id), logprobs });
+      events.tokens({ choice, ids: beam.tokens.map(({ id }) => id), logprobs });
       events.end({ choice, finishReason: beam.isComplete ? 'stop' : 'length', stopTokenId: null, message: null });
     }
     this.#searches.delete(request.id);

@@ -188,14 +188,16 @@ export class EngineThread implements EngineClient {
     const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
     const pooledOf = pooled.length === 0 ? nothingPooled : new Map(pooled);
     for (let at = 0, record = 0; at < records.length; record++) {
-      const ids = records.subarray(at + recordLen, at + recordLen + records[at + 2]!);
+      const numIds = records[at + 2]!;
+      const first = at + recordLen;
+      const ids = numIds === 1 ? [records[first]!] : Array.from(records.subarray(first, first + numIds));
       const live = this.#byHandle.get(records[at]!);
       const choice = records[at + 1]!;
       if (live?.open.has(choice)) {
         const tokens = { choice, ids, logprobs: logprobsOf.get(record) ?? null };
         this.#tell(live, tokens, records[at + 3]!, records[at + 4]!, pooledOf.get(record));
       }
-      at += recordLen + ids.length;
+      at += recordLen + numIds;
     }
     for (const { handle, choice, message } of errors) {
       const live = this.#byHandle.get(handle);

@@ -37,7 +37,7 @@ function start(stop: Partial<GenerationRequest['stop']>) {
   return {
     deltas,
     finished,
-    push: (...ids: number[]) => events!.tokens({ choice: 0, ids: Int32Array.from(ids), logprobs: null }),
+    push: (...ids: number[]) => events!.tokens({ choice: 0, ids, logprobs: null }),
     type(text: string) {
       for (const byte of Buffer.from(text)) this.push(byte);
     },

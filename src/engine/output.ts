@@ -14,7 +14,7 @@ import type { ChoiceEnd, ChoiceTokens, FinishReason, GenerationRequest, PromptFa
 export interface TextDelta {
   readonly choice: number;
   readonly text: string;
-  readonly ids: Int32Array;
+  readonly ids: readonly number[];
   /** One for each id, when asked for. */
   readonly logprobs: readonly TokenLogprobs[] | null;
   /** With the last delta of a choice. */
@@ -32,7 +32,7 @@ export interface TextEvents {
   closed(): void;
 }
 
-const noIds = new Int32Array(0);
+const noIds: readonly number[] = [];
 /** A character has at most 4 bytes, so these are enough for one that the prompt began. */
 const promptTailLen = 4;
 
@@ -173,7 +173,7 @@ class ChoiceText {
 }
 
 function firstOf({ choice, ids, logprobs }: ChoiceTokens, count: number): ChoiceTokens {
-  return { choice, ids: ids.subarray(0, count), logprobs: logprobs?.slice(0, count) ?? null };
+  return { choice, ids: ids.slice(0, count), logprobs: logprobs?.slice(0, count) ?? null };
 }
 
 function findFirst(text: string, stops: readonly string[]): { at: number; stop: string } | null {

@@ -33,7 +33,8 @@ export interface TokenLogprobs {
 /** New tokens of one choice, at most once a step for each choice. */
 export interface ChoiceTokens {
   readonly choice: number;
-  readonly ids: Int32Array;
+  /** A plain list: most have one id, and a typed array of one takes ten times as long to make. */
+  readonly ids: readonly number[];
   /** One for each id, when asked for. */
   readonly logprobs: readonly TokenLogprobs[] | null;
 }

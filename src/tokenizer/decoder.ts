@@ -117,6 +117,11 @@ const none = new Uint8Array(0);
 export class Utf8Stream {
   #held: Uint8Array = none;
 
+  /** Nothing is held back. */
+  get isEmpty(): boolean {
+    return this.#held.length === 0;
+  }
+
   push(bytes: Uint8Array): string {
     const all = this.#held.length === 0 ? bytes : concat(this.#held, bytes);
     const held = incompleteSuffixLength(all);

@@ -1,5 +1,5 @@
 /** id <-> token, with what is known of each id; the half of a tokenizer that decodes. Every kind of tokenizer has one. */
-import { ByteRun, byteOfToken, decodeUtf8, type TokenDecoder, tokenBytes, Utf8Stream } from './decoder.js';
+import { ByteRun, byteOfToken, decodeUtf8, incompleteSuffixLength, type TokenDecoder, tokenBytes, Utf8Stream } from './decoder.js';
 import type { AddedToken } from './definition.js';
 import type { TokenTable } from './token-table.js';
 import type { DecodeOptions, DecodeStream } from './tokenizer.js';
@@ -16,6 +16,8 @@ export class Vocabulary {
   /** Filled as ids are seen: an answer uses a few thousand of 150,000 ids. */
   readonly #bytes: (Uint8Array | undefined)[];
   readonly #texts: (string | undefined)[];
+  /** Text of ids in the middle of a text; null: not whole characters. */
+  readonly #wholeTexts: (string | null | undefined)[];
 
   constructor(tokens: TokenTable, added: readonly AddedToken[], decoder: TokenDecoder) {
     this.#tokens = tokens;
@@ -29,6 +31,7 @@ export class Vocabulary {
     this.#decoder = decoder;
     this.#bytes = new Array(size); // of full length: a list that is filled from its end would be a hash table
     this.#texts = new Array(size);
+    this.#wholeTexts = new Array(size);
   }
 
   /** undefined: the id stands for nothing. */
@@ -67,30 +70,67 @@ export class Vocabulary {
   }
 
   decodeStream(options: DecodeOptions & { readonly first: boolean }, wholeRuns = false): DecodeStream {
-    const inner = this.#decoder.bytes === 'utf8' ? this.#utf8Stream() : this.#textStream(options.first, wholeRuns);
-    const skips = (id: number) => options.skipSpecialTokens && this.#special.has(id);
+    const skipped = options.skipSpecialTokens ? this.#special : nothingSkipped;
+    if (this.#decoder.bytes === 'utf8') return new ByteTokenStream(this, skipped);
     const strip = options.first ? this.#decoder.strip : null;
-    const stream: DecodeStream = { push: (id) => (skips(id) ? '' : inner.push(id)), flush: inner.flush };
+    const stream = this.#textStream(options.first, wholeRuns, skipped);
     return strip === null || strip.count === 0 ? stream : stripStart(stream, strip);
   }
 
-  #utf8Stream(): DecodeStream {
-    const utf8 = new Utf8Stream();
-    return { push: (id) => utf8.push(this.tokenBytes(id)), flush: () => utf8.flush() };
+  /** The text of a token that is whole characters; null: its bytes begin or continue one. */
+  wholeText(id: number): string | null {
+    const known = this.#wholeTexts[id];
+    if (known !== undefined) return known;
+    const bytes = this.tokenBytes(id);
+    const text = incompleteSuffixLength(bytes) === 0 ? decodeUtf8(bytes) : null;
+    this.#wholeTexts[id] = text;
+    return text;
   }
 
-  #textStream(first: boolean, wholeRuns: boolean): DecodeStream {
+  #textStream(first: boolean, wholeRuns: boolean, skipped: ReadonlySet<number>): DecodeStream {
     const run = new ByteRun(wholeRuns);
     let atStart = first;
     const push = (id: number): string => {
+      if (skipped.has(id)) return '';
+      const known = atStart ? undefined : this.#wholeTexts[id];
+      if (typeof known === 'string') return run.flush() + known;
       const token = this.#token(id);
       if (token === undefined) return '';
       const byte = this.#decoder.byteTokens ? byteOfToken(token) : -1;
-      const text = byte >= 0 ? run.push(byte) : run.flush() + (atStart ? this.#decoder.firstText(token) : this.#decoder.text(token));
+      if (byte >= 0) {
+        atStart = false;
+        return run.push(byte);
+      }
+      const text = atStart ? this.#decoder.firstText(token) : this.#decoder.text(token);
+      if (!atStart) this.#wholeTexts[id] = text;
       atStart = false;
-      return text;
+      return run.flush() + text;
     };
     return { push, flush: () => run.flush() };
+  }
+}
+
+const nothingSkipped: ReadonlySet<number> = new Set();
+
+/** Tokens that are bytes of one UTF-8 text. Most are whole characters, and their text is known from the last time. */
+class ByteTokenStream implements DecodeStream {
+  readonly #vocabulary: Vocabulary;
+  readonly #skipped: ReadonlySet<number>;
+  readonly #utf8 = new Utf8Stream();
+
+  constructor(vocabulary: Vocabulary, skipped: ReadonlySet<number>) {
+    this.#vocabulary = vocabulary;
+    this.#skipped = skipped;
+  }
+
+  push(id: number): string {
+    if (this.#skipped.has(id)) return '';
+    const text = this.#utf8.isEmpty ? this.#vocabulary.wholeText(id) : null;
+    return text ?? this.#utf8.push(this.#vocabulary.tokenBytes(id));
+  }
+
+  flush(): string {
+    return this.#utf8.flush();
   }
 }
 

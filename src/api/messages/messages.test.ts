@@ -169,7 +169,7 @@ const deltas = events.map((each, i): ChatDelta => {
   return {
     choice: 0,
     events: each,
-    ids: Int32Array.of(i),
+    ids: [i],
     reasoningTokens: 0,
     logprobs: null,
     finishReason: end ? 'tool_calls' : null,

@@ -160,7 +160,7 @@ test('reasoning, text and calls, which come whole, are the same whole as streame
       answer.delta({
         choice: 0,
         events,
-        ids: Int32Array.of(i),
+        ids: [i],
         reasoningTokens: 0,
         logprobs: null,
         finishReason,

@@ -210,7 +210,7 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
       const delta: ChatDelta = {
         choice: 0,
         events,
-        ids: Int32Array.of(i),
+        ids: [i],
         reasoningTokens: 1,
         logprobs: null,
         finishReason,
