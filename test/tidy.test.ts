@@ -36,11 +36,11 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   metrics: ['errors', 'log'],
   tokenizer: ['model', 'cache', 'errors'],
   sampling: ['tokenizer', 'errors'],
-  grammar: ['errors'],
+  grammar: ['errors', 'type:tokenizer'],
   addon: ['errors', 'type:step', 'type:model'],
   scheduler: ['step', 'sampling', 'errors'],
-  parallel: ['step', 'model', 'addon', 'cache', 'errors', 'log'],
-  engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'model', 'step', 'metrics', 'errors', 'log'],
+  parallel: ['step', 'model', 'addon', 'type:grammar', 'cache', 'errors', 'log'],
+  engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'type:grammar', 'model', 'step', 'metrics', 'errors', 'log'],
   api: ['cache', 'engine', 'chat', 'parsing', 'tokenizer', 'sampling', 'grammar', 'metrics', 'errors', 'log'],
 };
 const everyRoom = Object.keys(importLines);
@@ -166,6 +166,9 @@ function layoutDifferences(header: string, typescript: string): string[] {
     ['kNumSlots', layout.numSlots],
     ['kMaxBiasLen', layout.maxBiasLen],
     ['kMaxStopIds', layout.maxStopIds],
+    ['kMaxAllowedIds', layout.maxAllowedIds],
+    ['kBadWordsLenMax', layout.badWordsLenMax],
+    ...Object.entries(layout.rowOutcome).map(([name, value]): [string, number] => [`kRow${pascalCase(name)}`, value]),
     ...Object.entries(layout.entryFlag).map(([name, value]): [string, number] => [`kEntry${pascalCase(name)}`, value]),
     ...Object.entries(layout.control).map(([name, value]): [string, number] => [`kControl${pascalCase(name)}`, value]),
   ];

@@ -1,0 +1,102 @@
+/** The parts of JSON text that every schema is made of: white space, strings, any value. */
+import { anyExcept, type CharDfa, intersectDfas, lengthBetween } from './char-dfa.js';
+import { formatPatterns } from './formats.js';
+import { anyNumber } from './json-numbers.js';
+import type { Piece, Rules } from './pieces.js';
+import { regexDfa } from './regex.js';
+import type { JsonWhitespace } from './spec.js';
+
+/** A line break and this much indentation: a model that indents for ever would never come to an end. */
+const indentMax = 40;
+
+/** Any JSON string, in every way to write it; pairs of surrogates whole, so that it is text. */
+const anyString = regexDfa(
+  '"(?:[^"\\\\\\x00-\\x1f]|\\\\["\\\\/bfnrt]|\\\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}' +
+    '|[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2}))*"',
+  { search: false },
+);
+const whitespace = regexDfa(`(?:\\r?\\n)?[ \\t]{0,${indentMax}}`, { search: false });
+
+export interface StringLimits {
+  readonly minLength: number;
+  /** May be infinite. */
+  readonly maxLength: number;
+  readonly patterns: readonly string[];
+  readonly formats: readonly string[];
+  /** Texts that it must not be. */
+  readonly except: readonly string[];
+}
+
+/** Texts that a string may be; null: any. */
+export function stringDfa({ minLength, maxLength, patterns, formats, except }: StringLimits): CharDfa | null {
+  const dfas = [...patterns.map((pattern) => regexDfa(pattern, { search: true })), ...formats.map(formatDfa)];
+  if (minLength > 0 || maxLength !== Number.POSITIVE_INFINITY) dfas.push(lengthBetween(minLength, maxLength));
+  if (except.length > 0) dfas.push(anyExcept(except));
+  return dfas.length === 0 ? null : dfas.reduce(intersectDfas);
+}
+
+const formatDfa = (name: string) => regexDfa(formatPatterns[name]!, { search: false });
+
+export class JsonText {
+  readonly space: Piece;
+  readonly comma: Piece;
+  readonly colon: Piece;
+  readonly string: Piece;
+  #value: Piece | null = null;
+  #object: Piece | null = null;
+
+  constructor(
+    readonly rules: Rules,
+    space: JsonWhitespace,
+  ) {
+    const any = space === 'any';
+    this.space = any ? rules.define(rules.chars(whitespace, 'utf8')) : rules.empty;
+    this.comma = any ? rules.sequence(this.space, rules.text(','), this.space) : rules.text(', ');
+    this.colon = any ? rules.sequence(this.space, rules.text(':'), this.space) : rules.text(': ');
+    this.string = rules.define(rules.chars(anyString, 'utf8'));
+  }
+
+  /** A string with one of the texts of `dfa`; null: any. */
+  stringOf(dfa: CharDfa | null): Piece {
+    if (dfa === null) return this.string;
+    const quote = this.rules.text('"');
+    return this.rules.sequence(quote, this.rules.chars(dfa, 'json'), quote);
+  }
+
+  /** `{`, what `members` say, `}`. */
+  braces(open: string, members: Piece, close: string): Piece {
+    return this.rules.sequence(this.rules.text(open), this.space, members, this.space, this.rules.text(close));
+  }
+
+  /** least … most of `item`, which may be infinite, with commas between. */
+  list(item: Piece, least: number, most: number): Piece {
+    const { rules } = this;
+    if (most < least) return rules.either();
+    if (most === 0) return rules.empty;
+    const some = rules.sequence(item, rules.repeat(rules.sequence(this.comma, item), Math.max(0, least - 1), most - 1));
+    return least === 0 ? rules.optional(some) : some;
+  }
+
+  /** Any JSON value. */
+  get value(): Piece {
+    if (this.#value !== null) return this.#value;
+    const { rules } = this;
+    const id = rules.declare();
+    this.#value = rules.call(id);
+    const words = ['true', 'false', 'null'].map((word) => rules.text(word));
+    const array = this.braces('[', this.list(this.#value, 0, Number.POSITIVE_INFINITY), ']');
+    rules.body(id, rules.either(this.object, array, this.string, rules.chars(anyNumber, 'utf8'), ...words));
+    return this.#value;
+  }
+
+  /** Any JSON object. */
+  get object(): Piece {
+    if (this.#object !== null) return this.#object;
+    const { rules } = this;
+    const id = rules.declare();
+    this.#object = rules.call(id);
+    const member = rules.sequence(this.string, this.colon, this.value);
+    rules.body(id, this.braces('{', this.list(member, 0, Number.POSITIVE_INFINITY), '}'));
+    return this.#object;
+  }
+}

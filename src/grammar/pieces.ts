@@ -1,0 +1,198 @@
+/**
+ * A grammar as rules over bytes, put together of pieces: a piece adds its states behind a state and says where it ends. Rules call rules;
+ * `automaton.ts` makes each of them deterministic.
+ */
+import { type CharDfa, tooLarge } from './char-dfa.js';
+import type { CharSet } from './char-set.js';
+import { type ByteRange, encodeJson, encodeUtf8 } from './encode.js';
+
+export interface ByteEdge {
+  readonly lo: number;
+  readonly hi: number;
+  readonly to: number;
+}
+
+/** One rule, not yet deterministic. State 0 is its start. */
+export interface RuleNfa {
+  /** [states] */
+  readonly silent: number[][];
+  readonly bytes: ByteEdge[][];
+  readonly calls: { readonly rule: number; readonly to: number }[][];
+  /** A special token of the model, by id. */
+  readonly tokens: { readonly id: number; readonly to: number }[][];
+  end: number;
+}
+
+/** Adds itself behind `from` and returns the state that it ends in. */
+export type Piece = (rule: RuleNfa, from: number) => number;
+
+export const rulesMax = 5_000;
+/** States of all rules before they are made deterministic. */
+export const piecesMax = 400_000;
+
+/** The rules of one grammar. */
+export class Rules {
+  readonly list: RuleNfa[] = [];
+  #numStates = 0;
+
+  /** `specialTokens`: id by text, of the model's tokens that are no text. */
+  constructor(readonly specialTokens: ReadonlyMap<string, number>) {}
+
+  /** A rule whose body comes later, so that it can call itself. */
+  declare(): number {
+    if (this.list.length >= rulesMax) throw tooLarge(`it takes more than ${rulesMax} rules`);
+    return this.list.push({ silent: [], bytes: [], calls: [], tokens: [], end: -1 }) - 1;
+  }
+
+  body(id: number, piece: Piece): void {
+    const rule = this.list[id]!;
+    rule.end = piece(rule, this.state(rule));
+  }
+
+  define(piece: Piece): Piece {
+    const id = this.declare();
+    this.body(id, piece);
+    return this.call(id);
+  }
+
+  state(rule: RuleNfa): number {
+    if (++this.#numStates > piecesMax) throw tooLarge(`it takes more than ${piecesMax} states`);
+    rule.bytes.push([]);
+    rule.calls.push([]);
+    rule.tokens.push([]);
+    return rule.silent.push([]) - 1;
+  }
+
+  readonly empty: Piece = (_, from) => from;
+
+  call(id: number): Piece {
+    return (rule, from) => {
+      const to = this.state(rule);
+      rule.calls[from]!.push({ rule: id, to });
+      return to;
+    };
+  }
+
+  sequence(...pieces: readonly Piece[]): Piece {
+    return (rule, from) => pieces.reduce((at, piece) => piece(rule, at), from);
+  }
+
+  /** One of them; of none of them there is no text at all. */
+  either(...pieces: readonly Piece[]): Piece {
+    return (rule, from) => {
+      const to = this.state(rule);
+      for (const piece of pieces) rule.silent[piece(rule, this.#behind(rule, from))]!.push(to);
+      return to;
+    };
+  }
+
+  optional(piece: Piece): Piece {
+    return this.either(piece, this.empty);
+  }
+
+  /** `most` may be infinite. */
+  repeat(piece: Piece, least: number, most: number): Piece {
+    return (rule, from) => {
+      let at = from;
+      for (let i = 0; i < least; i++) at = piece(rule, at);
+      const to = this.state(rule);
+      if (most === Number.POSITIVE_INFINITY) {
+        const loop = this.#behind(rule, at);
+        rule.silent[piece(rule, loop)]!.push(loop);
+        rule.silent[loop]!.push(to);
+        return to;
+      }
+      for (let i = least; i < most; i++) {
+        rule.silent[at]!.push(to);
+        at = piece(rule, this.#behind(rule, at));
+      }
+      rule.silent[at]!.push(to);
+      return to;
+    };
+  }
+
+  text(text: string): Piece {
+    return (rule, from) => this.#bytes(rule, from, text).at(-1)!;
+  }
+
+  /** A text for which, or for parts of which, special tokens of the model may stand that have that text. */
+  marker(text: string): Piece {
+    return (rule, from) => {
+      const states = this.#bytes(rule, from, text);
+      for (const [token, id] of this.specialTokens) {
+        for (let at = text.indexOf(token); at >= 0; at = text.indexOf(token, at + 1)) {
+          const first = Buffer.byteLength(text.slice(0, at));
+          rule.tokens[states[first]!]!.push({ id, to: states[first + Buffer.byteLength(token)]! });
+        }
+      }
+      return states.at(-1)!;
+    };
+  }
+
+  /** Texts of an automaton, as they stand or as JSON writes them within quotes. */
+  chars(dfa: CharDfa, as: 'utf8' | 'json'): Piece {
+    return (rule, from) => {
+      const to = this.state(rule);
+      const states = this.charStates(rule, dfa, as);
+      if (dfa.start < 0) return to;
+      rule.silent[from]!.push(states[dfa.start]!);
+      for (const [state, id] of states.entries()) if (dfa.final[state]) rule.silent[id]!.push(to);
+      return to;
+    };
+  }
+
+  /** One character of a set. */
+  oneOf(set: CharSet): Piece {
+    const edges: number[] = [];
+    for (let i = 0; i < set.length; i += 2) edges.push(set[i]!, set[i + 1]!, 1);
+    return this.chars({ start: 0, edges: [edges, []], final: [false, true] }, 'utf8');
+  }
+
+  /** The states of an automaton over characters, laid out in bytes. */
+  charStates(rule: RuleNfa, dfa: CharDfa, as: 'utf8' | 'json'): number[] {
+    const encode = as === 'utf8' ? encodeUtf8 : encodeJson;
+    const states = dfa.edges.map(() => this.state(rule));
+    for (const [state, list] of dfa.edges.entries()) {
+      // Ways of one state that share their first bytes are told apart later; those that share their last bytes are shared here.
+      const tails = new Map<string, number>();
+      for (let i = 0; i < list.length; i += 3) {
+        const to = states[list[i + 2]!]!;
+        for (const way of encode(list[i]!, list[i + 1]!)) this.#way(rule, states[state]!, way, to, tails);
+      }
+    }
+    return states;
+  }
+
+  #behind(rule: RuleNfa, from: number): number {
+    const state = this.state(rule);
+    rule.silent[from]!.push(state);
+    return state;
+  }
+
+  #way(rule: RuleNfa, from: number, way: readonly ByteRange[], to: number, tails: Map<string, number>): void {
+    let target = to;
+    for (let i = way.length - 1; i > 0; i--) {
+      const [lo, hi] = way[i]!;
+      const name = `${lo},${hi},${target}`;
+      let state = tails.get(name);
+      if (state === undefined) {
+        state = this.state(rule);
+        rule.bytes[state]!.push({ lo, hi, to: target });
+        tails.set(name, state);
+      }
+      target = state;
+    }
+    rule.bytes[from]!.push({ lo: way[0]![0], hi: way[0]![1], to: target });
+  }
+
+  /** The states before, between and behind the bytes of a text. */
+  #bytes(rule: RuleNfa, from: number, text: string): number[] {
+    const states = [from];
+    for (const byte of new TextEncoder().encode(text)) {
+      const next = this.state(rule);
+      rule.bytes[states.at(-1)!]!.push({ lo: byte, hi: byte, to: next });
+      states.push(next);
+    }
+    return states;
+  }
+}
