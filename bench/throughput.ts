@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { EngineClient, RequestEvents } from '../src/engine/client.js';
 import type { GenerationRequest } from '../src/engine/request.js';
+import { neutralSampling } from '../src/sampling/params.js';
 import type { Prompt } from './datasets.js';
 
 export interface ThroughputSettings {
@@ -72,20 +73,7 @@ function requestOf({ prompt, outputLen }: Prompt, index: number, { n, temperatur
   return {
     id: `bench-${index}`,
     promptTokens: Int32Array.from(prompt),
-    sampling: {
-      n,
-      temperature,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-      seed: BigInt(seed + index),
-      logitBias: [],
-      numLogprobs: null,
-      numPromptLogprobs: null,
-    },
+    sampling: { ...neutralSampling, n, temperature, seed: BigInt(seed + index) },
     stop: {
       eosTokenIds: [],
       stopTokenIds: [],

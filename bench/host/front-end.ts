@@ -70,7 +70,7 @@ async function start(kind: Kind, together: number, tokenizer: Tokenizer, ids: In
   const fail = (reason: string) => {
     throw new Error(reason);
   };
-  const engine = new EngineThread(stepBuffers(dims), { scheduler, queueLenMax: 1 << 20, seed: 1 }, fail, worker);
+  const engine = new EngineThread(stepBuffers(dims), { scheduler, queueLenMax: 1 << 20, seed: 1, group: 0 }, fail, worker);
   engine.open();
   const config = JSON.parse(readFileSync(`${modelFolder}/tokenizer_config.json`, 'utf8')) as { chat_template: string };
   const template = createChatTemplate(config.chat_template, tokenizer);

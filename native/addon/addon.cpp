@@ -2,6 +2,7 @@
 // AddonData, what belongs to the process (the groups) in group.cpp.
 #include "addon/addon.h"
 
+#include "addon/grammar.h"
 #include "addon/group.h"
 #include "addon/probe.h"
 #include "addon/rank.h"
@@ -17,6 +18,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData();
   data->rank_class = Napi::Persistent(RankObject::define(env));
+  data->grammar_run_class = Napi::Persistent(GrammarRunObject::define(env));
   env.SetInstanceData(data);
   exports.Set("info", Napi::Function::New(env, info));
   exports.Set("dequantize", Napi::Function::New(env, dequantize));
@@ -24,6 +26,10 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("destroyGroup", Napi::Function::New(env, destroy_group));
   exports.Set("abortGroup", Napi::Function::New(env, abort_group));
   exports.Set("saveWeights", Napi::Function::New(env, save_weights));
+  exports.Set("setVocabulary", Napi::Function::New(env, set_vocabulary));
+  exports.Set("addGrammar", Napi::Function::New(env, add_grammar));
+  exports.Set("removeGrammar", Napi::Function::New(env, remove_grammar));
+  exports.Set("createGrammarRun", Napi::Function::New(env, create_grammar_run));
   exports.Set("createRank", Napi::Function::New(env, create_rank));
   return exports;
 }

@@ -12,6 +12,7 @@ struct AddonData {
   ~AddonData();
 
   Napi::FunctionReference rank_class;
+  Napi::FunctionReference grammar_run_class;
   // Step buffers of the groups that this thread has made: kept so that their memory stays while the group lives.
   std::map<int, Napi::Reference<Napi::Uint8Array>> buffers;
 };

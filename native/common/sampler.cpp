@@ -12,6 +12,9 @@ namespace {
 constexpr int kRaceAllShare = 16;
 constexpr float kGreedyBelow = 1e-5F;  // as vLLM: a lower temperature is greedy
 
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+bool is_restricted(const SampleParams& p) { return p.mask != nullptr || p.num_allowed > 0 || p.bad_words_len > 0; }
 bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
 
 }  // namespace
@@ -20,13 +23,57 @@ Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab)
   candidates_.reserve(vocab);
 }
 
+// Grammar, allowed ids, bad words, as vLLM orders them: what is not allowed is impossible, whatever else is asked for.
+void Sampler::restrict(const float* logits, const SampleParams& p) {
+  if (p.mask != nullptr) {
+    const int known = std::min(vocab_, static_cast<int>(p.mask->words.size()) * 32);
+    for (int id = 0; id < known; id++) {
+      if (!p.mask->allows(id)) work_[id] = kNever;
+    }
+    std::fill(work_.begin() + known, work_.end(), kNever);
+    for (int i = 0; p.may_stop && i < p.num_stop; i++) {
+      if (p.stop_ids[i] >= 0 && p.stop_ids[i] < vocab_) work_[p.stop_ids[i]] = logits[p.stop_ids[i]];
+    }
+  }
+  if (p.num_allowed > 0) {
+    const auto mark = [&](int32_t value) {
+      for (int i = 0; i < p.num_allowed; i++) {
+        if (p.allowed_ids[i] >= 0 && p.allowed_ids[i] < vocab_) counts_[p.allowed_ids[i]] = value;
+      }
+    };
+    mark(1);
+    for (int id = 0; id < vocab_; id++) {
+      if (counts_[id] == 0) work_[id] = kNever;
+    }
+    mark(0);
+  }
+  forbid_bad_words(p);
+}
+
+// The last id of a sequence whose other ids the output ends with. Bounded by the column: a length that runs over its end ends the list.
+void Sampler::forbid_bad_words(const SampleParams& p) {
+  const int length = p.num_tokens + p.num_drafts;
+  const auto token = [&](int i) { return i < p.num_tokens ? p.tokens[i] : p.drafts[i - p.num_tokens]; };
+  for (int at = 0; at < p.bad_words_len;) {
+    const int count = p.bad_words[at];
+    const int32_t* word = p.bad_words + at + 1;
+    at += 1 + count;
+    if (count < 1 || at > p.bad_words_len) return;
+    if (length - p.prompt_len < count - 1) continue;
+    int same = 0;
+    while (same < count - 1 && token(length - (count - 1) + same) == word[same]) same++;
+    const int32_t last = word[count - 1];
+    if (same == count - 1 && last >= 0 && last < vocab_) work_[last] = kNever;
+  }
+}
+
 // In vLLM's order: bias, then the minimum length's mask, then repetition, frequency and presence.
 void Sampler::apply_bias_and_penalties(const SampleParams& p) {
   for (int i = 0; i < p.num_bias; i++) {
     if (p.bias_ids[i] >= 0 && p.bias_ids[i] < vocab_) work_[p.bias_ids[i]] += p.bias_values[i];
   }
-  for (int i = 0; i < p.num_masked; i++) {
-    if (p.masked_ids[i] >= 0 && p.masked_ids[i] < vocab_) work_[p.masked_ids[i]] = -std::numeric_limits<float>::infinity();
+  for (int i = 0; p.stop_masked && i < p.num_stop; i++) {
+    if (p.stop_ids[i] >= 0 && p.stop_ids[i] < vocab_) work_[p.stop_ids[i]] = kNever;
   }
   if (!has_penalties(p)) return;
   // Counted anew each time from the row's tokens: cheaper than keeping counts right over preemption, and nothing to go stale.
@@ -50,8 +97,11 @@ void Sampler::apply_bias_and_penalties(const SampleParams& p) {
 int32_t Sampler::sample(const float* logits, const SampleParams& p) {
   const bool greedy = p.temperature < kGreedyBelow;
   const float* row = logits;
-  if (p.num_bias > 0 || p.num_masked > 0 || has_penalties(p)) {
+  // The only id that a grammar allows needs no look at the logits.
+  if (p.mask != nullptr && p.mask->count == 1 && p.mask->only >= 0 && p.num_allowed == 0 && p.bad_words_len == 0) return p.mask->only;
+  if (is_restricted(p) || p.num_bias > 0 || p.stop_masked || has_penalties(p)) {
     std::copy(logits, logits + vocab_, work_.begin());
+    if (is_restricted(p)) restrict(logits, p);
     apply_bias_and_penalties(p);
     row = work_.data();
   }
@@ -62,11 +112,14 @@ int32_t Sampler::sample(const float* logits, const SampleParams& p) {
   float max = 0;
   int32_t best = -1;
   ops_.argmax(row, vocab_, &max, &best);
-  if (best < 0 || !std::isfinite(max)) return -1;
+  if (best < 0 || !std::isfinite(max)) {
+    ops_.argmax(logits, vocab_, &max, &best);
+    return is_restricted(p) && std::isfinite(max) ? kNothingAllowed : kNotNumbers;
+  }
   if (greedy) return best;
 
   const bool by_min_p = p.min_p > 0;
-  const float least = by_min_p ? max + std::log(p.min_p) : -std::numeric_limits<float>::infinity();
+  const float least = by_min_p ? max + std::log(p.min_p) : kNever;
   const bool by_top_k = p.top_k > 0 && p.top_k < vocab_;
   if (by_top_k) {
     select_top(row, p.top_k);
@@ -74,7 +127,7 @@ int32_t Sampler::sample(const float* logits, const SampleParams& p) {
   }
   if (p.top_p < 1) keep_nucleus(by_top_k ? nullptr : row, max, least, p.top_p);
   if (by_min_p && !by_top_k && p.top_p >= 1) select_at_least(row, least);
-  if (!by_top_k && p.top_p >= 1 && !by_min_p) return race_all(row, best, {-std::numeric_limits<float>::infinity(), vocab_}, p);
+  if (!by_top_k && p.top_p >= 1 && !by_min_p) return race_all(row, best, {kNever, vocab_}, p);
   // Noise for a tile of ids costs a tenth of as many single draws; what is left is always the best so many, so its worst says who is in.
   if (candidates_.size() < static_cast<size_t>(vocab_) / kRaceAllShare) return race_candidates(p);
   return race_all(row, best, *std::max_element(candidates_.begin(), candidates_.end(), better), p);
@@ -211,7 +264,7 @@ TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_i
     for (int i = 0; i < k; i++) {
       const bool there = i < static_cast<int>(candidates_.size());
       top_ids[i] = there ? candidates_[i].id : -1;
-      top_logprobs[i] = there ? static_cast<float>(candidates_[i].value - log_sum) : -std::numeric_limits<float>::infinity();
+      top_logprobs[i] = there ? static_cast<float>(candidates_[i].value - log_sum) : kNever;
     }
   }
   return {static_cast<float>(logits[id] - log_sum), rank};

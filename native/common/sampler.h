@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/grammar.h"
 #include "common/philox.h"
 
 namespace lockstep {
@@ -29,8 +30,15 @@ struct SampleParams {
   const int32_t* bias_ids;
   const float* bias_values;
   int num_bias;
-  const int32_t* masked_ids;  // stop ids, while fewer than min_tokens are there
-  int num_masked;
+  const int32_t* stop_ids;
+  int num_stop;
+  bool stop_masked;       // fewer than min_tokens are there
+  const TokenMask* mask;  // what the grammar allows; null: there is none
+  bool may_stop;          // with a mask: the grammar is complete
+  const int32_t* allowed_ids;
+  int num_allowed;           // 0: all
+  const int32_t* bad_words;  // [bad_words_len] sequences that the output must not hold: length, ids, length, ids, ...
+  int bad_words_len;
   const int32_t* tokens;  // [num_tokens] of the sequence so far; those from prompt_len on are output
   int num_tokens, prompt_len;
   const int32_t* drafts;  // [num_drafts] that follow them, taken to be right; all of them output
@@ -42,11 +50,14 @@ struct TokenScore {
   int32_t rank;   // 1: the likeliest
 };
 
+constexpr int32_t kNotNumbers = -1;
+constexpr int32_t kNothingAllowed = -2;
+
 // One thread's scratch for rows of `vocab` logits.
 class Sampler {
  public:
   Sampler(const VocabularyOps& ops, int vocab);
-  // The sampled id, or -1 when the logits are not numbers.
+  // The sampled id, kNotNumbers when the logits are not numbers, kNothingAllowed when no id may come.
   int32_t sample(const float* logits, const SampleParams& params);
   // Log-probability and rank of `id`, and the k best, best first and ties lowest id first.
   TokenScore score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs);
@@ -57,6 +68,8 @@ class Sampler {
     int32_t id;
   };
   static bool better(const Candidate& a, const Candidate& b) { return a.value > b.value || (a.value == b.value && a.id < b.id); }
+  void restrict(const float* logits, const SampleParams& params);
+  void forbid_bad_words(const SampleParams& params);
   void apply_bias_and_penalties(const SampleParams& params);
   void select_top(const float* logits, int k);
   void select_at_least(const float* logits, float least);

@@ -32,7 +32,12 @@ namespace lockstep {
   X(numStopIds, int32_t)        \
   X(stopIds, int32_t)           \
   X(secondSegment, int32_t)     \
-  X(pooled, float)
+  X(pooled, float)              \
+  X(grammar, int32_t)           \
+  X(numAllowed, int32_t)        \
+  X(allowedIds, int32_t)        \
+  X(badWordsLen, int32_t)       \
+  X(badWords, int32_t)
 
 #define LOCKSTEP_PLAN_COLUMNS(X) \
   X(planHeader, int32_t)         \
@@ -47,6 +52,7 @@ namespace lockstep {
   X(resultHeader, int32_t)         \
   X(numSampled, int32_t)           \
   X(sampledIds, int32_t)           \
+  X(outcome, int32_t)              \
   X(numDrafts, int32_t)            \
   X(numGuessed, int32_t)           \
   X(numRight, int32_t)             \
@@ -75,6 +81,8 @@ struct ResultColumns {
 constexpr int kNumSlots = 2;
 constexpr int kMaxBiasLen = 1024;
 constexpr int kMaxStopIds = 128;
+constexpr int kMaxAllowedIds = 4096;
+constexpr int kBadWordsLenMax = 2048;
 
 // Bits of entryFlags.
 constexpr int32_t kEntrySample = 1;
@@ -83,6 +91,11 @@ constexpr int32_t kEntryPromptLogprobs = 4;
 constexpr int32_t kEntryPoolFirst = 8;
 constexpr int32_t kEntryPoolLast = 16;
 constexpr int32_t kEntryPoolSum = 32;
+
+// Values of outcome.
+constexpr int32_t kRowGoesOn = 0;
+constexpr int32_t kRowEnded = 1;
+constexpr int32_t kRowStuck = 2;
 
 // Indices into control, in words.
 constexpr int kControlDispatched = 0;

@@ -12,7 +12,7 @@ std::string number(const char* name, int64_t value) { return std::string(name) +
 
 }  // namespace
 
-Status StepReader::init(const StepBuffers* buffers, int vocab) {
+Status StepReader::init(const StepBuffers* buffers, int vocab, const GrammarStore* grammars) {
   buffers_ = buffers;
   vocab_ = vocab;
   const StepDims& dims = buffers->dims;
@@ -25,6 +25,8 @@ Status StepReader::init(const StepBuffers* buffers, int vocab) {
   view_.guesses.assign(static_cast<size_t>(dims.max_rows) * (dims.max_drafts + 1), 0);
   length_.assign(dims.max_rows, -1);
   seen_in_.assign(dims.max_rows, 0);
+  grammars_ = grammars;
+  following_.assign(dims.max_rows, {});
   if (dims.max_drafts > 0 && !lookup_.init(dims.max_rows, dims.max_seq_len)) return Status(Fault::kLoad, "no memory to look up drafts");
   return Status();
 }
@@ -76,6 +78,7 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
     if (tokens[i] < 0 || tokens[i] >= vocab_)
       return bad(number("token", tokens[i]) + " of row " + std::to_string(row) + " is not in the vocabulary");
   }
+  if (reset) LOCKSTEP_RETURN_IF_ERROR(begin_grammar(row));
   LOCKSTEP_RETURN_IF_ERROR(add_slots(plan, entry, span));
 
   const bool sample = (flags & kEntrySample) != 0;
@@ -117,13 +120,53 @@ Status StepReader::place(const PlanColumns& plan, int entry, Span* span) {
     span->count = 0;
     return Status();
   }
-  if (max_drafts > 0) {
-    const int32_t min_match = std::max(1, plan.planHeader[4]);
-    span->num_guesses = lookup_.propose(
-        {row, tokens_of(row), length_[row] + 1, min_match, std::max(min_match, plan.planHeader[5]), span->count}, guesses_of(entry));
-  }
+  span->num_guesses = guess(plan, entry, span->count);
   span->count = std::min(span->count, 1 + span->num_guesses);
   return Status();
+}
+
+// At most `count` ids that should, or must, follow the newest one.
+int StepReader::guess(const PlanColumns& plan, int entry, int count) {
+  const int row = plan.rows[entry];
+  int32_t* guesses = guesses_of(entry);
+  const Following& following = following_[row];
+  if (!following.run) {
+    const int32_t min_match = plan.planHeader[4];
+    if (buffers_->dims.max_drafts == 0 || min_match <= 0) return 0;
+    return lookup_.propose({row, tokens_of(row), length_[row] + 1, min_match, std::max(min_match, plan.planHeader[5]), count}, guesses);
+  }
+  // What is forced need not be sampled to be known. The id with which the grammar ends is sampled, since nothing is behind it.
+  GrammarRun::Position at = follow(row, length_[row] + 1);
+  int num_guesses = 0;
+  while (num_guesses < count) {
+    const int32_t id = following.run->forced(at);
+    if (id < 0) break;
+    at = following.run->advance(at, id);
+    if (following.run->is_exhausted(at)) break;
+    guesses[num_guesses++] = id;
+  }
+  return num_guesses;
+}
+
+Status StepReader::begin_grammar(int row) {
+  Following& following = following_[row];
+  following = {};
+  const int32_t id = buffers_->rows.grammar[row];
+  if (id == 0) return Status();
+  const std::shared_ptr<Grammar> grammar = grammars_->find(id);
+  if (!grammar) return bad(number("there is no grammar", id) + " of row " + std::to_string(row));
+  following.run = grammar->run();
+  following.at = following.run->start();
+  following.num_tokens = buffers_->rows.promptLen[row];
+  return Status();
+}
+
+// Where the row's output is in its grammar with the first `num_tokens` tokens of the row.
+GrammarRun::Position StepReader::follow(int row, int num_tokens) {
+  Following& following = following_[row];
+  for (; following.num_tokens < num_tokens; following.num_tokens++)
+    following.at = following.run->advance(following.at, tokens_of(row)[following.num_tokens]);
+  return following.at;
 }
 
 Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& span) {
@@ -133,6 +176,8 @@ Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& spa
   const int32_t* tokens = tokens_of(row);
   const bool score = (plan.entryFlags[entry] & kEntryPromptLogprobs) != 0;
   const int num_draws = (plan.entryFlags[entry] & kEntrySample) == 0 ? 0 : span.drafts ? span.count : 1;
+  GrammarRun* grammar = num_draws == 0 ? nullptr : following_[row].run.get();
+  GrammarRun::Position at = grammar == nullptr ? GrammarRun::kDead : follow(row, span.position + span.count - num_draws + 1);
   for (int i = 0; i < span.count; i++) {
     const int32_t token = span.drafts && i > 0 ? guesses_of(entry)[i - 1] : tokens[span.position + i];
     if (token < 0 || token >= vocab_) return bad(number("token", token) + " of row " + std::to_string(row) + " is not in the vocabulary");
@@ -141,8 +186,11 @@ Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& spa
     view_.slot_token.push_back(token);
     const int draw = i - (span.count - num_draws);
     const int output = static_cast<int>(view_.outputs.size()) - first_output;
-    if (draw >= 0 || score)
-      view_.outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output});
+    if (draw > 0 && grammar != nullptr) at = grammar->advance(at, token);
+    if (draw >= 0 || score) {
+      view_.outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output,
+                               draw >= 0 ? grammar : nullptr, at});
+    }
   }
   const int num_outputs = static_cast<int>(view_.outputs.size()) - first_output;
   view_.entries.push_back(
@@ -160,6 +208,15 @@ void StepReader::set_pooling(int flags, StepEntry* entry) {
     if ((flags & kEntryPoolLast) != 0) entry->pool_slot += entry->num_slots - 1;
   }
   view_.pools = view_.pools || entry->num_pooled > 0;
+}
+
+void StepReader::ask_masks(MaskMaker* maker) const {
+  std::vector<MaskMaker::Job> jobs;
+  for (const StepOutput& output : view_.outputs) {
+    if (output.grammar != nullptr && !output.grammar->has_mask(output.grammar_at))
+      jobs.push_back({following_[output.row].run, output.grammar_at});
+  }
+  if (!jobs.empty()) maker->make(std::move(jobs));
 }
 
 Status StepReader::check_blocks(int row, int from_position, int end_position) const {
@@ -182,7 +239,12 @@ void StepReader::commit(bool report) {
     while (right < std::min(entry.num_guesses, entry.num_draws) && drawn[right] == guesses[right]) right++;
     const int settled = entry.num_draws == 0 ? 0 : std::min(right, entry.num_draws - 1) + 1;
     length_[entry.row] = entry.position + entry.num_slots - entry.num_draws + settled;
+    const Following& following = following_[entry.row];
+    const GrammarRun::Position at = !following.run || settled == 0 ? GrammarRun::kDead : follow(entry.row, length_[entry.row] + 1);
     if (!report) continue;
+    const int32_t* sampled = result.sampledIds + i * (static_cast<size_t>(buffers_->dims.max_drafts) + 1);
+    const bool is_stuck = at == GrammarRun::kFailed || std::any_of(sampled, sampled + settled, [](int32_t id) { return id < 0; });
+    result.outcome[i] = is_stuck ? kRowStuck : at >= 0 && following.run->is_exhausted(at) ? kRowEnded : kRowGoesOn;
     result.numSampled[i] = settled;
     result.numDrafts[i] = std::max(0, entry.num_draws - 1);
     result.numGuessed[i] = entry.num_guesses;

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/grammar.h"
 #include "common/lookup.h"
+#include "common/mask_maker.h"
 #include "common/status.h"
 #include "common/step_layout.h"
 
@@ -27,10 +29,12 @@ struct StepOutput {
   int slot;
   int entry;
   int row;
-  int position;  // of the token whose logits these are; what they predict stands at position + 1
-  bool sample;   // false: scored against the prompt's next token
-  int draw;      // which of the entry's draws; before it stand as many drafts
-  int at;        // its place in the result
+  int position;         // of the token whose logits these are; what they predict stands at position + 1
+  bool sample;          // false: scored against the prompt's next token
+  int draw;             // which of the entry's draws; before it stand as many drafts
+  int at;               // its place in the result
+  GrammarRun* grammar;  // null: the row has none
+  GrammarRun::Position grammar_at;
 };
 
 struct StepView {
@@ -51,10 +55,12 @@ struct StepView {
 class StepReader {
  public:
   // Takes what the largest step needs, so that read() allocates nothing.
-  Status init(const StepBuffers* buffers, int vocab);
+  Status init(const StepBuffers* buffers, int vocab, const GrammarStore* grammars);
   // Fills view() from the plan of `epoch`. After an error the rank makes no further step.
   Status read(int epoch);
   const StepView& view() const { return view_; }
+  // The masks that the step's sampling will look at.
+  void ask_masks(MaskMaker* maker) const;
   // After the step has run and every rank sees what was drawn: a draft was right when it is what was drawn in its place, and rows are as
   // long as their right drafts make them. `report`: writes what the result says of it; one rank does.
   void commit(bool report);
@@ -68,6 +74,9 @@ class StepReader {
   };
   Status read_entry(const PlanColumns& plan, int entry);
   Status place(const PlanColumns& plan, int entry, Span* span);
+  Status begin_grammar(int row);
+  int guess(const PlanColumns& plan, int entry, int count);
+  GrammarRun::Position follow(int row, int num_tokens);
   Status add_slots(const PlanColumns& plan, int entry, const Span& span);
   void set_pooling(int flags, StepEntry* entry);
   Status check_blocks(int row, int from_position, int end_position) const;
@@ -81,6 +90,14 @@ class StepReader {
   int planned_slots_ = 0, planned_outputs_ = 0;
   std::vector<int32_t> length_;   // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
   std::vector<int32_t> seen_in_;  // [max_rows] epoch (+ 1) in which the row was last seen: twice in a plan is a fault
+  // How far a row's output has followed its grammar.
+  struct Following {
+    std::shared_ptr<GrammarRun> run;
+    GrammarRun::Position at = GrammarRun::kDead;
+    int num_tokens = 0;  // of the row, that it has read
+  };
+  const GrammarStore* grammars_ = nullptr;
+  std::vector<Following> following_;  // [max_rows]
 };
 
 }  // namespace lockstep

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "common/grammar.h"
+#include "common/mask_maker.h"
 #include "common/model_spec.h"
 #include "common/status.h"
 #include "common/step_layout.h"
@@ -82,6 +84,8 @@ class Group {
   const Kernels& kernels() const { return *kernels_; }
   ShmGroup* meeting() { return &meeting_; }
   SharedWork* work() { return &work_; }
+  GrammarStore* grammars() { return &grammars_; }
+  MaskMaker* mask_maker() { return &mask_maker_; }
   WaitPolicy wait_policy() const { return policy_; }
   std::chrono::milliseconds timeout() const { return std::chrono::milliseconds(config_.step_timeout_ms); }
   bool gather() const { return config_.mode == ParallelMode::kGather; }
@@ -110,6 +114,8 @@ class Group {
   const WaitPolicy policy_;
   ShmGroup meeting_;
   SharedWork work_;
+  GrammarStore grammars_;
+  MaskMaker mask_maker_;
   Shapes shapes_;
   Activations activations_;
   Arena activation_memory_;

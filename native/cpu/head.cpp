@@ -75,14 +75,32 @@ SampleParams CpuBackend::params_of(const StepOutput& output) const {
   p.bias_ids = rows.biasIds + static_cast<size_t>(row) * kMaxBiasLen;
   p.bias_values = rows.biasValues + static_cast<size_t>(row) * kMaxBiasLen;
   p.num_bias = std::clamp(rows.numBias[row], 0, kMaxBiasLen);
-  p.masked_ids = rows.stopIds + static_cast<size_t>(row) * kMaxStopIds;
-  p.num_masked = next - rows.promptLen[row] < rows.minTokens[row] ? std::clamp(rows.numStopIds[row], 0, kMaxStopIds) : 0;
+  p.stop_ids = rows.stopIds + static_cast<size_t>(row) * kMaxStopIds;
+  p.num_stop = std::clamp(rows.numStopIds[row], 0, kMaxStopIds);
+  p.stop_masked = next - rows.promptLen[row] < rows.minTokens[row];
+  p.mask = nullptr;
+  p.may_stop = output.grammar != nullptr && output.grammar->is_complete(output.grammar_at);
+  p.allowed_ids = rows.allowedIds + static_cast<size_t>(row) * kMaxAllowedIds;
+  p.num_allowed = std::clamp(rows.numAllowed[row], 0, kMaxAllowedIds);
+  p.bad_words = rows.badWords + static_cast<size_t>(row) * kBadWordsLenMax;
+  p.bad_words_len = std::clamp(rows.badWordsLen[row], 0, kBadWordsLenMax);
   p.tokens = rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
   p.num_tokens = next - output.draw;
   p.drafts = step_->slot_token.data() + output.slot + 1 - output.draw;
   p.num_drafts = output.draw;
   p.prompt_len = rows.promptLen[row];
   return p;
+}
+
+// The id for an output, or one of the sampler's reasons for none.
+int32_t CpuBackend::sample_row(const StepOutput& output, const float* logits, int thread) {
+  SampleParams params = params_of(output);
+  // A position that is dead is behind an end or a wrong draft: nobody looks at what is drawn there.
+  const bool follows = output.grammar != nullptr && output.grammar_at != GrammarRun::kDead;
+  const std::shared_ptr<const TokenMask> mask = follows ? output.grammar->mask(output.grammar_at) : nullptr;
+  if (follows && !mask) return kNothingAllowed;
+  params.mask = mask.get();
+  return samplers_[thread].sample(logits, params);
 }
 
 // Samples or scores output `index`, whose logits are row i. Only one thread of one rank writes an output; in reduce mode, where every
@@ -102,8 +120,8 @@ void CpuBackend::sample_output(int index, int i, int thread) {
   const int next = output.position + 1;
   int32_t id = -1;
   if (output.sample) {
-    id = samplers_[thread].sample(logits, params_of(output));
-    if (id < 0) {
+    id = sample_row(output, logits, thread);
+    if (id == kNotNumbers) {
       fault_.store(1, std::memory_order_relaxed);
       return;
     }
@@ -114,8 +132,9 @@ void CpuBackend::sample_output(int index, int i, int thread) {
   if (!gather_ && shard_.rank != 0) return;
   if (output.sample) {
     // After a wrong draft this is no token of the sequence; a later step overwrites it before anyone reads so far.
-    if (next < dims.max_seq_len) tokens[next] = id;
+    if (next < dims.max_seq_len) tokens[next] = std::max(id, 0);
     result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1) + output.draw] = id;
+    id = std::max(id, 0);
   }
   result.outputIds[output.at] = id;
   const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];

@@ -18,7 +18,7 @@ Status Rank::load(const RankShard& shard, const WeightMap& weights, PackedSource
   LOCKSTEP_RETURN_IF_ERROR(load_weights(group_->config().spec, shard, weights, group_->kernels(), &threads_, packed, loaded.get()));
   auto backend = std::make_unique<CpuBackend>(group_.get(), shard, loaded.get(), &threads_);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
-  LOCKSTEP_RETURN_IF_ERROR(reader_.init(&group_->buffers(), group_->config().spec.vocab));
+  LOCKSTEP_RETURN_IF_ERROR(reader_.init(&group_->buffers(), group_->config().spec.vocab, group_->grammars()));
   weights_ = std::move(loaded);
   backend_ = std::move(backend);
   group_->publish(rank_, weights_);
@@ -38,6 +38,7 @@ Status Rank::step(int epoch) {
 Status Rank::run_step(int epoch) {
   if (!group_->all_loaded()) return Status(Fault::kNotLoaded, "a step before every rank has loaded its weights");
   LOCKSTEP_RETURN_IF_ERROR(reader_.read(epoch));
+  if (rank_ == 0) reader_.ask_masks(group_->mask_maker());
   PhaseTimes times;
   LOCKSTEP_RETURN_IF_ERROR(forward(group_->config().spec, reader_.view(), *backend_, communicator_, &times));
   reader_.commit(rank_ == 0);

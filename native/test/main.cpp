@@ -21,7 +21,6 @@ constexpr KernelTest kKernelTests[] = {
     {"vocabulary", test_vocabulary},
     {"sampler", test_sampler},
     {"ranks", test_ranks},
-    {"pooling", test_pooling},
 };
 
 struct PlainTest {
@@ -29,8 +28,9 @@ struct PlainTest {
   void (*run)(Check&);
 };
 constexpr PlainTest kPlainTests[] = {
-    {"dequantize", test_dequantize}, {"float formats", test_float_formats}, {"threads", test_threads}, {"communicator", test_communicator},
-    {"lookup", test_lookup},
+    {"dequantize", test_dequantize}, {"float formats", test_float_formats},
+    {"threads", test_threads},       {"communicator", test_communicator},
+    {"lookup", test_lookup},         {"grammar", test_grammar},
 };
 
 bool report(const std::string& name, const Check& check) {

@@ -79,8 +79,9 @@ void greedy(Check& check, const cpu::Kernels& k) {
   p.bias_values = &bias;
   p.num_bias = 1;
   check.expect(sampler.sample(logits.data(), p) == 2222, "bias");
-  p.masked_ids = &bias_id;
-  p.num_masked = 1;
+  p.stop_ids = &bias_id;
+  p.num_stop = 1;
+  p.stop_masked = true;
   check.expect(sampler.sample(logits.data(), p) == 77, "the minimum length's mask beats a bias");
   check.expect(logits[2222] == 3, "sampling changed the logits");
   std::fill(logits.begin(), logits.end(), NAN);

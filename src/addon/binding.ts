@@ -49,6 +49,20 @@ export interface NativeRank {
   close(): void;
 }
 
+/** One output that follows a grammar, as a rank's row does; for tests. */
+export interface NativeGrammarRun {
+  /** Bit id & 31 of word id >> 5 for each token that may come; null: beyond the bounds of a grammar. */
+  mask(): Uint32Array | null;
+  /** The token has come. false: it may not. */
+  push(id: number): boolean;
+  isComplete(): boolean;
+  /** Complete, and nothing may follow. */
+  isExhausted(): boolean;
+  /** The token that must come next; -1: none must. */
+  forced(): number;
+  reset(): void;
+}
+
 export interface NativeInfo {
   /** Instruction set that the kernels use: 'avx512', 'avxvnni', 'avx2', 'neon_bf16', 'neon' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
   readonly isa: string;
@@ -68,6 +82,12 @@ export interface NativeAddon {
   destroyGroup(group: number): void;
   /** Wakes every rank that waits inside a step, from any thread; its step ends with a fault. */
   abortGroup(group: number): void;
+  /** What the group's grammars are over: token id is bytes[ends[id-1] … ends[id]), empty where it is no text. Once, before `addGrammar`. */
+  setVocabulary(group: number, bytes: Uint8Array, ends: Int32Array): void;
+  /** From now on rows may name the compiled grammar by this number, from 1 on; until `removeGrammar`, though rows that began before keep it. */
+  addGrammar(group: number, id: number, automaton: Int32Array): void;
+  removeGrammar(group: number, id: number): void;
+  createGrammarRun(bytes: Uint8Array, ends: Int32Array, automaton: Int32Array): NativeGrammarRun;
   createRank(group: number, rank: number): NativeRank;
   /** Writes the packed weights of a loaded rank to a new file, on a thread of its own. Rejects with what the system says. */
   saveWeights(group: number, rank: number, path: string): Promise<void>;

@@ -14,6 +14,7 @@ import type { KvCacheType, LoadedModel } from '../model/spec.js';
 import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
+import { forcedIdsMax } from '../scheduler/scheduler.js';
 import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { OfflineEngine } from './bench-throughput.js';
@@ -90,7 +91,7 @@ export async function startEngine(
     ...options,
     worldSize,
     chunkedPrefill,
-    maxDrafts: speculation?.maxDrafts ?? 0,
+    maxDrafts: Math.max(speculation?.maxDrafts ?? 0, forcedIdsMax),
     kvCacheType,
     pools: model.pooling !== null,
   };
@@ -124,7 +125,7 @@ export async function startEngine(
     engine.fail(reason);
     onFault(reason);
   };
-  const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed };
+  const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed, group: ranks.group };
   const engine = new EngineThread(ranks.buffers, engineOptions, fault, early?.engine);
   const ready = ranks.ready.then((weightBytes) => {
     ranks.onFault(fault);

@@ -31,6 +31,8 @@ export interface EngineThreadOptions {
   readonly queueLenMax: number;
   /** Requests without a seed of their own draw from a sequence that this begins; null: from the system's random numbers. */
   readonly seed: number | null;
+  /** Handle of the ranks' native group, which keeps their grammars. */
+  readonly group: number;
 }
 
 interface Live {
@@ -41,7 +43,9 @@ interface Live {
 }
 
 /** By `finishCode`. */
-const finishReasons: readonly FinishReason[] = ['error', 'stop', 'length', 'abort'];
+const finishReasons: readonly FinishReason[] = ['error', 'stop', 'length', 'abort', 'error'];
+const stuckMessage =
+  'No token may come next: grammar, allowed_token_ids and bad_words leave none, or the grammar is too costly for this output.';
 const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
 const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
@@ -66,7 +70,7 @@ export class EngineThread implements EngineClient {
   constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void, thread = startEngineThread()) {
     this.#options = options;
     this.#buffers = buffers;
-    this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + buffers.layout.dims.maxDrafts)));
+    this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + (options.scheduler.speculation?.maxDrafts ?? 0))));
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     port1.on('message', (batch: Batch) => this.#deliver(batch));
@@ -76,6 +80,7 @@ export class EngineThread implements EngineClient {
       scheduler: options.scheduler,
       seed: options.seed,
       port: port2,
+      group: options.group,
       counters: this.#counters.buffer as SharedArrayBuffer,
     };
     this.#worker = thread;
@@ -220,7 +225,7 @@ export class EngineThread implements EngineClient {
       choice,
       finishReason: finishReasons[finish]!,
       stopTokenId: stopId < 0 ? null : stopId,
-      message: null,
+      message: finish === finishCode.stuck ? stuckMessage : null,
       ...(pooled && { pooled }),
     });
     this.#endChoice(live, choice);

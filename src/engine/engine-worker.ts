@@ -1,6 +1,7 @@
 /** The engine's thread: the scheduler over the shared buffers, and its loop. The entry file of the worker that `engine-thread.ts` starts. */
 import { randomBytes } from 'node:crypto';
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { GroupGrammars } from '../parallel/grammars.js';
 import { RankFault, StepDriver } from '../parallel/step-driver.js';
 import type { SchedulerOptions } from '../scheduler/options.js';
 import { Scheduler } from '../scheduler/scheduler.js';
@@ -15,10 +16,12 @@ export interface EngineStart {
   readonly scheduler: SchedulerOptions;
   readonly seed: number | null;
   readonly port: MessagePort;
+  /** Handle of the native group. */
+  readonly group: number;
   readonly counters: SharedArrayBuffer;
 }
 
-function run({ dims, shared, scheduler, seed, port, counters }: EngineStart): void {
+function run({ dims, shared, scheduler, seed, port, group, counters }: EngineStart): void {
   const buffers = stepBuffers(dims, shared);
   const engine = new Engine({
     buffers,
@@ -26,6 +29,7 @@ function run({ dims, shared, scheduler, seed, port, counters }: EngineStart): vo
     ranks: new StepDriver(buffers),
     receive: () => receiveMessageOnPort(port)?.message as ToEngine | undefined,
     send: (batch) => port.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
+    grammars: new GroupGrammars(group),
     counters: new Float64Array(counters),
     drawSeed: seed === null ? () => randomBytes(8).readBigUInt64LE() : seedSequence(seed),
   });

@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks';
 import { preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
 import { Histogram } from '../metrics/series.js';
 import { doorbellEpoch, waitForRing } from '../parallel/channel.js';
+import type { GroupGrammars } from '../parallel/grammars.js';
 import type { StepDriver } from '../parallel/step-driver.js';
 import { finishCode, type SchedulerOutput } from '../scheduler/output.js';
 import type { Scheduler } from '../scheduler/scheduler.js';
@@ -31,6 +32,8 @@ export interface EngineParts {
   /** Takes one message that has arrived, or undefined. */
   readonly receive: () => ToEngine | undefined;
   readonly send: (batch: Batch) => void;
+  /** What the ranks know of grammars. */
+  readonly grammars: Pick<GroupGrammars, 'acquire' | 'release'>;
   readonly counters: Float64Array;
   /** 64 random bits for a request that brings no seed. */
   readonly drawSeed: () => bigint;
@@ -62,6 +65,8 @@ interface Tracked {
   numOpen: number;
   hasNews: boolean;
   readonly promptLogprobs: TokenLogprobs[] | null;
+  /** The ranks' number of its grammar. */
+  readonly grammar: number | null;
 }
 
 export class Engine {
@@ -141,6 +146,7 @@ export class Engine {
       numOpen: n,
       hasNews: false,
       promptLogprobs: numPromptLogprobs === null ? null : [],
+      grammar: request.grammar === undefined ? null : this.#parts.grammars.acquire(request.grammar),
     };
     this.#tracked.set(handle, tracked);
     this.#parts.counters[counterIndex.promptTokens]! += request.promptTokens.length;
@@ -159,7 +165,8 @@ export class Engine {
       const { promptTokens, stop, priority, cacheSalt, pooling } = request;
       try {
         const input = { key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt };
-        this.#parts.scheduler.add(pooling === undefined ? input : { ...input, pooling });
+        const grammar = tracked.grammar === null ? {} : { grammar: tracked.grammar };
+        this.#parts.scheduler.add(pooling === undefined ? { ...input, ...grammar } : { ...input, pooling });
       } catch (error) {
         this.#release(tracked, choice);
         this.#errors.push({ handle: tracked.handle, choice, message: error instanceof Error ? error.message : String(error) });
@@ -176,7 +183,12 @@ export class Engine {
       this.#parts.scheduler.abort(key);
       this.#release(tracked, choice);
     }
+    this.#forget(tracked);
+  }
+
+  #forget({ handle, request }: Tracked): void {
     this.#tracked.delete(handle);
+    if (request.grammar !== undefined) this.#parts.grammars.release(request.grammar.key);
   }
 
   #steer(number: number, control: Control): void {
@@ -213,7 +225,7 @@ export class Engine {
 
   /** A choice has ended. */
   #close(tracked: Tracked): void {
-    if (--tracked.numOpen === 0) this.#tracked.delete(tracked.handle);
+    if (--tracked.numOpen === 0) this.#forget(tracked);
   }
 
   #deliver(output: SchedulerOutput, result: StepResult): void {

@@ -1,4 +1,5 @@
 /** What the engine is asked and what it answers: plain data both ways, since both cross a thread and may later cross a process. */
+import type { CompiledGrammar } from '../grammar/compiled.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import type { Pooling } from '../scheduler/sequence.js';
 
@@ -13,6 +14,8 @@ export interface GenerationRequest {
   readonly priority: number;
   /** Distinguishes otherwise equal prefixes in the prefix cache; null: shared with all. */
   readonly cacheSalt: string | null;
+  /** What the output must be. Left out: any text. */
+  readonly grammar?: CompiledGrammar;
   /** The prompt alone is computed, and its hidden states are wanted; `stop.maxTokens` is 0. Left out: tokens are wanted. */
   readonly pooling?: Pooling;
 }

@@ -14,6 +14,10 @@ export interface SamplingParams {
   readonly repetitionPenalty: number;
   /** 64 bits; null: the engine draws one. */
   readonly seed: bigint | null;
+  /** The only ids that may be sampled; null: all. */
+  readonly allowedTokenIds: readonly number[] | null;
+  /** Sequences of ids that the output must not hold. */
+  readonly badWords: readonly (readonly number[])[];
   /** Added to logits before anything else; [id, value] pairs. */
   readonly logitBias: readonly (readonly [id: number, value: number])[];
   /** null: none. k: the chosen token's own and the k best. Raw: before bias, penalties and temperature. */
@@ -33,6 +37,8 @@ export const neutralSampling: SamplingParams = {
   frequencyPenalty: 0,
   repetitionPenalty: 1,
   seed: null,
+  allowedTokenIds: null,
+  badWords: [],
   logitBias: [],
   numLogprobs: null,
   numPromptLogprobs: null,

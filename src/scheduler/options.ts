@@ -1,3 +1,5 @@
+import type { SpeculationOptions } from './speculation.js';
+
 /** Rows, token slots, lengths and blocks are those of the step buffers. */
 export interface SchedulerOptions {
   /** Most sequences that run at once; at most `maxRows`. A row is free again one step after its sequence ended. */
@@ -14,6 +16,6 @@ export interface SchedulerOptions {
   readonly growthBlocks?: number;
   /** 1: a step is planned when the one before it is back; 2: one step ahead. */
   readonly maxInFlight: 1 | 2;
-  /** Drafts by prompt lookup, at most `maxDrafts` of the step buffers; left out: none. Tokens that must agree, and that at most are compared. */
-  readonly speculation?: { readonly lookupMin: number; readonly lookupMax: number };
+  /** Drafts by prompt lookup; left out: none. `maxDrafts` is at most that of the step buffers. */
+  readonly speculation?: SpeculationOptions;
 }

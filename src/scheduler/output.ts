@@ -3,7 +3,7 @@ import type { StepResult } from '../step/buffers.js';
 import type { StepDims } from '../step/layout.js';
 
 /** Values of `SchedulerOutput.finish`. */
-export const finishCode = { none: 0, stop: 1, length: 2, abort: 3 } as const;
+export const finishCode = { none: 0, stop: 1, length: 2, abort: 3, stuck: 4 } as const;
 
 /** E entries, one for each sequence to which something happened; dropped results (ended, aborted) are not among them. */
 export interface SchedulerOutput {

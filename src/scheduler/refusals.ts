@@ -1,6 +1,6 @@
 /** What could never run: options at start, and sequences that would wait for ever. Refused by name, before anything is changed. */
 import { LockstepError, startError } from '../errors.js';
-import { maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
+import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
 import type { SchedulerOptions } from './options.js';
 import type { SequenceInput } from './sequence.js';
 
@@ -18,6 +18,10 @@ export function checkInput(input: SequenceInput, dims: StepDims): void {
   const needed = Math.ceil(numCached / blockSize);
   if (needed > numBlocks) refuse('max_tokens', `Prompt and max_tokens may need ${needed} KV cache blocks; this server has ${numBlocks}.`);
   if (sampling.logitBias.length > maxBiasLen) refuse('logit_bias', `logit_bias has more than ${maxBiasLen} entries.`);
+  if ((sampling.allowedTokenIds?.length ?? 0) > maxAllowedIds)
+    refuse('allowed_token_ids', `There are more than ${maxAllowedIds} allowed token ids.`);
+  if (sampling.badWords.reduce((sum, word) => sum + 1 + word.length, 0) > badWordsLenMax)
+    refuse('bad_words', 'The bad words have too many tokens.');
   if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
     refuse('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);
   }

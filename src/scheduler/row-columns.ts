@@ -1,6 +1,6 @@
 /** What belongs to a row, written once, at admission: nothing of it changes while a dispatched step may read the row. */
 import type { RowColumns } from '../step/buffers.js';
-import { maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
+import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
 import type { Sequence } from './sequence.js';
 
 export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void {
@@ -21,8 +21,28 @@ export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void 
   rows.choice[row] = input.choice;
   rows.numLogprobs[row] = sampling.numLogprobs ?? -1;
   rows.numPromptLogprobs[row] = sampling.numPromptLogprobs ?? -1;
+  rows.grammar[row] = input.grammar ?? 0;
+  writeAllowed(rows, seq);
+  writeBadWords(rows, seq);
   writeBias(rows, seq);
   writeStopIds(rows, seq);
+}
+
+function writeAllowed(rows: RowColumns, { row, input }: Sequence): void {
+  const ids = input.sampling.allowedTokenIds ?? [];
+  rows.numAllowed[row] = ids.length;
+  rows.allowedIds.set(ids, row * maxAllowedIds);
+}
+
+function writeBadWords(rows: RowColumns, { row, input }: Sequence): void {
+  const start = row * badWordsLenMax;
+  let at = start;
+  for (const word of input.sampling.badWords) {
+    rows.badWords[at] = word.length;
+    rows.badWords.set(word, at + 1);
+    at += 1 + word.length;
+  }
+  rows.badWordsLen[row] = at - start;
 }
 
 function writeBias(rows: RowColumns, seq: Sequence): void {

@@ -9,7 +9,7 @@
  * be pending, and row and blocks are given back only at the fence: when the last step that reads them has come back.
  */
 import type { StepBuffers, StepPlan, StepResult } from '../step/buffers.js';
-import { entryFlag, type StepDims } from '../step/layout.js';
+import { entryFlag, rowOutcome, type StepDims } from '../step/layout.js';
 import { TokenBudget } from './budget.js';
 import { KvCache } from './kv-cache.js';
 import type { SchedulerOptions } from './options.js';
@@ -44,6 +44,9 @@ export const maxLookahead = 8;
  * with 2 blocks, in 1 % more steps; 10 % more with 4 blocks, in 7 % more steps.
  */
 const growthBlocksDefault = 2;
+
+/** Most ids of a step that are known beforehand, because a sequence's grammar leaves no other. */
+export const forcedIdsMax = 8;
 
 export class Scheduler {
   private readonly dims: StepDims;
@@ -84,7 +87,7 @@ export class Scheduler {
     this.budget = new TokenBudget({ maxTokens: dims.maxTokens, ...options });
     this.kv = new KvCache(buffers.rows.blockTables, dims, options.enablePrefixCaching);
     const { speculation } = options;
-    this.speculation = speculation === undefined ? null : new Speculation({ ...speculation, maxDrafts: dims.maxDrafts });
+    this.speculation = speculation === undefined ? null : new Speculation(speculation);
     this.plans = new PlanWriter(buffers, speculation ?? null);
     this.output = makeOutput(dims, buffers.results[0]!);
     this.freeRows = Int32Array.from({ length: dims.maxRows }, (_, i) => dims.maxRows - 1 - i);
@@ -192,6 +195,8 @@ export class Scheduler {
         if (!this.obtain(numNew, seq)) continue;
         this.kv.grow(seq, numNew);
       }
+      // What a grammar forces is known to the ranks alone, which take as much of this room as they need.
+      if (seq.followsGrammar && seq.isDecoding()) seq.numDrafts = Math.min(forcedIdsMax, this.dims.maxDrafts, seq.room() - 1);
       this.fitDrafts(seq, behind);
       this.place(seq, count, 0);
     }
@@ -318,7 +323,7 @@ export class Scheduler {
     if (samples) flags |= entryFlag.sample;
     if (seq.wantsPromptLogprobs && seq.numScheduled < seq.promptLen - 1 && end > seq.promptScored) flags |= entryFlag.promptLogprobs;
     flags |= seq.poolFlags(seq.numScheduled, end);
-    const looksUp = this.speculation !== null && firstFlags === 0 && seq.isDecoding();
+    const looksUp = (this.speculation !== null || seq.followsGrammar) && firstFlags === 0 && seq.isDecoding();
     const slots = looksUp ? 1 + seq.numDrafts : count;
     this.plans.append(seq, looksUp ? -1 : seq.numScheduled, slots, seq.contextMax(slots), flags);
     this.budget.remaining -= slots;
@@ -337,7 +342,7 @@ export class Scheduler {
     if (lookedUp) seq.numDraftsInFlight -= slots - 1;
     const at = this.output.numEntries;
     if (seq.state !== 'finished') {
-      if (lookedUp) this.speculation?.learn(seq, this.output.result, i);
+      if (lookedUp && !seq.followsGrammar) this.speculation?.learn(seq, this.output.result, i);
       // What a preempted sequence had on its way is computed anew, but an id that was sampled is kept.
       if (seq.state === 'running') this.advance(seq, lookedUp ? this.output.result.numSampled[i]! : slots, lookedUp ? 1 : slots);
       this.openEntry(seq, plan.rows[i]!, at);
@@ -401,10 +406,15 @@ export class Scheduler {
     output.outputStart[at] = plan.startPosition[i] === -1 ? plan.outputStart[i]! : plan.outputStart[i + 1]! - 1;
     for (let j = 0; j < numSampled && output.finish[at] === finishCode.none; j++) {
       const id = result.sampledIds[i * maxIds + j]!;
+      if (id < 0) break; // stuck
       seq.append(id);
       output.ids[at * maxIds + j] = id;
       output.numIds[at] = j + 1;
       this.judge(seq, id, at);
+    }
+    const outcome = result.outcome[i]!;
+    if (outcome !== rowOutcome.goesOn && output.finish[at] === finishCode.none) {
+      output.finish[at] = outcome === rowOutcome.ended ? finishCode.stop : finishCode.stuck;
     }
     // With these ids a block may have become full whose last token is scheduled already.
     if (seq.state === 'running') this.kv.register(seq);

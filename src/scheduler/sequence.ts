@@ -28,6 +28,8 @@ export interface SequenceInput {
   readonly priority: number;
   readonly cacheSalt: string | null;
   readonly pooling?: Pooling;
+  /** The ranks' number of the grammar that it follows; left out: none. */
+  readonly grammar?: number;
 }
 
 /** `preempted` waits like `waiting`, but with tokens of its own and, until its last step is back, still with its row and blocks. */
@@ -150,6 +152,10 @@ export class Sequence {
       default:
         return 0;
     }
+  }
+
+  get followsGrammar(): boolean {
+    return (this.input.grammar ?? 0) !== 0;
   }
 
   append(id: number): void {

@@ -106,7 +106,7 @@ export class Speculation {
     for (let i = 0; i < running.length; i++) {
       const seq = running.at(i);
       seq.numDrafts = 0;
-      if (!seq.isDecoding() || seq.wanted() === 0) continue;
+      if (!seq.isDecoding() || seq.wanted() === 0 || seq.followsGrammar) continue;
       context += seq.numTokens;
       if (this.numDecoding < maxTimedRows) {
         this.decoding[this.numDecoding] = seq;

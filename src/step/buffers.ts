@@ -26,6 +26,11 @@ export interface RowColumns {
   readonly stopIds: Int32Array;
   readonly secondSegment: Int32Array;
   readonly pooled: Float32Array;
+  readonly grammar: Int32Array;
+  readonly numAllowed: Int32Array;
+  readonly allowedIds: Int32Array;
+  readonly badWordsLen: Int32Array;
+  readonly badWords: Int32Array;
 }
 
 /** One engine step's plan. It belongs to the scheduler until `dispatch` and to the ranks until `collect`. */
@@ -45,6 +50,7 @@ export interface StepResult {
   readonly resultHeader: Int32Array;
   readonly numSampled: Int32Array;
   readonly sampledIds: Int32Array;
+  readonly outcome: Int32Array;
   readonly numDrafts: Int32Array;
   readonly numGuessed: Int32Array;
   readonly numRight: Int32Array;

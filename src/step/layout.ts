@@ -16,7 +16,7 @@ export interface StepDims {
   readonly blockSize: number;
   /** KV blocks in all. Block ids are 0 … numBlocks-1. */
   readonly numBlocks: number;
-  /** Most drafts that a row may try in a step. */
+  /** Most ids that a row may guess in a step, beside the one that is sampled: drafts, or what its grammar forces. */
   readonly maxDrafts: number;
   /** Most log-probabilities that can be asked for beside the chosen token's own (`--max-logprobs`). */
   readonly maxLogprobs: number;
@@ -28,6 +28,9 @@ export interface StepDims {
 /** Bounds of what one row's sampling parameters may hold; a request above them is refused by name. */
 export const maxBiasLen = 1024;
 export const maxStopIds = 128;
+export const maxAllowedIds = 4096;
+/** Words of a row's forbidden sequences: each its length and its ids. */
+export const badWordsLenMax = 2048;
 
 /** Two plans and two results, used in turn: step n+1 is planned while step n runs. Epoch e uses slot e & 1. */
 export const numSlots = 2;
@@ -70,6 +73,11 @@ export const rowColumns = [
   column('stopIds', 'i32', (d) => d.maxRows * maxStopIds),
   column('secondSegment', 'i32', (d) => d.maxRows), // position of the first token of type 1, for models with token types
   column('pooled', 'f32', (d) => d.maxRows * d.pooledLen), // [rows, pooledLen] written by the ranks: see entryFlag.poolFirst
+  column('grammar', 'i32', (d) => d.maxRows), // number of the grammar that the output follows; 0: none
+  column('numAllowed', 'i32', (d) => d.maxRows), // 0: every id may be sampled
+  column('allowedIds', 'i32', (d) => d.maxRows * maxAllowedIds),
+  column('badWordsLen', 'i32', (d) => d.maxRows), // words that are used of the next column
+  column('badWords', 'i32', (d) => d.maxRows * badWordsLenMax), // sequences that the output must not hold: length, ids, length, ids, …
 ] as const;
 
 /**
@@ -91,6 +99,7 @@ export const resultColumns = [
   column('resultHeader', 'i32', () => 16), // epoch, fault, slots that were computed
   column('numSampled', 'i32', (d) => d.maxRows), // [N] 0: a chunk that is not the last, or a row at its end; more than 1: accepted drafts
   column('sampledIds', 'i32', (d) => d.maxRows * (d.maxDrafts + 1)), // [N, maxDrafts+1]
+  column('outcome', 'i32', (d) => d.maxRows), // [N] see rowOutcome
   column('numDrafts', 'i32', (d) => d.maxRows), // [N] drafts that were tried
   column('numGuessed', 'i32', (d) => d.maxRows), // [N] ids that the lookup proposed, which may be one more: what is compared costs nothing
   column('numRight', 'i32', (d) => d.maxRows), // [N] how many of them, from the first on, are what was sampled
@@ -115,6 +124,15 @@ export const entryFlag = {
   poolFirst: 8,
   poolLast: 16,
   poolSum: 32,
+} as const;
+
+/** Values of `outcome`: what the ranks know of a sequence that the ids do not say. */
+export const rowOutcome = {
+  goesOn: 0,
+  /** Its grammar is complete with these ids, and nothing may follow. */
+  ended: 1,
+  /** No id may come: grammar, allowed ids and bad words leave none, or the grammar is beyond its bounds. The last id means nothing. */
+  stuck: 2,
 } as const;
 
 /** Indices into `control`, in words. */

@@ -30,7 +30,9 @@ for (const [mode, worldSize] of [
     const sizes = { maxRows: 4, maxTokens: 64, maxSeqLen: 1024, blockSize: 16, numBlocks: 256 };
     const dims = { ...sizes, maxDrafts: 0, maxLogprobs: 5, worldSize, pooledLen: 0 };
     const ranks = new RankGroup(model, { dims, mode, threadsPerRank: 1, stepTimeoutMs: 5000, cache: null });
-    const engine = new EngineThread(ranks.buffers, { scheduler, queueLenMax: 8, seed: 1 }, (reason) => engine.fail(reason));
+    const engine = new EngineThread(ranks.buffers, { scheduler, queueLenMax: 8, seed: 1, group: ranks.group }, (reason) =>
+      engine.fail(reason),
+    );
     await ranks.ready;
     const faults: string[] = [];
     ranks.onFault((reason) => {
