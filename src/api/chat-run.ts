@@ -4,12 +4,12 @@
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
-import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
 import { ChatReader, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
+import { constraintsOf } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import type { PreparedPrompt } from './prepare.js';
@@ -55,9 +55,10 @@ export async function runChat(
   const { model } = serving;
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
-  if (exchange.aborted) return;
   const { reading, grammar } = planReading(chat, model, prompt.text, callIdPrefix);
-  const request = toRequest(id, prompt.ids, { ...generation, grammar }, model.maxModelLen);
+  const constraints = await constraintsOf(serving, { ...generation, grammar });
+  if (exchange.aborted) return;
+  const request = toRequest(id, prompt.ids, generation, constraints, model.maxModelLen);
   const answer = answerTo(prompt);
   const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
   const events: AnswerEvents = {
@@ -77,11 +78,6 @@ function planReading(
   callIdPrefix: string,
 ): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null } {
   const plan = tools === null ? null : planTools(tools, markup.toolFormat!, generation.grammar, callIdPrefix);
-  if (plan !== null && plan.grammar !== null) {
-    const message =
-      'Calls that must fit their schema (tool_choice required, a named function or allowed_tools, strict) are not served by this version.';
-    throw new LockstepError('invalid_value', message, { param: 'tool_choice' });
-  }
   const grammar = plan === null ? generation.grammar : plan.grammar;
   const format = markup.reasoningFormat;
   const common = { tools: plan?.reading ?? null, includeReasoning };

@@ -1,6 +1,7 @@
 /** POST /v1/completions: parse the body, read the prompts, submit one request to the engine for each. The answer is made in `completion-answer.ts`. */
 import { LockstepError } from '../errors.js';
 import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
+import { constraintsOf } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
@@ -17,11 +18,12 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, completionBody);
   const { model } = serving;
   const { completion, prompts } = await readCompletion(body, text, context, serving);
+  const constraints = await constraintsOf(serving, completion.generation);
   if (exchange.aborted) return;
 
   const id = responseId('cmpl', exchange, body);
   const { generation } = completion;
-  const requests = prompts.map(({ ids }) => toRequest(id, ids, generation, model.maxModelLen));
+  const requests = prompts.map(({ ids }) => toRequest(id, ids, generation, constraints, model.maxModelLen));
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint };
   const format = completion.streaming.stream ? streamedCompletion : wholeCompletionAnswer;
   const answers = joinPrompts(prompts, completion, serving, format({ exchange, context, serving, completion, prompts, envelope }));

@@ -6,6 +6,7 @@ import type { CorsOptions } from './auth.js';
 import type { ErrorCodeStyle } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { UnknownFields } from './fields.js';
+import type { GrammarCompiler } from './grammar-compiler.js';
 import type { BodyBudget, JsonObject } from './json-body.js';
 import type { Preparer } from './prepare.js';
 import type { ResponseStore } from './responses/store.js';
@@ -47,6 +48,7 @@ export interface ServerOptions {
 export interface Serving {
   readonly model: ServedModel;
   readonly preparer: Preparer;
+  readonly grammars: GrammarCompiler;
   /** `system_fingerprint`: equal for servers that give equal answers. */
   readonly fingerprint: string;
   /** Unix seconds; `created` of /v1/models. */

@@ -10,6 +10,7 @@ import type { RepetitionRule, SamplingParams, StopRule } from '../sampling/param
 import { wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
 import type { Truncation } from './prepare.js';
+import { allowedIdsMax } from './request-fields.js';
 import type { ServedModel } from './served-model.js';
 import { parseGrammar } from './structured-outputs.js';
 
@@ -42,6 +43,8 @@ export interface Generation {
   readonly cacheSalt: string | null;
   /** What the output must be; null: any text. */
   readonly grammar: GrammarSpec | null;
+  /** Texts that the output must not hold. */
+  readonly badWords: readonly string[];
   readonly skipSpecialTokens: boolean;
   readonly returnTokenIds: boolean;
   /** Log-probabilities name tokens by id. */
@@ -79,6 +82,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     priority: parsePriority(body, model),
     cacheSalt: (body['cache_salt'] as Present<string>) ?? null,
     grammar: parseGrammar(body),
+    badWords: (body['bad_words'] as Present<string[]>) ?? [],
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
     tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', false),
@@ -107,6 +111,8 @@ function parseSampling(
     frequencyPenalty: numberOf(body, 'frequency_penalty') ?? 0,
     repetitionPenalty: numberOf(body, 'repetition_penalty') ?? defaults.repetitionPenalty ?? 1,
     seed: parseSeed(body, text),
+    allowedTokenIds: parseAllowed(body, model.vocabSize),
+    badWords: [], // `constraints.ts` makes ids of them
     logitBias: parseLogitBias(body, model.vocabSize),
     numLogprobs,
     numPromptLogprobs,
@@ -137,6 +143,16 @@ function parseLogitBias(body: JsonObject, vocabSize: number): [number, number][]
     vocabSize,
   );
   return pairs;
+}
+
+function parseAllowed(body: JsonObject, vocabSize: number): readonly number[] | null {
+  const ids = body['allowed_token_ids'] as Present<number[]>;
+  if (ids === null || ids === undefined) return null;
+  if (ids.length === 0) refuse('allowed_token_ids is not None and empty!', 'allowed_token_ids', '[]');
+  if (ids.length > allowedIdsMax)
+    refuse(`allowed_token_ids has ${ids.length} ids, and at most ${allowedIdsMax} are allowed.`, 'allowed_token_ids');
+  checkInVocabulary(ids, 'allowed_token_ids', vocabSize);
+  return ids;
 }
 
 function checkInVocabulary(ids: readonly number[], name: string, vocabSize: number): void {

@@ -26,6 +26,8 @@ const messageRoutes = ['chat', 'tokenize'] as const;
 
 const tokenId: Schema = { type: 'integer', minimum: 0, title: 'a token id, at least 0' };
 const tokenIds = list(integer, { title: 'a list of token ids' });
+export const allowedIdsMax = 4096;
+const badWords = list({ type: 'string', minLength: 1 }, { title: 'a list of texts that are not empty' });
 
 const part = object({ type: string }, { text: string }, { open: true });
 
@@ -124,6 +126,14 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'repetition_detection', schema: repetition, routes: both, use: 'honoured',
     help: 'end a choice that repeats a pattern of min_pattern_size … max_pattern_size tokens min_count times' },
   { name: 'logit_bias', schema: anyObject, routes: both, use: 'honoured', range: 'values -100 … 100', help: 'token id -> number added to its logit' },
+  { name: 'allowed_token_ids', schema: tokenIds, routes: both, use: 'honoured', range: `1 … ${allowedIdsMax} ids`, help: 'the only tokens that may be sampled' },
+  { name: 'bad_words', schema: badWords, routes: both, use: 'honoured', default: [], help: 'texts that the output must not hold, as the tokens that they are alone and behind a space' },
+  { name: 'response_format', schema: anyObject, routes: both, use: 'honoured', help: 'text, json_object, json_schema, structural_tag: what the output must be' },
+  { name: 'structured_outputs', schema: anyObject, routes: both, use: 'honoured', help: 'one of json, regex, choice, grammar, json_object, structural_tag; disable_any_whitespace' },
+  { name: 'guided_json', schema: anyOf(string, anyObject), routes: both, use: 'honoured', help: 'structured_outputs.json' },
+  { name: 'guided_regex', schema: string, routes: both, use: 'honoured', help: 'structured_outputs.regex' },
+  { name: 'guided_choice', schema: list(string), routes: both, use: 'honoured', help: 'structured_outputs.choice' },
+  { name: 'guided_grammar', schema: string, routes: both, use: 'honoured', help: 'structured_outputs.grammar' },
   { name: 'logprobs', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'log-probabilities of the tokens' },
   { name: 'logprobs', schema: integer, routes: completions, use: 'honoured', range: '0 … --max-logprobs', help: 'log-probabilities of the tokens and of as many of the likeliest' },
   { name: 'top_logprobs', schema: integer, routes: chat, use: 'honoured', range: '0 … --max-logprobs', help: 'likeliest tokens shown at each position' },
@@ -176,12 +186,6 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'session_id', schema: string, routes: both, use: 'accepted', help: 'a hint for routers' },
 
   refused('store', both, 'nothing is stored', { neutral: [false] }),
-  refused('response_format', both, later, { neutral: [{ type: 'text' }] }),
-  refused('structured_outputs', both, later),
-  refused('guided_json', both, later),
-  refused('guided_regex', both, later),
-  refused('guided_choice', both, later),
-  refused('guided_grammar', both, later),
   refused('best_of', completions, later),
   refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
   refused('audio', chat, later),
@@ -192,8 +196,6 @@ export const sharedFields: readonly SharedField[] = [
   refused('moderation', chat, later),
   refused('media_io_kwargs', messageRoutes, 'only text models are served'),
   refused('mm_processor_kwargs', messageRoutes, 'only text models are served'),
-  refused('allowed_token_ids', both, later),
-  refused('bad_words', both, later, { neutral: [[]] }),
   refused('logprob_token_ids', both, later),
   refused('prompt_embeds', completions, later),
   refused('return_token_offsets', both, 'only of routes that render', { neutral: [false] }),

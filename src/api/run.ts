@@ -7,6 +7,7 @@ import { BeamSearch } from '../engine/beam-search.js';
 import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
 import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
+import type { Constraints } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import { asLockstepError, failExchange } from './error-body.js';
 import type { Exchange } from './exchange.js';
@@ -27,14 +28,21 @@ export function responseId(prefix: string, exchange: Exchange, body: JsonObject)
 /** Engine ids are unique even where clients choose equal ones. */
 export const engineId = (id: string) => `${id}#${++numRequests}`;
 
-export function toRequest(id: string, promptTokens: Int32Array, generation: Generation, maxModelLen: number): GenerationRequest {
+export function toRequest(
+  id: string,
+  promptTokens: Int32Array,
+  generation: Generation,
+  constraints: Constraints,
+  maxModelLen: number,
+): GenerationRequest {
   return {
     id: engineId(id),
     promptTokens,
-    sampling: generation.sampling,
+    sampling: { ...generation.sampling, badWords: constraints.badWords },
     stop: withContextLimit(generation, promptTokens.length, maxModelLen),
     priority: generation.priority,
     cacheSalt: generation.cacheSalt,
+    ...(constraints.grammar !== null && { grammar: constraints.grammar }),
   };
 }
 

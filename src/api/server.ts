@@ -13,6 +13,7 @@ import { asLockstepError, failExchange } from './error-body.js';
 import { ClientGone, type Exchange, type ExchangeHandler, type Listener } from './exchange.js';
 import { listenNode } from './exchange-node.js';
 import { listenUws, loadUws } from './exchange-uws.js';
+import { GrammarCompiler } from './grammar-compiler.js';
 import { BodyBudget } from './json-body.js';
 import { Preparer } from './prepare.js';
 import { ResponseStore } from './responses/store.js';
@@ -86,7 +87,13 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
       const label = `${model.root}|${model.vocabSize}|${model.maxModelLen}`;
       const digest = createHash('sha256').update(label).digest('hex').slice(0, 8);
       const fingerprint = `lockstep-${options.version}-${digest}`;
-      context.serving = { model, preparer: new Preparer(model), fingerprint, since: Math.floor(Date.now() / 1000) };
+      context.serving = {
+        model,
+        preparer: new Preparer(model),
+        grammars: new GrammarCompiler(model),
+        fingerprint,
+        since: Math.floor(Date.now() / 1000),
+      };
       metrics.setModel(model.names[0]!, model.engine, model.maxModelLen, model.cacheConfig);
     },
     async drain(timeoutMs) {
@@ -102,7 +109,7 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
     },
     async close() {
       listener.close();
-      await context.serving?.preparer.close();
+      await Promise.all([context.serving?.preparer.close(), context.serving?.grammars.close()]);
     },
   };
 }

@@ -1,6 +1,7 @@
 /** POST /api/chat and /api/generate: Ollama's API, for one choice of a conversation or of a text. */
 import { ChatReader } from '../chat-reader.js';
 import { type ChatEvents, runChat } from '../chat-run.js';
+import { constraintsOf } from '../constraints.js';
 import type { Context } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import type { RequestBody } from '../fields.js';
@@ -60,6 +61,7 @@ async function goOn(
   const { generation } = parseTranslated(body, text, serving.model, ollamaNames);
   const { truncation } = generation;
   const prompt = request.body['prompt'] as string;
+  const constraints = await constraintsOf(serving, generation);
   const ids = await serving.preparer.encode({ kind: 'text', text: prompt, addSpecialTokens: true, truncation });
   if (exchange.aborted) return;
   const answer = answerTo(exchange, request, ids.length, shape);
@@ -70,7 +72,8 @@ async function goOn(
     finish: () => answer.finish(),
   };
   const id = responseId('cmpl', exchange, body);
-  run(context, serving, exchange, toRequest(id, ids, generation, serving.model.maxModelLen), { generation, arrivalMs }, events);
+  const generating = toRequest(id, ids, generation, constraints, serving.model.maxModelLen);
+  run(context, serving, exchange, generating, { generation, arrivalMs }, events);
 }
 
 function answerTo(
