@@ -35,6 +35,7 @@ test('embeddings: the mean, leading dimensions, then length 1', () => {
   near(new Pooler({ ...embed, activation: 'none' }).finish(pooled, 1, all), [3, 4, 12]);
   near(new Pooler({ ...embed, activation: 'none' }).finish(pooled, 1, { dimensions: 2, activation: true }), [0.6, 0.8]);
   near(new Pooler(embed).finish(Float32Array.of(0, 0), 1, all), [0, 0]);
+  assert.throws(() => new Pooler(embed).finish(Float32Array.of(1, Number.NaN, 2), 1, all), /not numbers/);
   assert.deepEqual(new Pooler({ ...embed, of: 'mean' }).request(null), { of: 'sum', secondSegment: null });
   assert.deepEqual(new Pooler({ ...embed, of: 'first' }).request(5), { of: 'first', secondSegment: 5 });
 });

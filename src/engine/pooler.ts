@@ -2,7 +2,7 @@
  * Pooled hidden states -> an embedding or scores, on the API's thread: the mean's division, layers behind pooling, normalisation. Sums are in
  * float64 in the order of their inputs, so that a result's bits depend on the pooled states alone.
  */
-import { startError } from '../errors.js';
+import { LockstepError, startError } from '../errors.js';
 import type { DenseLayer, PoolingSpec } from '../model/spec.js';
 import { readRows } from '../model/stored-values.js';
 import type { Pooling } from '../scheduler/sequence.js';
@@ -22,19 +22,26 @@ export class Pooler {
     readonly layers: readonly DenseLayer[] = spec.layers,
   ) {}
 
+  /** Multiplications of a `finish`. */
+  get work(): number {
+    return this.layers.reduce((sum, { weight }) => sum + weight.length, this.spec.width);
+  }
+
   /** What the engine is asked for. */
   request(secondSegment: number | null): Pooling {
     const { of } = this.spec;
     return { of: of === 'mean' ? 'sum' : of, secondSegment };
   }
 
-  /** `pooled`: what the engine brought of a prompt of `promptLen` tokens. */
+  /** `pooled`: what the engine brought of a prompt of `promptLen` tokens. Throws where it is not all numbers, as of broken weights. */
   finish(pooled: Float32Array, promptLen: number, { dimensions, activation }: PoolerOptions): Float32Array {
     let values: Float64Array = Float64Array.from(pooled);
     if (this.spec.of === 'mean') values = values.map((value) => value / promptLen);
     for (const layer of this.layers) values = apply(layer, values);
     if (dimensions !== null) values = values.slice(0, dimensions);
-    return Float32Array.from(activate(values, this.#activation(activation)));
+    const result = Float32Array.from(activate(values, this.#activation(activation)));
+    if (!result.every(Number.isFinite)) throw notNumbers;
+    return result;
   }
 
   #activation(wanted: boolean | null): PoolingSpec['activation'] {
@@ -62,6 +69,8 @@ export async function createPooler(spec: PoolingSpec, tokenizer: Tokenizer): Pro
   for (const [i, row] of weights.entries()) weight.set(row, i * head.cols);
   return new Pooler(spec, [...spec.layers, { outputs: weights.length, weight, bias: null, activation: 'none' }]);
 }
+
+const notNumbers = new LockstepError('internal', 'The hidden states are not numbers: broken weights or an overflow.');
 
 function apply({ outputs, weight, bias, activation }: DenseLayer, inputs: Float64Array): Float64Array {
   return Float64Array.from({ length: outputs }, (_, row) => {

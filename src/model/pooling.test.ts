@@ -94,6 +94,10 @@ test('sentence-transformers: modules, both forms of the pooling mode, length and
     () => sentenceFiles(folderOf({ 'modules.json': [module('LSTM')] })),
     /type is .*LSTM.*expected Transformer, Pooling, Dense or Normalize/,
   );
+  assert.throws(
+    () => sentenceFiles(folderOf({ 'modules.json': [module('Pooling', '../other')] })),
+    /path is "\.\.\/other"; expected the name of a folder beside modules.json/,
+  );
   assert.throws(() => sentenceFiles(folderOf({ 'modules.json': {} })), /must hold a list of JSON objects/);
 });
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { startError } from '../errors.js';
 import type { Checkpoint } from './checkpoint.js';
 import { classifierOf } from './classifier.js';
-import { Config, readConfig, readConfigList } from './config.js';
+import { bounds, Config, readConfig, readConfigList } from './config.js';
 import { readSafetensorsFolder } from './safetensors.js';
 import type { DenseLayer, ModelSpec, PoolingSpec } from './spec.js';
 import { denseLayer } from './stored-values.js';
@@ -63,7 +63,9 @@ export function sentenceFiles(folder: string): SentenceFiles | null {
   let pools = false;
   const layers: DenseLayer[] = [];
   for (const module of readConfigList(path)) {
-    const place = join(folder, module.string('path'));
+    const name = module.string('path');
+    if (!/^[\w-]*$/.test(name)) throw module.fault('path', 'the name of a folder beside modules.json');
+    const place = join(folder, name);
     switch (moduleKind(module.string('type'))) {
       case 'Transformer':
         break;
@@ -86,7 +88,7 @@ export function sentenceFiles(folder: string): SentenceFiles | null {
     of,
     normalize,
     layers,
-    maxLen: limits?.numberOrNull('max_seq_length', null) ?? null,
+    maxLen: limits?.has('max_seq_length') ? limits.count('max_seq_length', bounds.positions) : null,
     lowercase: limits?.boolean('do_lower_case', false) ?? false,
   };
 }
@@ -111,7 +113,7 @@ function denseModule(folder: string): DenseLayer {
 }
 
 const poolerKinds: Readonly<Record<string, PoolingSpec['of']>> = { CLS: 'first', LAST: 'last', MEAN: 'mean' };
-const poolerKeys = ['pooling_type', 'seq_pooling_type', 'use_activation', 'normalize'];
+const poolerKeys = ['pooling_type', 'seq_pooling_type', 'use_activation'];
 
 /** What `--pooler-config` says of a key; a key that has no meaning here is refused. */
 function checkPooler(pooler: Config): void {
@@ -134,11 +136,10 @@ export function poolingSpec(
   if (named === '' && sentence !== null && sentence.of === null)
     throw startError(`${config.where}: its kind of pooling is not supported; supported are one of mean, cls and lasttoken`);
   const of = poolerKinds[named] ?? sentence?.of ?? (spec.causal ? 'last' : 'first');
-  const active = pooler.boolean('use_activation', pooler.boolean('normalize', true));
   const { hidden } = spec.dims;
   const common = { of, lowercase: sentence?.lowercase ?? false };
   if (task === 'embed') {
-    const normalize = pooler.has('use_activation') || pooler.has('normalize') ? active : (sentence?.normalize ?? true);
+    const normalize = pooler.boolean('use_activation', sentence?.normalize ?? true);
     const layers = sentence?.layers ?? [];
     const width = outputWidth(config, hidden, layers);
     return {
@@ -159,7 +160,7 @@ export function poolingSpec(
     task,
     ...classifier,
     width: classifier.labels.length,
-    activation: active ? classifier.activation : 'none',
+    activation: pooler.boolean('use_activation', true) ? classifier.activation : 'none',
     dimensions: null,
   };
 }

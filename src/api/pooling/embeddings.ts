@@ -8,7 +8,7 @@ import type { JsonObject } from '../json-body.js';
 import { responseId } from '../run.js';
 import { embeddingBody, poolingBody } from './fields.js';
 import { InputReader } from './inputs.js';
-import { activationOf, envelope, type PoolingRequest, pool, readPooling, tokensOf, usageOf } from './run.js';
+import { activationOf, envelope, finishAll, type PoolingRequest, pool, readPooling, tokensOf, usageOf } from './run.js';
 
 export async function handleEmbeddings(exchange: Exchange, context: Context): Promise<void> {
   const request = await readPooling(exchange, context, embeddingBody, { name: 'Embeddings API', task: 'embed' });
@@ -34,13 +34,13 @@ async function answer(
   const { serving, body, pooler } = request;
   const options = { dimensions: parseDimensions(body, pooler, serving.model.names[0]!), activation: activationOf(body) };
   const prompts = await new InputReader(serving, pooler, exchange, body).read(body);
-  const { values, cachedTokens } = await pool(exchange, context, request, prompts);
+  const pooled = await pool(exchange, context, request, prompts);
   const encode = body['encoding_format'] === 'base64' ? base64 : (vector: Float32Array) => Array.from(vector);
-  const data = values.map((pooled, i) => entry(i, encode(pooler.finish(pooled, prompts[i]!.ids.length, options))));
+  const data = (await finishAll(pooler, pooled, prompts, options)).map((vector, i) => entry(i, encode(vector)));
   const whole = {
     ...envelope(serving, responseId(prefix, exchange, body)),
     data,
-    usage: usageOf(tokensOf(prompts), cachedTokens, context),
+    usage: usageOf(tokensOf(prompts), pooled.cachedTokens, context),
   };
   exchange.reply(200, 'application/json', JSON.stringify(whole));
 }

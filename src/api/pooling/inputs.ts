@@ -111,7 +111,7 @@ export class InputReader {
     const first = placeOf(bare, ids);
     const room = Math.max(0, cut.len - (ids.length - bare.length));
     const kept = cut.side === 'right' ? bare.subarray(0, room) : bare.subarray(bare.length - room);
-    return Int32Array.of(...ids.subarray(0, first), ...kept, ...ids.subarray(first + bare.length));
+    return joined(ids.subarray(0, first), kept, ids.subarray(first + bare.length));
   }
 
   #cutIds(ids: Int32Array): Int32Array {
@@ -122,7 +122,7 @@ export class InputReader {
   #cutPair(ids: Int32Array, secondSegment: number): Int32Array {
     if (this.#cut === null || ids.length <= this.#cut.len) return ids;
     const kept = Math.max(secondSegment, this.#cut.len - 1);
-    return Int32Array.of(...ids.subarray(0, kept), ids.at(-1)!);
+    return joined(ids.subarray(0, kept), ids.subarray(-1));
   }
 
   async #pause(chars: number): Promise<void> {
@@ -154,6 +154,16 @@ function parseCut(body: JsonObject, maxModelLen: number): Truncation | null {
     throw new LockstepError('invalid_value', message, { param: 'truncate_prompt_tokens' });
   }
   return { len: asked === -1 ? maxModelLen : asked, side: (body['truncation_side'] as Present<Truncation['side']>) ?? 'right' };
+}
+
+function joined(...parts: readonly Int32Array[]): Int32Array {
+  const whole = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** Where `part` stands in `whole`, which has a few tokens more at its ends. */

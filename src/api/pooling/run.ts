@@ -1,5 +1,6 @@
 /** A request's inputs through the engine, each a request of its own, some at a time; and what the routes share of asking and answering. */
-import type { Pooler } from '../../engine/pooler.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Pooler, PoolerOptions } from '../../engine/pooler.js';
 import { LockstepError } from '../../errors.js';
 import { neutralSampling } from '../../sampling/params.js';
 import { type Context, checkQueue, type Serving, servingNow } from '../context.js';
@@ -120,6 +121,28 @@ export function pool(
       if (finished < prompts.length) end(new ClientGone());
     });
   });
+}
+
+/** Multiplications before other clients get a turn: about two milliseconds. */
+const workAtATime = 2e6;
+
+/** What the model makes of each prompt's pooled states. */
+export async function finishAll(
+  pooler: Pooler,
+  { values }: Pooled,
+  prompts: readonly PoolPrompt[],
+  options: PoolerOptions,
+): Promise<Float32Array[]> {
+  const vectors: Float32Array[] = [];
+  let work = 0;
+  for (const [i, pooled] of values.entries()) {
+    vectors.push(pooler.finish(pooled, prompts[i]!.ids.length, options));
+    work += pooler.work;
+    if (work < workAtATime) continue;
+    work = 0;
+    await nextTurn();
+  }
+  return vectors;
 }
 
 /** Fields that every answer has. */

@@ -11,7 +11,7 @@ import type { JsonObject } from '../json-body.js';
 import { responseId } from '../run.js';
 import { rerankBody, scoreBody } from './fields.js';
 import { checkNumber, InputReader, type PoolPrompt } from './inputs.js';
-import { activationOf, envelope, type PoolingRequest, pool, readPooling, tokensOf, usageOf } from './run.js';
+import { activationOf, envelope, finishAll, type PoolingRequest, pool, readPooling, tokensOf, usageOf } from './run.js';
 
 interface Scores {
   readonly scores: readonly number[];
@@ -70,37 +70,17 @@ async function scoresOf(
   if (second.length === 0) throw refuse('At least one text_pair element must be given');
   checkNumber(second.length, 'documents');
   const { pooler, serving, body } = request;
-  if (pooler.spec.task === 'classify' && pooler.spec.labels.length !== 1) throw refuse('Score API is only enabled for num_labels == 1.');
+  const judges = pooler.spec.task === 'classify';
+  if (judges && pooler.spec.labels.length !== 1) throw refuse('Score API is only enabled for num_labels == 1.');
   const reader = new InputReader(serving, pooler, exchange, body);
-  const score = pooler.spec.task === 'classify' ? judged : compared;
-  return score(exchange, context, request, reader, first, second);
+  const prompts: PoolPrompt[] = [];
+  if (judges) for (const [i, text] of second.entries()) prompts.push(await reader.pair(first[i] ?? first[0]!, text));
+  else for (const text of [...first, ...second]) prompts.push({ ids: await reader.text(text), secondSegment: null });
+  const pooled = await pool(exchange, context, request, prompts);
+  const vectors = await finishAll(pooler, pooled, prompts, { dimensions: null, activation: activationOf(body) });
+  const embedded = (i: number) => vectors[first.length === 1 ? 0 : i]!;
+  const scores = judges
+    ? vectors.map(([score]) => score!)
+    : second.map((_, i) => cosineSimilarity(embedded(i), vectors[first.length + i]!));
+  return { scores, numTokens: tokensOf(prompts), cachedTokens: pooled.cachedTokens };
 }
-
-type Scorer = (
-  exchange: Exchange,
-  context: Context,
-  request: PoolingRequest,
-  reader: InputReader,
-  first: readonly string[],
-  second: readonly string[],
-) => Promise<Scores>;
-
-const judged: Scorer = async (exchange, context, request, reader, first, second) => {
-  const prompts: PoolPrompt[] = [];
-  for (const [i, text] of second.entries()) prompts.push(await reader.pair(first[i] ?? first[0]!, text));
-  const { values, cachedTokens } = await pool(exchange, context, request, prompts);
-  const options = { dimensions: null, activation: activationOf(request.body) };
-  const scores = values.map((pooled, i) => request.pooler.finish(pooled, prompts[i]!.ids.length, options)[0]!);
-  return { scores, numTokens: tokensOf(prompts), cachedTokens };
-};
-
-const compared: Scorer = async (exchange, context, request, reader, first, second) => {
-  const prompts: PoolPrompt[] = [];
-  for (const text of [...first, ...second]) prompts.push({ ids: await reader.text(text), secondSegment: null });
-  const { values, cachedTokens } = await pool(exchange, context, request, prompts);
-  const options = { dimensions: null, activation: activationOf(request.body) };
-  const vectors = values.map((pooled, i) => request.pooler.finish(pooled, prompts[i]!.ids.length, options));
-  const of = (i: number) => vectors[first.length === 1 ? 0 : i]!;
-  const scores = second.map((_, i) => cosineSimilarity(of(i), vectors[first.length + i]!));
-  return { scores, numTokens: tokensOf(prompts), cachedTokens };
-};
