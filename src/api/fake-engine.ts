@@ -267,7 +267,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     blockSize: 16,
     cacheConfig: { block_size: '16', num_gpu_blocks: '1000' },
     facts: {
-      architecture: 'fake',
+      family: 'fake',
       fileFormat: 'safetensors',
       weightFormat: 'bf16',
       numParameters: 1_500_000,

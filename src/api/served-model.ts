@@ -52,8 +52,8 @@ export interface ServedModel {
 
 /** What the model is, for those who ask. */
 export interface ModelFacts {
-  /** As the checkpoint names it. */
-  readonly architecture: string;
+  /** "llama", "qwen2". */
+  readonly family: string;
   readonly fileFormat: 'safetensors' | 'gguf';
   /** Of most weights, in memory: "bf16", "q8_0". */
   readonly weightFormat: string;

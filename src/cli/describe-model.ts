@@ -57,12 +57,15 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
   };
 }
 
+/** LlamaForCausalLM -> llama, as GGUF files have it */
+const familyOf = (architecture: string) => architecture.replace(/(For[A-Z]\w*|LMHeadModel|Model)$/, '').toLowerCase();
+
 function factsOf({ spec, weights, tokenizer }: LoadedModel): ModelFacts {
   const valuesByFormat = new Map<string, number>();
   for (const { format, rows, cols } of weights.tensors) valuesByFormat.set(format, (valuesByFormat.get(format) ?? 0) + rows * cols);
   const [most] = [...valuesByFormat].sort((a, b) => b[1] - a[1]);
   return {
-    architecture: spec.architecture,
+    family: familyOf(spec.architecture),
     fileFormat: tokenizer.kind === 'gguf' ? 'gguf' : 'safetensors',
     weightFormat: most?.[0] ?? '',
     numParameters: [...valuesByFormat.values()].reduce((sum, values) => sum + values, 0),

@@ -69,8 +69,10 @@ async function listen(options: ServeOptions, logger: Logger, version: string): P
   });
 }
 
+/** Under the flags' names, as Python writes them. */
 function withoutSecrets({ apiKey: _keys, hfToken: _token, ...rest }: ServeOptions): Readonly<Record<string, unknown>> {
-  return rest;
+  const snakeCase = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return Object.fromEntries(Object.entries(rest).map(([name, value]) => [snakeCase(name), value]));
 }
 
 /** The first signal drains and ends with 0, the second ends at once. */

@@ -37,13 +37,14 @@ export function handleModelInfo(exchange: Exchange, context: Context): void {
 }
 
 function modelInfo({ root, names, maxModelLen, preparation, defaults, pooler }: ServedModel): object {
-  const { eosTokenIds: _ids, ...preferred } = defaults;
+  const { temperature, topP, topK, minP, repetitionPenalty } = defaults;
+  const preferred = { temperature, top_p: topP, top_k: topK, min_p: minP, repetition_penalty: repetitionPenalty };
   return {
     model_path: root,
     tokenizer_path: preparation?.tokenizer.path ?? root,
     served_model_name: names[0],
     is_generation: pooler === null,
-    preferred_sampling_params: Object.keys(preferred).length === 0 ? null : preferred,
+    preferred_sampling_params: Object.values(preferred).every((value) => value === undefined) ? null : preferred,
     context_length: maxModelLen,
   };
 }

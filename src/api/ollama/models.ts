@@ -29,20 +29,20 @@ export function handleOllamaVersion(exchange: Exchange, context: Context): void 
 export async function handleShow(exchange: Exchange, context: Context): Promise<void> {
   const { serving, body } = await readRequest(exchange, context, ollamaShowBody, checkOllamaName);
   const { model } = serving;
-  const { architecture, numParameters } = model.facts;
+  const { family, numParameters } = model.facts;
   json(exchange, {
     modelfile: `FROM ${model.root}\n`,
     parameters: parametersOf(model),
     template: model.preparation?.chatTemplate ?? '',
     details: detailsOf(model),
     model_info: {
-      'general.architecture': architecture,
+      'general.architecture': family,
       'general.basename': (body['model'] ?? body['name'] ?? model.names[0]) as string,
       'general.parameter_count': numParameters,
-      [`${architecture}.context_length`]: model.maxModelLen,
-      [`${architecture}.embedding_length`]: model.facts.hidden,
-      [`${architecture}.block_count`]: model.facts.numLayers,
-      [`${architecture}.vocab_size`]: model.vocabSize,
+      [`${family}.context_length`]: model.maxModelLen,
+      [`${family}.embedding_length`]: model.facts.hidden,
+      [`${family}.block_count`]: model.facts.numLayers,
+      [`${family}.vocab_size`]: model.vocabSize,
     },
     capabilities: capabilitiesOf(model),
     modified_at: modifiedAt(serving),
@@ -75,12 +75,12 @@ function entryOf(name: string, serving: Serving): JsonObject {
 }
 
 function detailsOf({ facts }: ServedModel): JsonObject {
-  const { fileFormat, architecture, numParameters, weightFormat } = facts;
+  const { fileFormat, family, numParameters, weightFormat } = facts;
   return {
     parent_model: '',
     format: fileFormat,
-    family: architecture,
-    families: [architecture],
+    family,
+    families: [family],
     parameter_size: shortCount(numParameters),
     quantization_level: weightFormat.toUpperCase(),
   };
