@@ -1,6 +1,8 @@
 /** Error -> status, headers and body, OpenAI-shaped unless the route has its own way. The kinds are the table in `errors.ts`. */
 import { errorKinds, LockstepError } from '../errors.js';
+import { errorAnswer } from './answers.js';
 import type { Exchange } from './exchange.js';
+import type { Schema } from './schema.js';
 
 /** `error.code`: OpenAI's string where one exists, else null; or vLLM's integer, the status. */
 export type ErrorCodeStyle = 'openai' | 'vllm';
@@ -28,11 +30,16 @@ function errorBody(error: LockstepError, style: ErrorCodeStyle): string {
 
 /** How an API writes an error: as the body of a reply, and as the last events of a stream that has begun. */
 export interface ErrorFormat {
+  /** Of the body, in /openapi.json. */
+  readonly name: string;
+  readonly schema: Schema;
   readonly body: (error: LockstepError, style: ErrorCodeStyle) => string;
   readonly lastEvents: (error: LockstepError, style: ErrorCodeStyle) => string;
 }
 
 export const openAiErrors: ErrorFormat = {
+  name: 'Error',
+  schema: errorAnswer,
   body: errorBody,
   lastEvents: (error, style) => `data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`,
 };

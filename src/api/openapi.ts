@@ -3,8 +3,8 @@
  * route checks is what stands here, since both read the same rows.
  */
 import { type ErrorCode, errorKinds } from '../errors.js';
-import { errorAnswer } from './answers.js';
 import type { Context } from './context.js';
+import { openAiErrors } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import { boundedSchema, type Field, type RequestBody } from './fields.js';
 import type { Route } from './route.js';
@@ -17,9 +17,11 @@ const component = (name: string): Json => ({ $ref: `#/components/schemas/${name}
 /** The document, without `servers`: paths stand as they are served, below `--root-path` too. */
 export function openApiOf(routes: readonly Route[], version: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
-  const schemas: Record<string, unknown> = { Error: errorAnswer };
+  const schemas: Record<string, unknown> = {};
   for (const route of routes) {
     const { body, answer, method } = route;
+    const { errors = openAiErrors } = route;
+    schemas[errors.name] = errors.schema;
     if (body !== undefined) schemas[body.name] = bodySchema(body);
     if (answer.json !== undefined) schemas[answer.name] = answer.json;
     if (answer.events !== undefined) schemas[`${answer.name}Chunk`] = answer.events;
@@ -53,11 +55,13 @@ function operation(route: Route, path: string): Json {
   };
 }
 
-function responsesOf({ body, answer, access, inference }: Route, path: string): Json {
+function responsesOf({ body, answer, access, inference, errors: format = openAiErrors }: Route, path: string): Json {
   const content: Record<string, Json> = {
     ...(answer.json === undefined ? {} : { 'application/json': { schema: component(answer.name) } }),
     ...(answer.media ? { [answer.media]: { schema: { type: 'string' } } } : {}),
-    ...(answer.events === undefined ? {} : { 'text/event-stream': { schema: { type: 'string', description: eventsAre(answer.name) } } }),
+    ...(answer.events === undefined
+      ? {}
+      : { 'text/event-stream': { schema: { type: 'string', description: eventsAre(answer.name, format.name) } } }),
   };
   const possible: ErrorCode[] = [
     ...(body === undefined ? [] : (['invalid_body', 'body_too_large'] as const)),
@@ -68,13 +72,13 @@ function responsesOf({ body, answer, access, inference }: Route, path: string): 
   ];
   const errors = possible.map((code) => [
     errorKinds[code].status,
-    { description: errorKinds[code].type, content: { 'application/json': { schema: component('Error') } } },
+    { description: errorKinds[code].type, content: { 'application/json': { schema: component(format.name) } } },
   ]);
   return { 200: { description: 'the answer', ...(Object.keys(content).length === 0 ? {} : { content }) }, ...Object.fromEntries(errors) };
 }
 
-const eventsAre = (name: string) =>
-  `server-sent events: "data: " with a #/components/schemas/${name}Chunk or an #/components/schemas/Error each, at the end "data: [DONE]"`;
+const eventsAre = (chunk: string, error: string) =>
+  `server-sent events: "data: " with a #/components/schemas/${chunk}Chunk or #/components/schemas/${error} each; those without a name of their own end with "data: [DONE]"`;
 
 function bodySchema({ fields }: RequestBody): Json {
   const rows = [...fields.values()];

@@ -46,7 +46,7 @@ export interface Answer {
   readonly name: string;
   /** Of a JSON body. */
   readonly json?: Schema;
-  /** Media type of a body that is not JSON; '' for none. */
+  /** Media type of a body that is not one JSON value; '' for none. */
   readonly media?: string;
   /** Of the events' data, where the route can stream. */
   readonly events?: Schema;

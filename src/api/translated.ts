@@ -3,17 +3,17 @@ import { LockstepError } from '../errors.js';
 import { type ChatRequest, parseChat } from './chat-request.js';
 import { checkFields } from './fields.js';
 import type { JsonObject } from './json-body.js';
+import type { JsonRequest } from './request.js';
 import { chatBody } from './request-fields.js';
-import type { ServedModel } from './served-model.js';
 
 /** Chat's name of a field -> the name that it has in the other API. */
 export type FieldNames = Readonly<Record<string, string>>;
 
-/** `body`: in chat's terms. `text`: the request as it came. */
-export function parseTranslated(body: JsonObject, text: string, model: ServedModel, names: FieldNames): ChatRequest {
+/** `body`: the request in chat's terms. What of it nobody knows was refused, or let pass, when the request was read. */
+export function parseTranslated(body: JsonObject, { text, serving }: JsonRequest, names: FieldNames): ChatRequest {
   try {
-    checkFields(body, chatBody, 'refuse');
-    return parseChat(body, text, model);
+    checkFields(body, chatBody, 'warn');
+    return parseChat(body, text, serving.model);
   } catch (error) {
     throw error instanceof LockstepError ? inTermsOf(names, error) : error;
   }

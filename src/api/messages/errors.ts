@@ -1,6 +1,7 @@
 /** Errors as Anthropic's clients expect them. */
 import { errorKinds, type LockstepError } from '../../errors.js';
 import { boundedMessage, type ErrorFormat } from '../error-body.js';
+import { object, oneWord, string } from '../schema.js';
 import { namedEvent } from '../sse.js';
 
 const types: Readonly<Record<number, string>> = {
@@ -17,4 +18,11 @@ const types: Readonly<Record<number, string>> = {
 const body = (error: LockstepError) =>
   JSON.stringify({ type: 'error', error: { type: types[errorKinds[error.code].status] ?? 'api_error', message: boundedMessage(error) } });
 
-export const messagesErrors: ErrorFormat = { body, lastEvents: (error) => namedEvent('error', body(error)) };
+const schema = object({ type: oneWord('error'), error: object({ type: string, message: string }) });
+
+export const messagesErrors: ErrorFormat = {
+  name: 'MessageError',
+  schema,
+  body,
+  lastEvents: (error) => namedEvent('error', body(error)),
+};

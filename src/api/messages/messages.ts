@@ -11,8 +11,9 @@ import { countTokensBody, messagesBody } from './fields.js';
 import { messagesAsChat, messagesNames } from './translate.js';
 
 export async function handleMessages(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, messagesBody);
-  const chat = parseTranslated(messagesAsChat(body), text, serving.model, messagesNames);
+  const request = await readGenerating(exchange, context, messagesBody);
+  const { serving, body, arrivalMs } = request;
+  const chat = parseTranslated(messagesAsChat(body), request, messagesNames);
   const id = responseId('chatcmpl', exchange, body);
   await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'toolu_', arrivalMs }, ({ ids }) => {
     const answer = flagOf(body, 'stream', false) ? streamedMessage : wholeMessage;
@@ -22,8 +23,8 @@ export async function handleMessages(exchange: Exchange, context: Context): Prom
 }
 
 export async function handleCountTokens(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text } = await readRequest(exchange, context, countTokensBody);
-  const { conversation } = parseTranslated(messagesAsChat(body), text, serving.model, messagesNames);
-  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
+  const request = await readRequest(exchange, context, countTokensBody);
+  const { conversation } = parseTranslated(messagesAsChat(request.body), request, messagesNames);
+  const promptTokens = await request.serving.preparer.encode({ kind: 'messages', ...conversation });
   exchange.reply(200, 'application/json', JSON.stringify({ input_tokens: promptTokens.length }));
 }

@@ -39,8 +39,8 @@ async function converse(
   body: JsonObject,
   shape: OllamaParts['shape'],
 ): Promise<void> {
-  const { serving, text, arrivalMs } = request;
-  const chat = parseTranslated(body, text, serving.model, ollamaNames);
+  const { serving, arrivalMs } = request;
+  const chat = parseTranslated(body, request, ollamaNames);
   const id = responseId('chatcmpl', exchange, body);
   await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) =>
     answerTo(exchange, request, ids.length, shape),
@@ -57,8 +57,8 @@ async function goOn(
   body: JsonObject,
   shape: OllamaParts['shape'],
 ): Promise<void> {
-  const { serving, text, arrivalMs } = request;
-  const { generation } = parseTranslated(body, text, serving.model, ollamaNames);
+  const { serving, arrivalMs } = request;
+  const { generation } = parseTranslated(body, request, ollamaNames);
   const { truncation } = generation;
   const prompt = request.body['prompt'] as string;
   const constraints = await constraintsOf(serving, generation);

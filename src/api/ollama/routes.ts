@@ -1,6 +1,7 @@
 /** The rows of Ollama's API. */
 import type { Answer, Route } from '../route.js';
 import { anyObject, boolean, integer, list, object, string } from '../schema.js';
+import { linesType } from './answer.js';
 import { ollamaErrors } from './errors.js';
 import { ollamaChatBody, ollamaGenerateBody, ollamaShowBody } from './fields.js';
 import { handleOllamaVersion, handleRunning, handleShow, handleTags } from './models.js';
@@ -11,8 +12,8 @@ const line = { model: string, created_at: string, done: boolean };
 const end = { done_reason: string, prompt_eval_count: integer, eval_count: integer };
 const chatLine = object({ ...line, message: anyObject }, end, open);
 const generateLine = object({ ...line, response: string }, end, open);
-const chatAnswer: Answer = { name: 'OllamaChat', json: chatLine };
-const generateAnswer: Answer = { name: 'OllamaGenerate', json: generateLine };
+const chatAnswer: Answer = { name: 'OllamaChat', json: chatLine, media: linesType };
+const generateAnswer: Answer = { name: 'OllamaGenerate', json: generateLine, media: linesType };
 const modelsAnswer: Answer = { name: 'OllamaModels', json: object({ models: list(object({ name: string, model: string }, {}, open)) }) };
 const showAnswer: Answer = { name: 'OllamaModel', json: object({ details: anyObject, model_info: anyObject }, { template: string }, open) };
 const versionAnswer: Answer = { name: 'OllamaVersion', json: object({ version: string }) };

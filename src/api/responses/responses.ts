@@ -18,11 +18,12 @@ import { type Item, itemsOf, messagesOf, responsesAsChat, responsesNames } from 
 const requestIdLenMax = 256;
 
 export async function handleResponse(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, responsesBody);
+  const request = await readGenerating(exchange, context, responsesBody);
+  const { serving, body, arrivalMs } = request;
   const { model } = serving;
   const store = context.responses;
   const history = historyOf(body, store);
-  const chat = parseTranslated(responsesAsChat(body, history), text, model, responsesNames);
+  const chat = parseTranslated(responsesAsChat(body, history), request, responsesNames);
   const id = responseId(exchange, body);
   await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) => {
     const createdAt = Math.floor(Date.now() / 1000);
@@ -51,10 +52,10 @@ function responseId(exchange: Exchange, body: JsonObject): string {
 }
 
 export async function handleInputTokens(exchange: Exchange, context: Context): Promise<void> {
-  const { serving, body, text } = await readRequest(exchange, context, inputTokensBody);
-  const chat = responsesAsChat(body, historyOf(body, context.responses));
-  const { conversation } = parseTranslated(chat, text, serving.model, responsesNames);
-  const promptTokens = await serving.preparer.encode({ kind: 'messages', ...conversation });
+  const request = await readRequest(exchange, context, inputTokensBody);
+  const chat = responsesAsChat(request.body, historyOf(request.body, context.responses));
+  const { conversation } = parseTranslated(chat, request, responsesNames);
+  const promptTokens = await request.serving.preparer.encode({ kind: 'messages', ...conversation });
   const answer = { object: 'response.input_tokens', input_tokens: promptTokens.length };
   exchange.reply(200, 'application/json', JSON.stringify(answer));
 }
