@@ -20,10 +20,12 @@ export function parseTranslated(body: JsonObject, { text, serving }: JsonRequest
 }
 
 function inTermsOf(names: FieldNames, error: LockstepError): LockstepError {
+  if (error.code === 'context_length_exceeded') return error;
   const known = Object.keys(names);
-  const chatName = known.find((name) => new RegExp(`^(body\\.)?${name}(\\.|$)`).test(error.param ?? ''));
-  const renamed = (text: string) => text.replace(new RegExp(`(?<![\\w.])(${known.join('|')})(?![\\w])`, 'g'), (name) => names[name]!);
-  if (error.code === 'context_length_exceeded' || known.length === 0) return error;
-  const param = chatName === undefined ? error.param : error.param!.replace(chatName, names[chatName]!);
-  return new LockstepError(error.code, renamed(error.message), { ...(param === null ? {} : { param }), cause: error });
+  const param = known.reduce(
+    (place, name) => place.replace(new RegExp(`^(body\\.)?${name}(?=\\.|$)`), `$1${names[name]}`),
+    error.param ?? '',
+  );
+  const message = error.message.replace(new RegExp(`(?<![\\w.])(${known.join('|')})(?!\\w)`, 'g'), (name) => names[name]!);
+  return new LockstepError(error.code, message, { ...(param === '' ? {} : { param }), cause: error });
 }

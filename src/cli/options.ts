@@ -135,7 +135,7 @@ const frontEndFlags = [
     help: 'usage says how much of the prompt came from the prefix cache' },
   { name: 'enable-force-include-usage', type: 'boolean', default: false, group: api, help: 'every stream carries usage, asked for or not' },
   { name: 'server-dev-mode', type: 'boolean', default: false, group: api, variables: ['VLLM_SERVER_DEV_MODE'],
-    help: 'serve the routes that steer the engine: /sleep, /wake_up, /is_sleeping, /reset_prefix_cache, /server_info' },
+    help: 'serve the routes that steer the engine: /sleep, /pause, /reset_prefix_cache, /server_info and their like' },
   { name: 'enable-sleep-mode', type: 'boolean', default: false, group: api, help: 'serve /sleep, /wake_up and /is_sleeping' },
   { name: 'enable-tokenizer-info-endpoint', type: 'boolean', default: false, group: api, help: 'serve /tokenizer_info' },
   { name: 'error-code-style', type: 'string', default: 'openai', choices: ['openai', 'vllm'], group: api,

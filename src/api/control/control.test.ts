@@ -47,6 +47,17 @@ test('sleeps and wakes, and what it is asked meanwhile waits', async () => {
   await call('POST', '/wake_up');
 });
 
+test('pauses and resumes, which is the same', async () => {
+  assert.deepEqual(await jsonOf(call('POST', '/pause?mode=keep')), { status: 'paused' });
+  assert.deepEqual(engine.controls.at(-1), { kind: 'sleep', mode: 'keep', forget: true });
+  assert.deepEqual(await jsonOf(call('GET', '/is_paused')), { is_paused: true });
+  assert.deepEqual(await jsonOf(call('POST', '/resume')), { status: 'resumed' });
+  assert.deepEqual(await jsonOf(call('GET', '/is_paused')), { is_paused: false });
+  await call('POST', '/pause?clear_cache=false');
+  assert.deepEqual(engine.controls.at(-1), { kind: 'sleep', mode: 'abort', forget: false });
+  await call('POST', '/resume');
+});
+
 test('empties the prefix cache', async () => {
   assert.equal((await call('POST', '/reset_prefix_cache?reset_running_requests=true')).status, 200);
   assert.deepEqual(engine.controls.at(-1), { kind: 'forgetPrefixes', preempt: true });
@@ -61,6 +72,8 @@ test('refuses what it cannot do, by name', async () => {
     ['/sleep?mode=nap', 'mode'],
     ['/sleep?depth=1', 'depth'],
     ['/wake_up?tags=cpu', 'tags'],
+    ['/pause?mode=nap', 'mode'],
+    ['/pause?clear_cache=perhaps', 'clear_cache'],
     ['/reset_prefix_cache?reset_external=true', 'reset_external'],
     ['/reset_prefix_cache?reset_running_requests=perhaps', 'reset_running_requests'],
   ];

@@ -5,10 +5,14 @@ import { anyOf, boolean, list, object, string } from '../schema.js';
 import { handleGetServerInfo, handleHealthGenerate, handleModelInfo, handleServerInfo, handleTokenizerInfo, infoQuery } from './info.js';
 import {
   handleFlushCache,
+  handleIsPaused,
   handleIsSleeping,
+  handlePause,
   handleResetPrefixCache,
+  handleResume,
   handleSleep,
   handleWakeUp,
+  pauseQuery,
   resetQuery,
   sleepQuery,
   wakeQuery,
@@ -16,6 +20,8 @@ import {
 
 const sleeping: readonly Needed[] = ['sleepMode', 'devMode'];
 const isSleepingAnswer = { name: 'IsSleeping', json: object({ is_sleeping: boolean }) };
+const pausedAnswer = { name: 'Paused', json: object({ status: string }) };
+const isPausedAnswer = { name: 'IsPaused', json: object({ is_paused: boolean }) };
 const flushAnswer = { name: 'Flushed', media: 'text/plain' };
 const open = { open: true } as const;
 const serverInfoAnswer = { name: 'ServerInfo', json: object({ version: string }, {}, open) };
@@ -30,6 +36,12 @@ export const controlRoutes: readonly Route[] = [
     summary: 'Goes on with what waits', query: wakeQuery, answer: emptyAnswer },
   { method: 'GET', path: '/is_sleeping', access: 'key', needs: sleeping, inference: false, handle: handleIsSleeping,
     summary: 'Whether it sleeps', answer: isSleepingAnswer },
+  { method: 'POST', path: '/pause', access: 'key', needs: ['devMode'], inference: false, handle: handlePause,
+    summary: 'The same as /sleep', query: pauseQuery, answer: pausedAnswer },
+  { method: 'POST', path: '/resume', access: 'key', needs: ['devMode'], inference: false, handle: handleResume,
+    summary: 'The same as /wake_up', answer: pausedAnswer },
+  { method: 'GET', path: '/is_paused', access: 'key', needs: ['devMode'], inference: false, handle: handleIsPaused,
+    summary: 'The same as /is_sleeping', answer: isPausedAnswer },
   { method: 'POST', path: '/reset_prefix_cache', access: 'key', needs: ['devMode'], inference: false, handle: handleResetPrefixCache,
     summary: 'Empties the prefix cache', query: resetQuery, answer: emptyAnswer },
   { method: 'GET', path: '/server_info', access: 'key', needs: ['devMode'], inference: false, handle: handleServerInfo,

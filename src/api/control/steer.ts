@@ -1,5 +1,6 @@
 /**
- * The routes that steer the engine: POST /sleep, /wake_up and /reset_prefix_cache, GET /is_sleeping (vLLM's), /flush_cache (SGLang's).
+ * The routes that steer the engine: POST /sleep, /wake_up, /pause, /resume and /reset_prefix_cache, GET /is_sleeping and /is_paused (vLLM's),
+ * /flush_cache (SGLang's).
  *
  * A sleeping server answers, and what it is asked to generate waits in the queue. Level 1 leaves nothing in the KV cache. The weights stay
  * where they are: on a CPU there is no other memory to move them to.
@@ -15,21 +16,25 @@ const modes: readonly SleepMode[] = ['abort', 'wait', 'keep'];
 const wakeTags = ['weights', 'kv_cache'];
 
 export const sleepQuery = { level: oneWord('0', '1'), mode: oneWord(...modes) };
+export const pauseQuery = { mode: oneWord(...modes), clear_cache: boolean };
 export const wakeQuery = { tags: list(oneWord(...wakeTags)) };
 export const resetQuery = { reset_running_requests: boolean, reset_external: { type: 'boolean', enum: [false] } } as const;
 
 export async function handleSleep(exchange: Exchange, context: Context): Promise<void> {
   const query = parameters(exchange, sleepQuery);
   const level = query.get('level') ?? '1';
-  const mode = query.get('mode') ?? 'abort';
   if (level === '2') throw refused('level', 'level=2 throws the weights away, and there is no route to load them again. Use level=1.');
   if (level !== '0' && level !== '1') throw refused('level', `level must be 0 or 1, got ${level}.`);
-  if (!isMode(mode)) throw refused('mode', `mode must be one of ${modes.join(', ')}, got ${mode}.`);
-  await servingNow(context).model.engine.control({ kind: 'sleep', mode, forget: level === '1' });
+  await servingNow(context).model.engine.control({ kind: 'sleep', mode: modeIn(query), forget: level === '1' });
   exchange.reply(200, null, '');
 }
 
-const isMode = (mode: string): mode is SleepMode => (modes as readonly string[]).includes(mode);
+function modeIn(query: URLSearchParams): SleepMode {
+  const asked = query.get('mode') ?? 'abort';
+  const mode = modes.find((each) => each === asked);
+  if (mode === undefined) throw refused('mode', `mode must be one of ${modes.join(', ')}, got ${asked}.`);
+  return mode;
+}
 
 export async function handleWakeUp(exchange: Exchange, context: Context): Promise<void> {
   const tags = parameters(exchange, wakeQuery).getAll('tags');
@@ -38,6 +43,25 @@ export async function handleWakeUp(exchange: Exchange, context: Context): Promis
   // The weights never went away: whoever asks only for them has them, and the KV cache is to stay asleep.
   if (tags.length === 0 || tags.includes('kv_cache')) await servingNow(context).model.engine.control({ kind: 'wake' });
   exchange.reply(200, null, '');
+}
+
+/** Sleeping, by the name under which only the scheduler sleeps: nothing but the prefix cache may go. */
+export async function handlePause(exchange: Exchange, context: Context): Promise<void> {
+  const query = parameters(exchange, pauseQuery);
+  const forget = flagIn(query, 'clear_cache', true);
+  await servingNow(context).model.engine.control({ kind: 'sleep', mode: modeIn(query), forget });
+  exchange.reply(200, 'application/json', JSON.stringify({ status: 'paused' }));
+}
+
+export async function handleResume(exchange: Exchange, context: Context): Promise<void> {
+  parameters(exchange, {});
+  await servingNow(context).model.engine.control({ kind: 'wake' });
+  exchange.reply(200, 'application/json', JSON.stringify({ status: 'resumed' }));
+}
+
+export function handleIsPaused(exchange: Exchange, context: Context): void {
+  const isPaused = servingNow(context).model.engine.counters().asleep === 1;
+  exchange.reply(200, 'application/json', JSON.stringify({ is_paused: isPaused }));
 }
 
 export function handleIsSleeping(exchange: Exchange, context: Context): void {
@@ -67,8 +91,8 @@ export function parameters(exchange: Exchange, known: Readonly<Record<string, Sc
   return query;
 }
 
-function flagIn(query: URLSearchParams, name: string): boolean {
-  const value = (query.get(name) ?? 'false').toLowerCase();
+function flagIn(query: URLSearchParams, name: string, otherwise = false): boolean {
+  const value = (query.get(name) ?? String(otherwise)).toLowerCase();
   if (['true', '1'].includes(value)) return true;
   if (['false', '0'].includes(value)) return false;
   throw refused(name, `${name} must be true or false, got ${value}.`);

@@ -30,6 +30,8 @@ export interface ResponseParts {
 
 const noTokens: readonly ChatTokenLogprob[] = [];
 
+const statuses: Readonly<Record<string, ResponseStatus>> = { length: 'incomplete', abort: 'cancelled' };
+
 /** What one choice has become: its items, its counts, its end. */
 class ResponseAnswer {
   readonly usage = new UsageCounter();
@@ -61,7 +63,7 @@ class ResponseAnswer {
   push(delta: ChatDelta): void {
     const { events, finishReason, logprobs } = delta;
     this.usage.count(delta);
-    if (finishReason !== null) this.status = finishReason === 'length' || finishReason === 'abort' ? 'incomplete' : 'completed';
+    if (finishReason !== null) this.status = statuses[finishReason] ?? 'completed';
     this.tokens = logprobs === null ? noTokens : chatLogprobs(this.#parts.model.tokenizer, logprobs).content;
     this.items.push(events);
     const last = this.outputs.at(-1);
@@ -98,11 +100,9 @@ export function wholeResponse(parts: ResponseParts): ChatEvents {
 export function streamedResponse(parts: ResponseParts): ChatEvents {
   const { exchange, model, promptLen, keep } = parts;
   let sequence = 0;
-  /** Keys in the order of vLLM's. `before` and `after` the number: JSON without braces, '' for none. */
-  const event = (type: string, before: string, after = '') => {
-    const number = `"sequence_number":${sequence++}`;
-    return namedEvent(type, `{${[before, number, after, `"type":"${type}"`].filter((each) => each !== '').join(',')}}`);
-  };
+  /** Keys in the order of vLLM's. `before` and `after` the number: JSON without braces. */
+  const event = (type: string, before: string, after = '') =>
+    namedEvent(type, `{${before},"sequence_number":${sequence++},${after === '' ? '' : `${after},`}"type":"${type}"}`);
   const send = (type: string, before: string, after = '') => exchange.stream!.send(event(type, before, after));
   const json = JSON.stringify;
 

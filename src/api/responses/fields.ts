@@ -61,12 +61,13 @@ const effort = object(
 );
 
 /** Fields that go through to chat as they are. */
+// biome-ignore format: names
 export const sameAsChat = [
   'model', 'temperature', 'top_p', 'top_k', 'min_p', 'presence_penalty', 'frequency_penalty', 'repetition_penalty', 'seed', 'stop', 'ignore_eos',
   'logit_bias', 'skip_special_tokens', 'include_stop_str_in_output', 'structured_outputs', 'priority', 'request_id', 'cache_salt',
   'parallel_tool_calls', 'chat_template_kwargs', 'mm_processor_kwargs', 'vllm_xargs', 'kv_transfer_params', 'ec_transfer_params',
   'user', 'safety_identifier', 'service_tier', 'prompt_cache_key', 'prompt_cache_retention', 'prompt_cache_options', 'moderation',
-] as const; // biome-ignore format: names
+] as const;
 
 const chatField = (name: string): Field => sharedFields.find((field) => field.name === name && field.routes.includes('chat'))!;
 const refused = (name: string, help: string, neutral: readonly unknown[] = [], refusal?: string): Field => ({

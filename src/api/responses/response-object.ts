@@ -14,7 +14,7 @@ export interface ResponseHead {
   readonly generation: Generation;
 }
 
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'failed';
+export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed';
 
 export interface ResponseState {
   readonly status: ResponseStatus;
