@@ -4,22 +4,24 @@ import type { Exchange } from './exchange.js';
 
 const digest = (text: string) => createHash('sha256').update(text).digest();
 
-/** Every key is compared, by digest, so that the time taken tells nothing about how much of one was right. */
-export function createKeyCheck(keys: readonly string[]): (authorization: string | undefined) => boolean {
-  const digests = keys.map(digest);
-  return (authorization) => {
-    if (digests.length === 0) return true;
-    const [scheme = '', token = ''] = splitOnce(authorization ?? '');
-    const given = digest(token.trim());
-    let found = false;
-    for (const known of digests) found = timingSafeEqual(known, given) || found;
-    return found && scheme.toLowerCase() === 'bearer';
-  };
+/** OpenAI's clients send the key as a bearer token, Anthropic's in a header of its own. */
+const ownHeader = 'x-api-key';
+
+export function givesKey(exchange: Exchange): boolean {
+  return exchange.header('authorization') !== undefined || exchange.header(ownHeader) !== undefined;
 }
 
-function splitOnce(header: string): [string, string] {
-  const space = header.indexOf(' ');
-  return space < 0 ? [header, ''] : [header.slice(0, space), header.slice(space + 1)];
+/** Every key is compared, by digest, so that the time taken tells nothing about how much of one was right. */
+export function createKeyCheck(keys: readonly string[]): (exchange: Exchange) => boolean {
+  const digests = keys.map(digest);
+  return (exchange) => {
+    if (digests.length === 0) return true;
+    const [, bearer = ''] = /^bearer\s+(.*)$/i.exec(exchange.header('authorization') ?? '') ?? [];
+    const given = [bearer.trim(), exchange.header(ownHeader)?.trim() ?? ''].filter((key) => key !== '').map(digest);
+    let found = false;
+    for (const one of given) for (const known of digests) found = timingSafeEqual(known, one) || found;
+    return found;
+  };
 }
 
 export interface CorsOptions {

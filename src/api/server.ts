@@ -7,7 +7,7 @@ import { LockstepError } from '../errors.js';
 import { silentLogger } from '../log.js';
 import { Metrics } from '../metrics/metrics.js';
 import { createSheet } from '../metrics/series.js';
-import { answerCors, corsDefault, createKeyCheck } from './auth.js';
+import { answerCors, corsDefault, createKeyCheck, givesKey } from './auth.js';
 import type { Context, ServerOptions } from './context.js';
 import { asLockstepError, failExchange } from './error-body.js';
 import { ClientGone, type Exchange, type ExchangeHandler, type Listener } from './exchange.js';
@@ -172,15 +172,15 @@ function measure(exchange: Exchange, { metrics }: Context, path: string | null, 
 }
 
 /** CORS, the route, the key. null: answered already. */
-function guard(exchange: Exchange, { options }: Context, hasKey: (authorization: string | undefined) => boolean) {
+function guard(exchange: Exchange, { options }: Context, hasKey: (exchange: Exchange) => boolean) {
   if (answerCors(exchange, options.cors)) return null;
   const match = findRoute(exchange.method, withoutRoot(exchange.path, options.rootPath));
   if (match.found === 'route' && match.route.errors !== undefined) exchange.errors = match.route.errors;
   const refusal = refusalOf(match, exchange, options);
   if (refusal === null && match.found === 'route') {
-    if (match.route.access === 'open' || hasKey(exchange.header('authorization'))) return match;
+    if (match.route.access === 'open' || hasKey(exchange)) return match;
     exchange.setHeader('www-authenticate', 'Bearer');
-    const message = exchange.header('authorization') === undefined ? 'No API key was given.' : 'The API key is not valid.';
+    const message = givesKey(exchange) ? 'The API key is not valid.' : 'No API key was given.';
     failExchange(
       exchange,
       new LockstepError('invalid_api_key', `${message} Send it as: Authorization: Bearer KEY.`),

@@ -2,6 +2,7 @@
 import { type ChatItem, ChatItems } from '../chat-items.js';
 import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
+import { jsonText } from '../json-text.js';
 import { namedEvent } from '../sse.js';
 
 export interface MessageParts {
@@ -133,7 +134,7 @@ function emptyBlock(item: ChatItem): string {
 }
 
 function blockDelta({ type }: ChatItem, piece: string): string {
-  const text = JSON.stringify(piece);
+  const text = jsonText(piece);
   if (type === 'content') return `{"type":"text_delta","text":${text}}`;
   return type === 'reasoning' ? `{"type":"thinking_delta","thinking":${text}}` : `{"type":"input_json_delta","partial_json":${text}}`;
 }

@@ -50,6 +50,10 @@ test("Anthropic's client: errors as it knows them", async () => {
   const keyed = await fakeServer({ apiKeys: ['secret'] });
   const stranger = new Anthropic({ baseURL: keyed.url, apiKey: null, authToken: 'wrong', maxRetries: 0 });
   await assert.rejects(stranger.messages.create({ model: 'fake', max_tokens: 5, messages }), Anthropic.AuthenticationError);
+  for (const own of [{ apiKey: 'secret' }, { apiKey: null, authToken: 'secret' }]) {
+    const known = new Anthropic({ baseURL: keyed.url, ...own, maxRetries: 0 });
+    assert.equal((await known.messages.create({ model: 'fake', max_tokens: 5, messages })).stop_reason, 'max_tokens');
+  }
   await keyed.close();
 });
 

@@ -4,6 +4,7 @@ import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import { boundedMessage } from '../error-body.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
 import type { JsonObject } from '../json-body.js';
+import { jsonText } from '../json-text.js';
 import { type ChatTokenLogprob, chatLogprobs } from '../logprobs.js';
 import type { ServedModel } from '../served-model.js';
 import { namedEvent } from '../sse.js';
@@ -117,8 +118,8 @@ export function streamedResponse(parts: ResponseParts): ChatEvents {
     more(item, index, piece) {
       const { id } = answer.outputs[index]!;
       const place = `"item_id":"${id}","output_index":${index}`;
-      if (item.type === 'call') return send('response.function_call_arguments.delta', `"delta":${json(piece)},${place}`);
-      const head = `"content_index":0,"delta":${json(piece)},"item_id":"${id}"`;
+      if (item.type === 'call') return send('response.function_call_arguments.delta', `"delta":${jsonText(piece)},${place}`);
+      const head = `"content_index":0,"delta":${jsonText(piece)},"item_id":"${id}"`;
       if (item.type === 'reasoning') return send('response.reasoning_text.delta', `${head},"output_index":${index}`);
       send('response.output_text.delta', `${head},"logprobs":${json(answer.tokens)},"output_index":${index}`);
     },
