@@ -87,6 +87,7 @@ void test_lookup(Check& check);
 void test_grammar(Check& check);
 void test_sampler(Check& check, const cpu::Kernels& k);
 void test_ranks(Check& check, const cpu::Kernels& k);
+void test_pooling(Check& check, const cpu::Kernels& k);
 void test_float_formats(Check& check);
 void test_pack(Check& check, const cpu::Kernels& k);
 void test_quantize_weights(Check& check, const cpu::Kernels& k);

@@ -21,6 +21,7 @@ constexpr KernelTest kKernelTests[] = {
     {"vocabulary", test_vocabulary},
     {"sampler", test_sampler},
     {"ranks", test_ranks},
+    {"pooling", test_pooling},
 };
 
 struct PlainTest {

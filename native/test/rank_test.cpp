@@ -4,6 +4,7 @@
 #include "cpu/rank.h"
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -64,6 +65,7 @@ class WeightFile {
     file_ = fdopen(mkstemp(path_.data()), "wb");
     map_.files = {path_};
     matrix("embed", kVocab, kHidden);
+    matrix("embedTypes", 2, kHidden);
     vector("finalNorm", kHidden);
     for (int i = 0; i < 4; i++) layer("layers." + std::to_string(i) + ".", i);
     std::fclose(file_);
@@ -120,8 +122,8 @@ struct Buffer {
   std::vector<uint8_t> bytes;
   StepBuffers views{};
 
-  explicit Buffer(int world_size) {
-    dims.world_size = world_size;
+  explicit Buffer(int world_size, int pooled_len = 0) {
+    dims.world_size = world_size, dims.pooled_len = pooled_len;
     constexpr int64_t kColumn = 1 << 15;
     for (int i = 0; i < 1 + 23 + 2 * (7 + 12); i++) offsets.push_back(i * kColumn);
     bytes.resize(static_cast<size_t>(kColumn) * offsets.size() + 64);
@@ -207,35 +209,87 @@ void fill_rows(StepBuffers& b) {
   for (int i = 0; i < 2; i++) b.rows.biasIds[kMaxBiasLen + i] = 40 + i, b.rows.biasValues[kMaxBiasLen + i] = 60;
 }
 
+// All ranks of a group, each stepping in a thread of its own.
+struct Group {
+  std::vector<std::unique_ptr<cpu::Rank>> ranks;
+
+  Group(Check& check, cpu::GroupConfig config, Buffer& buffer, const WeightMap& weights, const cpu::Kernels& k) {
+    config.dims = buffer.dims;
+    std::string error;
+    const auto group = cpu::Group::create(config, buffer.base(), buffer.offsets, &k, 2, &error);
+    if (!check.expect(group != nullptr, "no group: %s", error.c_str())) return;
+    const int world = buffer.dims.world_size;
+    for (int r = 0; r < world; r++) {
+      ranks.push_back(std::make_unique<cpu::Rank>(group, r));
+      cpu::PackedSource packed;
+      const Status status = ranks.back()->load(shard_of(config.spec, config.mode, r, world), weights, &packed);
+      check.expect(status.ok(), "rank %d: %s", r, status.text().c_str());
+    }
+  }
+
+  void step(Check& check, int epoch) {
+    std::vector<Status> results(ranks.size());
+    std::vector<std::thread> running;
+    for (size_t r = 0; r < ranks.size(); r++) running.emplace_back([&, r] { results[r] = ranks[r]->step(epoch); });
+    for (std::thread& thread : running) thread.join();
+    for (const Status& status : results) check.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
+  }
+};
+
+cpu::GroupConfig config_of(ParallelMode mode, int threads, cpu::KvType kv, ModelSpec spec) {
+  cpu::GroupConfig config;
+  config.mode = mode, config.spec = std::move(spec), config.kv_type = kv, config.threads_per_rank = threads;
+  return config;
+}
+
 Run run_ranks(Check& check, ParallelMode mode, int world, int threads, int drafts, cpu::KvType kv, const WeightMap& weights,
               const cpu::Kernels& k) {
   Buffer buffer(world);
   fill_rows(buffer.views);
-  cpu::GroupConfig config;
-  config.dims = buffer.dims, config.mode = mode, config.spec = small_spec(), config.kv_type = kv, config.threads_per_rank = threads;
-  std::string error;
-  const auto group = cpu::Group::create(config, buffer.base(), buffer.offsets, &k, 2, &error);
-  if (!check.expect(group != nullptr, "no group: %s", error.c_str())) return {};
-  std::vector<std::unique_ptr<cpu::Rank>> ranks;
-  for (int r = 0; r < world; r++) {
-    ranks.push_back(std::make_unique<cpu::Rank>(group, r));
-    cpu::PackedSource packed;
-    const Status status = ranks.back()->load(shard_of(config.spec, mode, r, world), weights, &packed);
-    check.expect(status.ok(), "rank %d: %s", r, status.text().c_str());
-  }
+  Group group(check, config_of(mode, threads, kv, small_spec()), buffer, weights, k);
   Run run;
   // Rows at their end stay in the plan, as one does that ends while the next step is planned.
   for (int epoch = 1; epoch <= kOutput; epoch++) {
     write_plan(buffer.views, epoch, drafts);
-    std::vector<Status> results(static_cast<size_t>(world));
-    std::vector<std::thread> running;
-    for (int r = 0; r < world; r++)
-      running.emplace_back([&, r] { results[static_cast<size_t>(r)] = ranks[static_cast<size_t>(r)]->step(epoch); });
-    for (std::thread& thread : running) thread.join();
-    for (const Status& status : results) check.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
+    group.step(check, epoch);
     read_result(buffer.views, epoch, &run);
   }
   return run;
+}
+
+// The same layers as an encoder: norms behind each half, two types of tokens, no mask.
+ModelSpec encoder_spec() {
+  ModelSpec spec = small_spec();
+  spec.post_norm = true, spec.causal = false, spec.token_types = 2;
+  for (LayerSpec& layer : spec.layers) layer.window = 0;
+  return spec;
+}
+
+// One row's chunk, pooled as `flags` say.
+void write_pooling_plan(StepBuffers& b, int epoch, int row, int start, int count, int flags) {
+  PlanColumns& plan = b.plan[epoch & 1];
+  plan.rows[0] = row, plan.queryStart[0] = plan.outputStart[0] = plan.outputStart[1] = 0;
+  plan.queryStart[1] = count, plan.startPosition[0] = start, plan.contextMax[0] = start + count;
+  plan.entryFlags[0] = flags | (start == 0 ? kEntryReset : 0);
+  plan.planHeader[0] = epoch, plan.planHeader[1] = 1, plan.planHeader[2] = count, plan.planHeader[3] = 0;
+}
+
+// The sum over row 0 in chunks, and the last token of row 1.
+std::vector<float> pool_ranks(Check& check, ParallelMode mode, int world, int threads, int chunk, const ModelSpec& spec,
+                              const WeightMap& weights, const cpu::Kernels& k) {
+  Buffer buffer(world, kHidden);
+  StepBuffers& b = buffer.views;
+  fill_rows(b);
+  b.rows.secondSegment[0] = 100, b.rows.secondSegment[1] = 5;
+  Group group(check, config_of(mode, threads, cpu::KvType::kF32, spec), buffer, weights, k);
+  int epoch = 0;
+  for (int start = 0; start < kPrompt; start += chunk) {
+    write_pooling_plan(b, ++epoch, 0, start, std::min(chunk, kPrompt - start), kEntryPoolSum);
+    group.step(check, epoch);
+  }
+  write_pooling_plan(b, ++epoch, 1, 0, 5, kEntryPoolLast);
+  group.step(check, epoch);
+  return {b.rows.pooled, b.rows.pooled + 2 * kHidden};
 }
 
 }  // namespace
@@ -269,6 +323,23 @@ void test_ranks(Check& check, const cpu::Kernels& k) {
       for (int row = 0; f32 && row < kRows; row++)
         check.expect(run.ids[row] == alone.ids[row], "reduce mode on %d ranks: row %d", world, row);
     }
+  }
+}
+
+void test_pooling(Check& check, const cpu::Kernels& k) {
+  const WeightFile file(WeightFormat::kF32);
+  for (const bool encodes : {false, true}) {
+    const ModelSpec spec = encodes ? encoder_spec() : small_spec();
+    const std::vector<float> alone = pool_ranks(check, ParallelMode::kGather, 1, 1, kPrompt, spec, file.map(), k);
+    for (const float value : alone) check.expect(std::isfinite(value), "%g was pooled", static_cast<double>(value));
+    for (const auto& [world, threads, chunk] : std::vector<std::array<int, 3>>{{1, 3, 7}, {2, 2, 64}, {5, 1, kPrompt}, {3, 1, 1}}) {
+      const std::vector<float> pooled =
+          pool_ranks(check, ParallelMode::kGather, world, threads, encodes ? kPrompt : chunk, spec, file.map(), k);
+      check.expect(same_bits(pooled.data(), alone.data(), alone.size()), "%d ranks of %d threads pool other bits", world, threads);
+    }
+    const std::vector<float> reduced = pool_ranks(check, ParallelMode::kReduce, 3, 1, kPrompt, spec, file.map(), k);
+    for (size_t i = 0; i < alone.size(); i++)
+      check.near(reduced[i], static_cast<double>(alone[i]), 1e-3 + 1e-4 * std::fabs(alone[i]), "reduce mode", static_cast<int>(i));
   }
 }
 

@@ -102,7 +102,7 @@ function callPieces(events: readonly ParsedEvent[]): CallPiece[] {
   const pieces = new Map<number, CallPiece>();
   for (const event of events) {
     if (event.type === 'call') {
-      pieces.set(event.index, { index: event.index, id: event.id, type: 'function', function: { name: event.name } });
+      pieces.set(event.index, { id: event.id, type: 'function', index: event.index, function: { name: event.name } });
     } else if (event.type === 'arguments') {
       const piece = pieces.get(event.index) ?? { index: event.index, function: {} };
       pieces.set(event.index, {

@@ -22,16 +22,27 @@ export class ChatReader {
     this.#parser = options.tools === null && options.reasoning === null ? null : new OutputParser(options);
   }
 
-  read({ text, ...delta }: TextDelta): ChatDelta {
-    if (this.#parser === null) return { ...delta, events: text === '' ? nothing : [{ type: 'content', text }], reasoningTokens: 0 };
-    const wasReasoning = this.#parser.inReasoning;
-    const events = text === '' ? [] : this.#parser.push(text);
-    const reasoningTokens = this.#reasoningTokens(delta.ids, wasReasoning, this.#parser.inReasoning);
-    if (delta.finishReason !== null) events.push(...this.#parser.end());
+  read({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
+    const parser = this.#parser;
+    if (parser === null) {
+      const events: readonly ParsedEvent[] = text === '' ? nothing : [{ type: 'content', text }];
+      return { choice, events, ids, reasoningTokens: 0, logprobs, finishReason, stopReason, message };
+    }
+    const wasReasoning = parser.inReasoning;
+    const events = text === '' ? [] : parser.push(text);
+    const reasoningTokens = this.#reasoningTokens(ids, wasReasoning, parser.inReasoning);
+    if (finishReason !== null) events.push(...parser.end());
     this.#hasCalls ||= events.some(({ type }) => type === 'call');
-    const finishReason = delta.finishReason === 'stop' && this.#hasCalls ? 'tool_calls' : delta.finishReason;
-    const shown = this.#options.includeReasoning ? events : events.filter(({ type }) => type !== 'reasoning');
-    return { ...delta, events: shown, reasoningTokens, finishReason };
+    return {
+      choice,
+      events: this.#options.includeReasoning ? events : events.filter(({ type }) => type !== 'reasoning'),
+      ids,
+      reasoningTokens,
+      logprobs,
+      finishReason: finishReason === 'stop' && this.#hasCalls ? 'tool_calls' : finishReason,
+      stopReason,
+      message,
+    };
   }
 
   /** Its markers count as well. Where the end is several tokens and comes with others in one step, those count too. */

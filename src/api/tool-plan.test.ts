@@ -34,7 +34,7 @@ describe('the grammar', () => {
   const weatherTag: TagSpec = {
     kind: 'tag',
     begin: '<tool_call>\n{"name": "get_weather", "arguments": ',
-    content: { kind: 'json_schema', schema },
+    content: { kind: 'json_schema', schema, whitespace: 'none' },
     end: '}\n</tool_call>',
   };
 
@@ -51,7 +51,10 @@ describe('the grammar', () => {
     assert.deepEqual(strict, {
       kind: 'triggered_tags',
       triggers: ['<tool_call>'],
-      tags: [weatherTag, { ...weatherTag, begin: '<tool_call>\n{"name": "now", "arguments": ', content: { kind: 'json_object' } }],
+      tags: [
+        weatherTag,
+        { ...weatherTag, begin: '<tool_call>\n{"name": "now", "arguments": ', content: { kind: 'json_object', whitespace: 'none' } },
+      ],
       atLeastOne: false,
       stopAfterFirst: false,
     });

@@ -33,11 +33,14 @@ export function planTools(request: ToolRequest, own: ToolFormat, answer: Grammar
   return { reading, grammar: isFree ? null : grammarOf(request, format, forced ? null : answer) };
 }
 
+/** As models are shown arguments: left free, small ones fill the room with it. */
+const whitespace = 'none';
+
 function grammarOf({ functions, choice, parallel }: ToolRequest, format: ToolFormat, answer: GrammarSpec | null): GrammarSpec {
   const json = format.json!;
   const forced = choice !== 'auto';
   const tags = [...functions.values()].map(({ name, schema, strict }): TagSpec => {
-    const content: GrammarSpec = forced || strict ? { kind: 'json_schema', schema } : { kind: 'json_object' };
+    const content: GrammarSpec = forced || strict ? { kind: 'json_schema', schema, whitespace } : { kind: 'json_object', whitespace };
     return { kind: 'tag', begin: json.begin + name + json.nameEnd, content, end: json.end };
   });
   const calls: GrammarSpec = { kind: 'tags', tags, separator: json.separator, atLeastOne: true, stopAfterFirst: !parallel };

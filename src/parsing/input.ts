@@ -139,8 +139,11 @@ export function findMarker(text: string, markers: readonly string[]): { readonly
 function heldLen(text: string, markers: readonly string[]): number {
   let held = 0;
   for (const marker of markers) {
-    for (let length = Math.min(marker.length - 1, text.length); length > held; length--) {
-      if (text.endsWith(marker.slice(0, length))) held = length;
+    const first = marker.charAt(0);
+    let at = text.indexOf(first, Math.max(0, text.length - marker.length + 1));
+    while (at >= 0 && text.length - at > held) {
+      if (marker.startsWith(text.slice(at))) held = text.length - at;
+      at = text.indexOf(first, at + 1);
     }
   }
   return held;

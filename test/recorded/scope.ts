@@ -12,13 +12,14 @@ const onPurpose = (reason: string, status: number, message?: RegExp): Difference
   expect: { status, ...(message === undefined ? {} : { message }) },
 });
 
-/** Compared by shape: there two tokens are in one event, and all that follow have other numbers. */
-export const byShape: ReadonlySet<string> = new Set(['responses/stream']);
-
-const forcedCalls = onPurpose(
-  "a forced call is written in the model's own markup; the recorded text, replayed here, is vLLM's bare JSON",
-  200,
-);
+/**
+ * Compared by shape. responses/stream: there two tokens are in one event, and all that follow have other numbers. Forced calls: vLLM counts
+ * white space that is not in the recording, and its arguments do not fit their schema; named-short shows the markup that was begun.
+ */
+export const byShape: ReadonlySet<string> = new Set([
+  'responses/stream',
+  ...['named', 'named-stream', 'required', 'required-stream', 'required-not-parallel', 'named-short'].map((name) => `tools/${name}`),
+]);
 
 export const differences: Readonly<Record<string, Difference>> = {
   version: onPurpose('our own version', 200),
@@ -41,11 +42,5 @@ export const differences: Readonly<Record<string, Difference>> = {
   'auth/chat-none': onPurpose('OpenAI-shaped error', 401, /API key/),
   'auth/tokenize-open': onPurpose('a key on every inference route', 401, /API key/),
   'auth/metrics-open': onPurpose('other metrics', 200),
-  'tools/named': forcedCalls,
-  'tools/named-stream': forcedCalls,
-  'tools/required': forcedCalls,
-  'tools/required-stream': forcedCalls,
-  'tools/required-not-parallel': forcedCalls,
-  'tools/named-short': forcedCalls,
-  'tools/n2-required': forcedCalls,
+  'tools/n2-required': onPurpose('a forced call that the length cuts off is a call as far as it came, and no markup in the content', 200),
 };

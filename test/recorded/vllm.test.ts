@@ -30,9 +30,13 @@ function textsOfBlocks({ body, events }: RecordedCase['response']): string[] {
 
 /** The ids of each recorded choice: its text, encoded, and what ended it where it stopped by itself. */
 function recordedIds({ body, response }: RecordedCase, tokenizer: Tokenizer): number[][] {
-  const choices: { text: string; finish: string | null; stop: string | number | null }[] = [];
+  const choices: { text: string; calls: { name: string; args: string }[]; finish: string | null; stop: string | number | null }[] = [];
   const add = (choice: Json, text: string) => {
-    const known = (choices[choice.index] ??= { text: '', finish: null, stop: null });
+    const known = (choices[choice.index] ??= { text: '', calls: [], finish: null, stop: null });
+    for (const { function: called } of choice.message?.tool_calls ?? choice.delta?.tool_calls ?? []) {
+      if (called.name !== undefined) known.calls.push({ name: called.name, args: '' });
+      known.calls.at(-1)!.args += called.arguments ?? '';
+    }
     known.text += body?.prompt !== undefined && body.echo === true && known.text === '' ? text.slice(body.prompt.length) : text;
     known.finish ??= choice.finish_reason;
     known.stop ??= choice.stop_reason ?? null;
@@ -52,10 +56,11 @@ function recordedIds({ body, response }: RecordedCase, tokenizer: Tokenizer): nu
   }
   const maxTokens: number = body?.max_completion_tokens ?? body?.max_tokens ?? body?.max_output_tokens ?? 16;
   const encode = (text: string) => Array.from(tokenizer.encode(text, { addSpecialTokens: false }) as Int32Array);
-  return choices.map(({ text, finish, stop }, index) => {
+  return choices.map(({ text: said, calls, finish, stop }, index) => {
+    const text = said + calls.map(({ name, args }) => `<tool_call>\n{"name": "${name}", "arguments": ${args}}\n</tool_call>`).join('\n');
     if (chunks[index]?.length === maxTokens) return chunks[index];
     if (typeof stop === 'string') return encode(text + stop);
-    return finish === 'stop' ? [...encode(text), eosId] : cutInto(text, maxTokens, tokenizer);
+    return finish === 'stop' || calls.length > 0 ? [...encode(text), eosId] : cutInto(text, maxTokens, tokenizer);
   });
 }
 

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { LockstepError } from '../errors.js';
+import { loadModel } from '../model/load.js';
+import { kvBytesPerToken, type LoadedModel } from '../model/spec.js';
+import { type SizingOptions, sizeSteps } from './sizing.js';
+
+const mebibyte = 2 ** 20;
+const weights = 5 * mebibyte;
+const options: SizingOptions = {
+  maxModelLen: null,
+  maxNumSeqs: 256,
+  maxNumBatchedTokens: null,
+  blockSize: 16,
+  kvCacheMemoryBytes: null,
+  kvCacheType: null,
+  maxLogprobs: 20,
+  worldSize: 1,
+  chunkedPrefill: true,
+  maxDrafts: 0,
+  pools: false,
+};
+
+let model: LoadedModel;
+before(async () => {
+  model = await loadModel('models/guide', { dtype: 'auto' });
+});
+
+const refusal = (freeBytes: number, changes: Partial<SizingOptions>, message: RegExp) =>
+  assert.throws(
+    () => sizeSteps(model, weights, freeBytes, { ...options, ...changes }),
+    (error) => error instanceof LockstepError && error.code === 'start' && message.test(error.message),
+  );
+
+test('the KV cache is what all sequences need, or half of what is left beside the weights', () => {
+  const { numBlocks, maxSeqLen } = sizeSteps(model, weights, 2 ** 36, options);
+  assert.equal(maxSeqLen, model.spec.maxPositions);
+  assert.equal(numBlocks, (maxSeqLen / 16) * 256);
+  // Of 350 MiB beside the weights 150 are the process's own.
+  const little = sizeSteps(model, weights, weights + 350 * mebibyte, options);
+  assert.equal(little.numBlocks, Math.floor((100 * mebibyte) / (16 * kvBytesPerToken(model.spec, 'bfloat16'))));
+});
+
+test('too little memory: for the weights, for the cache that is asked for, for one sequence, for one token', () => {
+  refusal(100 * mebibyte, {}, /^the weights take 5\.0 MiB and 100\.0 MiB of memory are free; use a smaller or a quantised model$/);
+  refusal(weights + 160 * mebibyte, { kvCacheMemoryBytes: 2 ** 30 }, /^--kv-cache-memory-bytes asks for 1\.0 GiB; beside the weights/);
+  refusal(
+    2 ** 36,
+    { kvCacheMemoryBytes: mebibyte },
+    /holds \d+ tokens, and one sequence may have 1024 .* set --max-model-len \d+ or less, or raise/,
+  );
+  refusal(2 ** 36, { kvCacheMemoryBytes: 100 }, /^the KV cache of 100 bytes holds 0 tokens, .*: raise --kv-cache-memory-bytes$/);
+});
