@@ -37,7 +37,10 @@ namespace lockstep {
   X(numAllowed, int32_t)        \
   X(allowedIds, int32_t)        \
   X(badWordsLen, int32_t)       \
-  X(badWords, int32_t)
+  X(badWords, int32_t)          \
+  X(thinkingBudget, int32_t)    \
+  X(thinkingBegin, int32_t)     \
+  X(thinkingEnd, int32_t)
 
 #define LOCKSTEP_PLAN_COLUMNS(X) \
   X(planHeader, int32_t)         \

@@ -84,6 +84,9 @@ SampleParams CpuBackend::params_of(const StepOutput& output) const {
   p.num_allowed = std::clamp(rows.numAllowed[row], 0, kMaxAllowedIds);
   p.bad_words = rows.badWords + static_cast<size_t>(row) * kBadWordsLenMax;
   p.bad_words_len = std::clamp(rows.badWordsLen[row], 0, kBadWordsLenMax);
+  p.thinking_budget = rows.thinkingBudget[row];
+  p.thinking_begin = rows.thinkingBegin[row];
+  p.thinking_end = std::min(rows.thinkingEnd[row], spec_.vocab - 1);
   p.tokens = rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
   p.num_tokens = next - output.draw;
   p.drafts = step_->slot_token.data() + output.slot + 1 - output.draw;

@@ -233,6 +233,40 @@ void scores(Check& check, const cpu::Kernels& k) {
   check.near(sampler.score(logits.data(), 4, 0, nullptr, nullptr).logprob, 0, 1e-7, "certain", 4);
 }
 
+// After so many tokens of reasoning comes its end, once, and nowhere else.
+void thinking_budget(Check& check, const cpu::Kernels& k) {
+  Sampler sampler = make_sampler(k, kVocab);
+  std::vector<float> logits(kVocab, 0);
+  logits[9] = 5;
+  constexpr int32_t kBegin = 20;
+  constexpr int32_t kEnd = 21;
+  const auto sampled = [&](std::vector<int32_t> output, int32_t begin, int num_drafts) {
+    std::vector<int32_t> tokens = {1, 2};
+    tokens.insert(tokens.end(), output.begin(), output.end());
+    SampleParams p = neutral();
+    p.temperature = 0;
+    p.prompt_len = 2;
+    p.num_drafts = num_drafts;
+    p.num_tokens = static_cast<int>(tokens.size()) - num_drafts;
+    p.tokens = tokens.data();
+    p.drafts = tokens.data() + p.num_tokens;
+    p.thinking_budget = 3;
+    p.thinking_begin = begin;
+    p.thinking_end = kEnd;
+    return sampler.sample(logits.data(), p);
+  };
+  for (const int drafts : {0, 1}) {
+    check.expect(sampled({9, 9}, -1, drafts) == 9, "within the budget");
+    check.expect(sampled({9, 9, 9}, -1, drafts) == kEnd, "the budget is spent");
+    check.expect(sampled({9, 9, kEnd}, -1, drafts) == 9, "it ended in time");
+    check.expect(sampled({9, 9, 9, kEnd, 9}, -1, drafts) == 9, "it ends once");
+    check.expect(sampled({kBegin, 9, 9}, kBegin, drafts) == 9, "its beginning does not count");
+    check.expect(sampled({kBegin, 9, 9, 9}, kBegin, drafts) == kEnd, "the budget behind the beginning is spent");
+    check.expect(sampled({9, 9, 9, 9, 9}, kBegin, drafts) == 9, "no reasoning, no end");
+  }
+  check.expect(sampled({}, kBegin, 0) == 9, "nothing yet");
+}
+
 }  // namespace
 
 void test_sampler(Check& check, const cpu::Kernels& k) {
@@ -244,6 +278,7 @@ void test_sampler(Check& check, const cpu::Kernels& k) {
   restricted_sets(check, k);
   same_noise(check, k);
   scores(check, k);
+  thinking_budget(check, k);
 }
 
 }  // namespace lockstep::test

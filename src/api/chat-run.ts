@@ -7,6 +7,7 @@ import type { PromptFacts } from '../engine/request.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
+import type { ThinkingBudget } from '../sampling/params.js';
 import { ChatReader, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
 import { constraintsOf } from './constraints.js';
@@ -55,10 +56,11 @@ export async function runChat(
   const { model } = serving;
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
-  const { reading, grammar } = planReading(chat, model, prompt.text, callIdPrefix);
+  const { reading, grammar, thinking } = planReading(chat, model, prompt.text, callIdPrefix);
   const constraints = await constraintsOf(serving, { ...generation, grammar });
   if (exchange.aborted) return;
-  const request = toRequest(id, prompt.ids, generation, constraints, model.maxModelLen);
+  const sampling = { ...generation.sampling, thinking };
+  const request = toRequest(id, prompt.ids, { ...generation, sampling }, constraints, model.maxModelLen);
   const answer = answerTo(prompt);
   const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
   const events: AnswerEvents = {
@@ -76,16 +78,19 @@ function planReading(
   { markup }: ServedModel,
   promptText: string,
   callIdPrefix: string,
-): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null } {
+): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null; readonly thinking: ThinkingBudget | null } {
   const plan = tools === null ? null : planTools(tools, markup.toolFormat!, generation.grammar, callIdPrefix);
   const grammar = plan === null ? generation.grammar : plan.grammar;
   const format = markup.reasoningFormat;
   const common = { tools: plan?.reading ?? null, includeReasoning };
-  if (format === null) return { reading: { ...common, reasoning: null, reasoningEndId: null }, grammar };
+  if (format === null) return { reading: { ...common, reasoning: null, reasoningEndId: null }, grammar, thinking: null };
   const start = reasoningStart(format, promptText, conversation.answerPrefix);
   const reasoning = start === 'over' ? null : { format, begun: start === 'begun' };
+  const [beginId, endId] = [markup.tokenIdOf(format.begin), markup.tokenIdOf(format.end)];
+  const budget = start === 'over' ? null : generation.thinkingBudget;
   return {
-    reading: { ...common, reasoning, reasoningEndId: markup.tokenIdOf(format.end) },
+    reading: { ...common, reasoning, reasoningEndId: endId },
     grammar: grammar && afterReasoningOf(format, start, grammar),
+    thinking: budget === null ? null : { budget, beginId: start === 'begun' ? null : beginId, endId: endId! },
   };
 }

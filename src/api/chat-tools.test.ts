@@ -257,9 +257,34 @@ describe('refusals', () => {
       [{ tools: [now], functions: [now.function] }, 'functions'],
       [{ reasoning_effort: 'high' }, 'reasoning_effort'],
       [{ include_reasoning: false, logprobs: true }, 'include_reasoning'],
+      [{ thinking_token_budget: 5 }, 'thinking_token_budget'], // its markers are several tokens each
     ];
     for (const [body, param] of cases) assert.equal((await errorOf(body)).param, param, JSON.stringify(body));
   });
+});
+
+test('a budget of reasoning goes to the engine with where reasoning begins and ends', async () => {
+  let thinking: unknown;
+  engine.options = {
+    nextId(request) {
+      thinking = request.sampling.thinking;
+      return 256;
+    },
+  };
+  const prompts = ['assistant:', 'assistant:<think>\n', 'assistant:<think>\n\n</think>\n\n'];
+  const seen = [];
+  for (const prompt of prompts) {
+    serve(
+      { reasoningFormat: { name: 'eos', begin: '<bos>', end: '<eos>', always: false } },
+      { template: { render: () => prompt.replaceAll('think', 'bos').replace('/bos', 'eos') } },
+    );
+    await choiceOf({ thinking_token_budget: 5 });
+    seen.push(thinking);
+  }
+  assert.deepEqual(seen, [{ budget: 5, beginId: 257, endId: 256 }, { budget: 5, beginId: null, endId: 256 }, null]);
+  serve({});
+  assert.match((await errorOf({ thinking_token_budget: 5 })).message, /requires --reasoning-parser/);
+  assert.equal((await choiceOf({ thinking_token_budget: -1 })).finish_reason, 'stop');
 });
 
 describe('reasoning', () => {

@@ -45,6 +45,8 @@ export interface Generation {
   readonly grammar: GrammarSpec | null;
   /** Texts that the output must not hold. */
   readonly badWords: readonly string[];
+  /** Most tokens of reasoning; null: no bound. */
+  readonly thinkingBudget: number | null;
   readonly skipSpecialTokens: boolean;
   readonly returnTokenIds: boolean;
   /** Log-probabilities name tokens by id. */
@@ -83,6 +85,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     cacheSalt: (body['cache_salt'] as Present<string>) ?? null,
     grammar: parseGrammar(body),
     badWords: (body['bad_words'] as Present<string[]>) ?? [],
+    thinkingBudget: parseThinkingBudget(body, model, route),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
     tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', false),
@@ -113,6 +116,7 @@ function parseSampling(
     seed: parseSeed(body, text),
     allowedTokenIds: parseAllowed(body, model.vocabSize),
     badWords: [], // `constraints.ts` makes ids of them
+    thinking: null, // `chat-run.ts` knows whether the answer reasons
     logitBias: parseLogitBias(body, model.vocabSize),
     numLogprobs,
     numPromptLogprobs,
@@ -290,6 +294,19 @@ export function parsePriority(body: JsonObject, model: ServedModel): number {
     refuse(`Got priority ${priority} but Priority scheduling is not enabled.`, 'priority');
   }
   return priority;
+}
+
+/** -1: no bound. */
+function parseThinkingBudget(body: JsonObject, { markup }: ServedModel, route: 'chat' | 'completions'): number | null {
+  const budget = numberOf(body, 'thinking_token_budget') ?? -1;
+  if (route !== 'chat' || budget < 0) return null;
+  const param = 'thinking_token_budget';
+  if (markup.reasoningFormat === null) refuse('thinking_token_budget requires --reasoning-parser to be set.', param);
+  const { begin, end } = markup.reasoningFormat;
+  if (markup.tokenIdOf(end) === null || markup.tokenIdOf(begin) === null) {
+    refuse(`thinking_token_budget needs a model whose ${begin} and ${end} are tokens of their own.`, param);
+  }
+  return budget;
 }
 
 export function parseStreamOptions(body: JsonObject, forceUsage: boolean): StreamOptions {

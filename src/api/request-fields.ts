@@ -172,6 +172,8 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'function_call', schema: anyOf(oneWord('none', 'auto'), object({ name: string })), routes: chat, use: 'honoured', help: 'older name of tool_choice' },
   { name: 'reasoning_effort', schema: oneWord('none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'), routes: chat, use: 'honoured',
     help: 'how much to reason, for chat templates that read it; none: enable_thinking false' },
+  { name: 'thinking_token_budget', schema: { type: 'integer', minimum: -1 }, routes: chat, use: 'honoured', default: -1,
+    help: 'most tokens of reasoning: then its end is forced; -1: no bound. Needs --reasoning-parser' },
   { name: 'include_reasoning', schema: boolean, routes: chat, use: 'honoured', default: true, help: 'false: reasoning is not shown' },
   { name: 'return_token_strs', schema: boolean, routes: tokenize, use: 'honoured', default: false, help: 'add the text of each token' },
 
@@ -190,7 +192,7 @@ export const sharedFields: readonly SharedField[] = [
   refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
   refused('audio', chat, later),
   refused('modalities', chat, later, { neutral: [['text']] }),
-  refused('thinking_token_budget', both, later, { neutral: [-1] }),
+  refused('thinking_token_budget', completions, 'only chats tell reasoning apart', { neutral: [-1] }),
   refused('verbosity', chat, 'no model is told of it', { neutral: ['medium'] }),
   refused('web_search_options', chat, later),
   refused('moderation', chat, later),

@@ -18,12 +18,22 @@ export interface SamplingParams {
   readonly allowedTokenIds: readonly number[] | null;
   /** Sequences of ids that the output must not hold. */
   readonly badWords: readonly (readonly number[])[];
+  /** A bound on reasoning; null: none. */
+  readonly thinking: ThinkingBudget | null;
   /** Added to logits before anything else; [id, value] pairs. */
   readonly logitBias: readonly (readonly [id: number, value: number])[];
   /** null: none. k: the chosen token's own and the k best. Raw: before bias, penalties and temperature. */
   readonly numLogprobs: number | null;
   /** The same for the prompt's tokens. */
   readonly numPromptLogprobs: number | null;
+}
+
+/** After `budget` tokens of reasoning the next one is its end, whatever the model would have said. */
+export interface ThinkingBudget {
+  readonly budget: number;
+  /** The output reasons if it begins with this id; null: it does from its start. */
+  readonly beginId: number | null;
+  readonly endId: number;
 }
 
 /** Asks nothing of the sampler: one choice, drawn from the distribution as it is. */
@@ -39,6 +49,7 @@ export const neutralSampling: SamplingParams = {
   seed: null,
   allowedTokenIds: null,
   badWords: [],
+  thinking: null,
   logitBias: [],
   numLogprobs: null,
   numPromptLogprobs: null,

@@ -22,6 +22,9 @@ export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void 
   rows.numLogprobs[row] = sampling.numLogprobs ?? -1;
   rows.numPromptLogprobs[row] = sampling.numPromptLogprobs ?? -1;
   rows.grammar[row] = input.grammar ?? 0;
+  rows.thinkingBudget[row] = sampling.thinking?.budget ?? -1;
+  rows.thinkingBegin[row] = sampling.thinking?.beginId ?? -1;
+  rows.thinkingEnd[row] = sampling.thinking?.endId ?? -1;
   writeAllowed(rows, seq);
   writeBadWords(rows, seq);
   writeBias(rows, seq);

@@ -31,6 +31,9 @@ export interface RowColumns {
   readonly allowedIds: Int32Array;
   readonly badWordsLen: Int32Array;
   readonly badWords: Int32Array;
+  readonly thinkingBudget: Int32Array;
+  readonly thinkingBegin: Int32Array;
+  readonly thinkingEnd: Int32Array;
 }
 
 /** One engine step's plan. It belongs to the scheduler until `dispatch` and to the ranks until `collect`. */

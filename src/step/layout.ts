@@ -78,6 +78,9 @@ export const rowColumns = [
   column('allowedIds', 'i32', (d) => d.maxRows * maxAllowedIds),
   column('badWordsLen', 'i32', (d) => d.maxRows), // words that are used of the next column
   column('badWords', 'i32', (d) => d.maxRows * badWordsLenMax), // sequences that the output must not hold: length, ids, length, ids, …
+  column('thinkingBudget', 'i32', (d) => d.maxRows), // most tokens of reasoning before its end is forced; -1: as many as it likes
+  column('thinkingBegin', 'i32', (d) => d.maxRows), // id that the output begins with if it reasons; -1: it does from the start
+  column('thinkingEnd', 'i32', (d) => d.maxRows), // id that ends reasoning
 ] as const;
 
 /**
