@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
 import { createServer, type HttpServer } from '../../src/api/server.js';
@@ -69,6 +70,21 @@ test('completions of several prompts, streamed, by index', async () => {
   const finished = new Set<number>();
   for await (const chunk of stream) for (const choice of chunk.choices) if (choice.finish_reason) finished.add(choice.index);
   assert.deepEqual([...finished].sort(), [0, 1, 2, 3]);
+});
+
+test('responses and messages say what chat says, and an aborted one frees what it held', async () => {
+  const chat = await client.chat.completions.create({ model, messages, temperature: 0, max_tokens: 16 });
+  const expected = chat.choices[0]!.message.content;
+  const response = await client.responses.create({ model, input: messages[0]!.content, temperature: 0, max_output_tokens: 16 });
+  assert.equal(response.output_text, expected);
+  const url = baseURL.replace(/\/v1$/, '');
+  const anthropic = new Anthropic({ baseURL: url, apiKey: process.env['LOCKSTEP_TEST_KEY'] ?? 'none', maxRetries: 0 });
+  const body = { model, messages, max_tokens: 16, temperature: 0 };
+  const message = await anthropic.messages.create(body);
+  assert.deepEqual(message.content, [{ type: 'text', text: expected }]);
+  for await (const _event of await client.responses.create({ model, input: 'hi', stream: true })) break;
+  for await (const _event of await anthropic.messages.create({ ...body, max_tokens: 500, stream: true })) break;
+  await untilIdle();
 });
 
 test('log-probabilities', async () => {
