@@ -4,7 +4,10 @@
  */
 import type { Scheduler } from '../scheduler/scheduler.js';
 
-/** What becomes of those that run: they end, they are waited for, or they are put back in the queue and computed anew after the waking. */
+/**
+ * What becomes of those that run: they end, they are waited for (but one that must give its blocks to another waits for the waking), or they
+ * are put back in the queue and computed anew after the waking.
+ */
 export type SleepMode = 'abort' | 'wait' | 'keep';
 
 export type Control =

@@ -264,12 +264,23 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
   assert.equal(about('response.output_item.added').length, 3);
 });
 
+test('an id that the client chose', async () => {
+  for (const text of ['one', 'two']) {
+    const made = await client.responses.create({ input: text }, { headers: { 'x-request-id': 'my/own id' } });
+    assert.equal(made.id, 'resp_my-own-id');
+  }
+  const items = await client.responses.inputItems.list('resp_my-own-id');
+  assert.equal((items.data[0] as Json).content, 'two', 'the newer one takes its place');
+});
+
 test('the store has a bound, and forgets first what was not asked for longest', () => {
   const store = new ResponseStore();
   const add = (id: string, json = '{}') => store.add({ id, json, input: [], messages: [] });
   for (let i = 0; i < storedResponsesMax; i++) add(`r${i}`);
   store.get('r0');
   add('one more');
+  for (let i = 0; i < 10; i++) add('one more');
+  assert.equal(store.get('r2').id, 'r2', 'one that takes its own place drives nobody out');
   assert.throws(() => store.get('r1'), /not found/);
   assert.equal(store.get('r0').id, 'r0');
   add('too long', 'x'.repeat(storedCharsMax));

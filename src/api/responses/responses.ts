@@ -43,11 +43,11 @@ function historyOf(body: JsonObject, store: ResponseStore): readonly ChatMessage
   return previous ? store.get(previous).messages : [];
 }
 
-/** `resp_…`; what the client chose, with the prefix if it has none, or random. */
+/** `resp_…`; what the client chose, as part of a path can be and with the prefix if it has none, or random. */
 function responseId(exchange: Exchange, body: JsonObject): string {
   const given = exchange.header('x-request-id') ?? (body['request_id'] as string | null | undefined);
   if (!given) return `resp_${randomBytes(8).toString('hex')}`;
-  const bounded = given.slice(0, requestIdLenMax);
+  const bounded = given.slice(0, requestIdLenMax).replace(/[^\w.-]/g, '-');
   return bounded.startsWith('resp_') ? bounded : `resp_${bounded}`;
 }
 

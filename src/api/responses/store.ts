@@ -23,6 +23,7 @@ export class ResponseStore {
 
   add(response: StoredResponse): void {
     const size = response.json.length + JSON.stringify([response.input, response.messages]).length;
+    if (this.#stored.has(response.id)) this.remove(response.id);
     if (size > storedCharsMax) return;
     this.#stored.set(response.id, { response, size });
     this.#size += size;
