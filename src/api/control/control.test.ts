@@ -47,6 +47,16 @@ test('sleeps and wakes, and what it is asked meanwhile waits', async () => {
   await call('POST', '/wake_up');
 });
 
+test('the query is read over node:http too', async () => {
+  const other = await createServer({ host: '127.0.0.1', port: 0, devMode: true, backend: 'node' });
+  const model = fakeModel(new FakeEngine());
+  other.setModel(model);
+  assert.equal((await call('POST', '/sleep?mode=nap', other)).status, 400);
+  assert.equal((await call('POST', '/sleep?mode=wait&level=0', other)).status, 200);
+  assert.deepEqual((model.engine as FakeEngine).controls, [{ kind: 'sleep', mode: 'wait', forget: false }]);
+  await other.close();
+});
+
 test('pauses and resumes, which is the same', async () => {
   assert.deepEqual(await jsonOf(call('POST', '/pause?mode=keep')), { status: 'paused' });
   assert.deepEqual(engine.controls.at(-1), { kind: 'sleep', mode: 'keep', forget: true });
