@@ -41,6 +41,8 @@ const thinkingConfig = anyOf(
   object({ type: oneWord('disabled') }),
 );
 const outputConfig = object({}, { effort: string, format: object({ type: oneWord('json_schema'), schema: anyObject }) });
+/** What Claude Code sends with every request: to take nothing out. */
+const keepThinking = { type: 'clear_thinking_20251015', keep: 'all' };
 const positive: Schema = { ...integer, minimum: 1 };
 
 // biome-ignore format: a row a field
@@ -71,7 +73,7 @@ const generating: readonly Field[] = [
   { name: 'service_tier', schema: string, use: 'accepted', help: 'there is one' },
   { name: 'container', schema: anything, use: 'refused', help: 'no code is run here' },
   { name: 'mcp_servers', schema: anything, use: 'refused', neutral: [[]], help: 'no tools are called here' },
-  { name: 'context_management', schema: anything, use: 'refused', help: 'the conversation is taken as it is' },
+  { name: 'context_management', schema: anything, use: 'refused', neutral: [{ edits: [] }, { edits: [keepThinking] }], help: 'the conversation is taken as it is' },
   { name: 'diagnostics', schema: anything, use: 'refused', help: 'there are none' },
   { name: 'inference_geo', schema: anything, use: 'refused', help: 'it runs where it runs' },
   { name: 'kv_transfer_params', schema: anything, use: 'refused', help: 'the KV cache stays in this process' },

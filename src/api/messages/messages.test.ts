@@ -89,6 +89,7 @@ test('unknown and refused fields are named, as they were given', async () => {
     [{ max_tokens: undefined }, /^max_tokens is required/],
     [{ max_tokens: 999_999 }, /max_tokens=999999 cannot be greater/],
     [{ container: 'c' }, /`container` is not supported/],
+    [{ context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] } }, /`context_management` is not supported/],
     [{ stop_sequences: [''] }, /^stop_sequences cannot contain an empty string/],
     [{ messages: [{ role: 'tool', content: 'x' }] }, /^messages\.0\.role must be one of/],
     [{ messages: [{ role: 'user', content: [{ type: 'text', text: 5 }] }] }, /^messages\.0\.content\.0\.text must be a string/],
@@ -102,6 +103,17 @@ test('unknown and refused fields are named, as they were given', async () => {
     assert.deepEqual([status, body.type, body.error.type], [400, 'error', 'invalid_request_error'], JSON.stringify(change));
     assert.match(body.error.message, message);
   }
+});
+
+test('what asks nothing of the answer is taken', async () => {
+  const nothing = {
+    context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+    metadata: { user_id: 'u' },
+    cache_control: { type: 'ephemeral' },
+    speed: 'standard',
+    mcp_servers: [],
+  };
+  assert.equal((await it.ask(`${path}?beta=true`, { messages, max_tokens: 5, ...nothing })).status, 200);
 });
 
 test("a body in chat's terms: system, results of tools, calls, thoughts, choice of tools, format", () => {
