@@ -66,10 +66,16 @@ const request = fc.record({
 type Request = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
 const operation = fc.oneof(
-  { weight: 3, arbitrary: request },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), pick: int(0, 1000) }) },
-  { weight: 7, arbitrary: fc.constant({ kind: 'schedule' as const }) },
-  { weight: 6, arbitrary: fc.constant({ kind: 'collect' as const }) },
+  { weight: 12, arbitrary: request },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('abort' as const), pick: int(0, 1000) }) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom('hold', 'let in', 'let in', 'let in', 'preempt', 'forget')
+      .map((what) => ({ kind: 'control' as const, what })),
+  },
+  { weight: 28, arbitrary: fc.constant({ kind: 'schedule' as const }) },
+  { weight: 24, arbitrary: fc.constant({ kind: 'collect' as const }) },
 );
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 
@@ -113,6 +119,7 @@ const variants = [1, 2].flatMap((maxInFlight) =>
 function apply(simulation: Simulation, op: Operation, maxSeqLen: number): void {
   if (op.kind === 'schedule') simulation.schedule();
   else if (op.kind === 'collect') simulation.collect();
+  else if (op.kind === 'control') simulation.control(op.what);
   else if (op.kind === 'abort') simulation.abort(op.pick % Math.max(1, simulation.nextKey));
   else for (const input of inputs(op, simulation, maxSeqLen, simulation.nextKey)) simulation.add({ ...input, key: simulation.nextKey });
 }

@@ -38,6 +38,7 @@ export class Simulation {
   readonly seen = {
     refused: 0,
     preempted: 0,
+    preemptedAll: 0,
     overtaken: 0,
     cachedTokens: 0,
     wastedSamples: 0,
@@ -104,6 +105,16 @@ export class Simulation {
     this.check();
   }
 
+  /** What the engine as a whole is asked. */
+  control(what: 'hold' | 'let in' | 'preempt' | 'forget'): void {
+    const { running } = this.scheduler.counters();
+    if (what === 'hold' || what === 'let in') this.scheduler.hold(what === 'hold');
+    else if (what === 'preempt') this.scheduler.preemptAll();
+    else this.scheduler.forgetPrefixes();
+    if (what === 'preempt') this.seen.preemptedAll += running;
+    this.check();
+  }
+
   /** Plans and dispatches a step. false: there was nothing to plan. */
   schedule(): boolean {
     const numBefore = this.rank.numInFlight;
@@ -139,6 +150,7 @@ export class Simulation {
   drain(): void {
     const total = this.lives.reduce((sum, life) => sum + life.expectation.tokens.length, 0);
     let numSteps = 0;
+    this.scheduler.hold(false);
     while (this.scheduler.hasWork()) {
       const planned = this.schedule();
       const collected = this.rank.numInFlight >= this.server.options.maxInFlight || !planned ? this.collect() : false;
