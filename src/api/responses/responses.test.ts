@@ -164,6 +164,12 @@ test("a body in chat's terms: instructions, history, format, effort, tools", () 
   assert.equal(responsesAsChat({ input: [{ role: 'user', content: 'hi' }, unfinished] }, [])['continue_final_message'], true);
 });
 
+test('a choice of tools where there are none', async () => {
+  for (const choice of ['auto', 'none']) assert.equal((await it.ask(path, { input: 'hi', tools: [], tool_choice: choice })).status, 200);
+  const { status, body } = await it.ask(path, { input: 'hi', tool_choice: 'required' });
+  assert.deepEqual([status, body.error.param], [400, 'tool_choice']);
+});
+
 test('calls, reasoning and text of the assistant are one message, their outputs others', () => {
   const call = (id: string) => ({ type: 'function_call', call_id: id, name: 'look', arguments: '{}' });
   const said = (text: string) => ({ type: 'message', role: 'assistant', content: [{ type: 'output_text', text }] });

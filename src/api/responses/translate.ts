@@ -129,12 +129,14 @@ function formatOf(format: JsonObject | null | undefined): JsonObject {
   return { response_format: { type: 'json_schema', json_schema: schema } };
 }
 
+/** Without tools, auto and none ask for nothing. */
 function toolsOf({ tools, tool_choice: choice }: JsonObject): JsonObject {
   const given = (tools ?? []) as readonly JsonObject[];
   const functions = given.map(({ name, description, parameters, strict }) => ({
     type: 'function',
     function: { name, ...(description ? { description } : {}), ...(parameters ? { parameters } : {}), ...(strict ? { strict } : {}) },
   }));
+  if (functions.length === 0 && (choice === 'auto' || choice === 'none')) return {};
   return {
     ...(functions.length === 0 ? {} : { tools: functions }),
     ...(choice === undefined || choice === null ? {} : { tool_choice: choiceOf(choice as string | JsonObject) }),
