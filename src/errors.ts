@@ -21,6 +21,7 @@ export const errorKinds = {
   method_not_allowed: { status: 405, type: 'invalid_request_error', code: null },
   body_too_large: { status: 413, type: 'invalid_request_error', code: null },
   queue_full: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
+  rate_limited: { status: 429, type: 'rate_limit_error', code: 'rate_limit_exceeded' },
   internal: { status: 500, type: 'InternalServerError', code: null },
   not_ready: { status: 503, type: 'ServiceUnavailableError', code: null },
   /** Not an HTTP error: something given at start cannot be used. `cli/` prints one line and exits with 2. */
@@ -34,7 +35,7 @@ export class LockstepError extends Error {
   override readonly name = 'LockstepError';
   readonly code: ErrorCode;
   readonly param: string | null;
-  /** Seconds after which a client should try again; only with `queue_full` and `not_ready`. */
+  /** Seconds after which a client should try again; only with `queue_full`, `rate_limited` and `not_ready`. */
   readonly retryAfterSeconds: number | null;
 
   constructor(code: ErrorCode, message: string, options: { param?: string; cause?: unknown; retryAfterSeconds?: number } = {}) {

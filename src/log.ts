@@ -27,6 +27,16 @@ export function createLogger(level: LogLevel = 'info'): Logger {
   return { debug: record('debug'), info: record('info'), warn: record('warn'), error: record('error') };
 }
 
+/** Most bytes of records that wait for a slow reader of stderr; what is more is dropped: no request waits for the log. */
+const accessLogBytesMax = 1 << 20;
+
+/** For a record a request: written behind the requests' back. */
+export function createAccessLogger(): Pick<Logger, 'info'> {
+  const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
+  const destination = pino.destination({ dest: 2, sync: false, maxLength: accessLogBytesMax });
+  return pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+}
+
 function openLog(level: LogLevel): PinoLogger {
   const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
   return pino(

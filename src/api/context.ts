@@ -2,9 +2,12 @@
 import { LockstepError } from '../errors.js';
 import type { Logger } from '../log.js';
 import type { Metrics } from '../metrics/metrics.js';
-import type { CorsOptions } from './auth.js';
+import type { CorsOptions } from './cors.js';
+import type { KeepAlive } from './door/keep-alive.js';
+import type { ApiKey } from './door/keys.js';
+import type { RateDefaults, RateLimits } from './door/rate-limit.js';
 import type { ErrorCodeStyle } from './error-body.js';
-import type { Exchange } from './exchange.js';
+import type { Exchange, TlsOptions } from './exchange.js';
 import type { UnknownFields } from './fields.js';
 import type { GrammarCompiler } from './grammar-compiler.js';
 import type { BodyBudget, JsonObject } from './json-body.js';
@@ -16,10 +19,24 @@ export interface ServerOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** A Unix domain socket instead of host and port; null: none. */
+  readonly uds: string | null;
+  /** null: plain HTTP. */
+  readonly tls: TlsOptions | null;
+  /** Whether the files of TLS are read again when they change. */
+  readonly tlsRefresh: boolean;
   /** Prefix that routes may carry; '' for none. */
   readonly rootPath: string;
   /** Empty: no key is asked for. */
-  readonly apiKeys: readonly string[];
+  readonly apiKeys: readonly ApiKey[];
+  /** Limits of keys that have none of their own. */
+  readonly rateDefaults: RateDefaults;
+  /** Every reply has an id, chosen by the client or made here. */
+  readonly requestIdHeaders: boolean;
+  /** How long a stream of events may be quiet; 0: as long as it is. */
+  readonly keepAliveMs: number;
+  /** A record for every request, but for those to some paths; null: none. */
+  readonly accessLog: { readonly logger: Pick<Logger, 'info'>; readonly exceptPaths: readonly string[] } | null;
   readonly maxBodyBytes: number;
   readonly cors: CorsOptions;
   readonly unknownFields: UnknownFields;
@@ -31,7 +48,8 @@ export interface ServerOptions {
   readonly promptTokensDetails: boolean;
   /** Whether every stream carries usage, asked for or not. */
   readonly forceIncludeUsage: boolean;
-  readonly logRequests: boolean;
+  /** What of prompts and answers is logged, each up to so many characters; null: nothing. */
+  readonly textLog: { readonly prompts: boolean; readonly outputs: boolean; readonly lenMax: number } | null;
   /** Which of the routes that not everybody should reach are there. */
   readonly devMode: boolean;
   readonly sleepMode: boolean;
@@ -65,6 +83,8 @@ export interface Context {
   readonly responses: ResponseStore;
   /** Exchanges of inference routes that are not answered yet. */
   inFlight: number;
+  readonly limits: RateLimits;
+  readonly keepAlive: KeepAlive;
 }
 
 export type HealthState = 'loading' | 'ready' | 'draining' | 'failed';

@@ -1,7 +1,7 @@
 /** Error -> status, headers and body, OpenAI-shaped unless the route has its own way. The kinds are the table in `errors.ts`. */
 import { errorKinds, LockstepError } from '../errors.js';
 import { errorAnswer } from './answers.js';
-import type { Exchange } from './exchange.js';
+import { type Exchange, eventStreamType } from './exchange.js';
 import type { Schema } from './schema.js';
 
 /** `error.code`: OpenAI's string where one exists, else null; or vLLM's integer, the status. */
@@ -46,8 +46,8 @@ export const openAiErrors: ErrorFormat = {
 
 /** The error as the answer: with its status where nothing was sent, as the last event of a stream that has begun. */
 export function failExchange(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
-  if (exchange.stream === null) replyError(exchange, error, style);
-  else exchange.stream.end(exchange.errors.lastEvents(error, style));
+  if (!exchange.hasBegun && exchange.stream === null) replyError(exchange, error, style);
+  else (exchange.stream ?? exchange.openStream(eventStreamType)).end(exchange.errors.lastEvents(error, style));
 }
 
 function replyError(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {

@@ -2,10 +2,24 @@
  * Exchanges over node:http, where the uWebSockets.js binary does not load. Events are framed as chunks by hand and written to the socket
  * directly: 1.4 times the events a CPU second of `res.write`.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { readFileSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
+import { anybody, type Caller } from './door/keys.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
-import { ClientGone, type Exchange, type ExchangeHandler, ExchangeLife, type Listener, type ListenOptions } from './exchange.js';
+import {
+  ClientGone,
+  type Exchange,
+  type ExchangeHandler,
+  ExchangeLife,
+  eventStreamType,
+  type Listener,
+  type ListenOptions,
+  type TlsOptions,
+} from './exchange.js';
+import { clearSocketFile } from './socket-file.js';
 import { EventStream } from './sse.js';
 
 /** How long the rest of a refused body is read and dropped, so that the client gets to read the refusal. */
@@ -23,6 +37,9 @@ class NodeExchange implements Exchange {
   readonly #streamBufferMax: number;
   #rejectBody: ((error: Error) => void) | null = null;
   stream: EventStream | null = null;
+  caller: Caller = anybody;
+  /** The stream that was begun, before the route has opened it too. */
+  #events: EventStream | null = null;
 
   constructor(req: IncomingMessage, res: ServerResponse, streamBufferMax: number) {
     this.#req = req;
@@ -68,7 +85,7 @@ class NodeExchange implements Exchange {
 
   #noticeAbort(): void {
     if (!this.#life.abort()) return;
-    this.stream?.abandon();
+    this.#events?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -117,6 +134,23 @@ class NodeExchange implements Exchange {
   }
 
   openStream(contentType: string): EventStream {
+    this.stream = this.#events ?? this.#beginStream(contentType);
+    return this.stream;
+  }
+
+  get hasBegun(): boolean {
+    return this.#events !== null;
+  }
+
+  ping(): void {
+    if (!this.over) (this.#events ?? this.#beginStream(eventStreamType)).ping();
+  }
+
+  remoteAddress(): string {
+    return this.#req.socket.remoteAddress ?? '';
+  }
+
+  #beginStream(contentType: string): EventStream {
     this.#life.status = 200;
     const res = this.#res;
     let headSent = false;
@@ -158,27 +192,49 @@ class NodeExchange implements Exchange {
       this.#streamBufferMax,
     );
     if (this.aborted) stream.abandon();
-    this.stream = stream;
+    this.#events = stream;
     return stream;
   }
 }
 
-export async function listenNode({ host, port, streamBufferBytesMax }: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
-  const server = createServer({ keepAliveTimeout: 65_000 }, (req, res) => handler(new NodeExchange(req, res, streamBufferBytesMax)));
-  server.on('connection', (socket) => socket.setMaxListeners(0)); // one for each pipelined request
+/** What node:tls takes, read from the files as they are now. */
+function secureContext({ keyFile, certFile, caFile, clientCertificates, ciphers }: TlsOptions) {
+  return {
+    key: readFileSync(keyFile),
+    cert: readFileSync(certFile),
+    ...(caFile === null ? {} : { ca: readFileSync(caFile) }),
+    ...(ciphers === null ? {} : { ciphers }),
+    requestCert: clientCertificates > 0,
+    rejectUnauthorized: clientCertificates === 2,
+  };
+}
+
+export async function listenNode(options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
+  const { host, port, uds, tls, streamBufferBytesMax } = options;
+  const take: RequestListener = (req, res) => handler(new NodeExchange(req, res, streamBufferBytesMax));
+  const keepAliveTimeout = 65_000;
+  const server =
+    tls === null ? createServer({ keepAliveTimeout }, take) : createTlsServer({ keepAliveTimeout, ...secureContext(tls) }, take);
+  server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => socket.setMaxListeners(0)); // one for each pipelined request
+  if (uds !== null) await clearSocketFile(uds);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const reason = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message;
-      reject(startError(`cannot listen on ${host}:${port}: ${reason}`, { param: '--port', cause: error }));
+      const where = uds ?? `${host}:${port}`;
+      reject(startError(`cannot listen on ${where}: ${reason}`, { param: uds === null ? '--port' : '--uds', cause: error }));
     });
-    server.listen({ host, port, exclusive: true }, resolve);
+    server.listen(uds === null ? { host, port, exclusive: true } : { path: uds }, resolve);
   });
   const address = server.address();
   return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    async reloadTls() {
+      if (tls !== null) (server as TlsServer).setSecureContext(secureContext(tls));
+    },
     close() {
       server.close();
       server.closeAllConnections();
+      if (uds !== null) rmSync(uds, { force: true });
     },
   };
 }

@@ -4,20 +4,24 @@
  * times as much); `res` is not touched after an abort or an end.
  */
 
-import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
+import { anybody, type Caller } from './door/keys.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
 import {
   ClientGone,
   type Exchange,
   type ExchangeHandler,
   ExchangeLife,
+  eventStreamType,
   type Listener,
   type ListenOptions,
   statusLine,
 } from './exchange.js';
+import { clearSocketFile } from './socket-file.js';
 import { EventStream, type StreamSink } from './sse.js';
 
 class UwsExchange implements Exchange {
@@ -33,6 +37,9 @@ class UwsExchange implements Exchange {
   #bodyRead: boolean;
   #rejectBody: ((error: Error) => void) | null = null;
   stream: EventStream | null = null;
+  caller: Caller = anybody;
+  /** The stream that was begun, before the route has opened it too. */
+  #events: EventStream | null = null;
 
   constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number) {
     this.#res = res;
@@ -73,7 +80,7 @@ class UwsExchange implements Exchange {
 
   #noticeAbort(): void {
     if (!this.#life.abort()) return;
-    this.stream?.abandon();
+    this.#events?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -120,6 +127,23 @@ class UwsExchange implements Exchange {
   }
 
   openStream(contentType: string): EventStream {
+    this.stream = this.#events ?? this.#beginStream(contentType);
+    return this.stream;
+  }
+
+  get hasBegun(): boolean {
+    return this.#events !== null;
+  }
+
+  ping(): void {
+    if (!this.over) (this.#events ?? this.#beginStream(eventStreamType)).ping();
+  }
+
+  remoteAddress(): string {
+    return Buffer.from(this.#res.getRemoteAddressAsText()).toString();
+  }
+
+  #beginStream(contentType: string): EventStream {
     this.#life.status = 200;
     const res = this.#res;
     const writeHead = () => {
@@ -128,7 +152,7 @@ class UwsExchange implements Exchange {
     };
     const stream = new EventStream(new UwsSink(res, writeHead, () => this.#life.finish()), this.#streamBufferMax);
     if (this.aborted) stream.abandon();
-    this.stream = stream;
+    this.#events = stream;
     res.onWritable(() => {
       stream.drained();
       return true;
@@ -184,12 +208,17 @@ class UwsSink implements StreamSink {
   }
 }
 
-/** Why a port was refused: uWebSockets.js only says that it was. */
-function whyRefused(host: string, port: number): Promise<string> {
+/** A port that is free now, or why the one that is wanted is not: uWebSockets.js only says that it cannot be had. */
+function probePort(host: string, wanted: number): Promise<{ readonly port: number } | { readonly reason: string }> {
   return new Promise((resolve) => {
     const probe = createServer();
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EADDRINUSE' ? 'the port is in use' : error.message));
-    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve('the port is in use')));
+    probe.once('error', (error: NodeJS.ErrnoException) =>
+      resolve({ reason: error.code === 'EADDRINUSE' ? 'the port is in use' : error.message }),
+    );
+    probe.listen({ host, port: wanted, exclusive: true }, () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve({ port }));
+    });
   });
 }
 
@@ -210,36 +239,70 @@ export function loadUws(): { module: typeof import('uWebSockets.js') } | { modul
   }
 }
 
+type Uws = typeof import('uWebSockets.js');
 type ListenWithHost = (host: string, port: number, options: number, callback: (socket: us_listen_socket | false) => void) => unknown;
 
-export async function listenUws(
-  uws: typeof import('uWebSockets.js'),
-  { host, port, streamBufferBytesMax }: ListenOptions,
-  handler: ExchangeHandler,
-): Promise<Listener> {
-  const app = uws.App();
-  app.any('/*', (res, req) => handler(new UwsExchange(res, req, streamBufferBytesMax)));
-  const socket = await new Promise<us_listen_socket | false>((resolve) => {
-    // Exclusive: by default the port is shared (SO_REUSEPORT), and a stale server would silently take half of the requests.
-    // The typings lack the constant and the overload with host and options.
-    (app.listen as unknown as ListenWithHost).call(
-      app,
-      host,
-      port,
-      (uws as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number }).LIBUS_LISTEN_EXCLUSIVE_PORT,
-      resolve,
-    );
+/** LIBUS_LISTEN_DEFAULT: others may listen on the port too (SO_REUSEPORT), and the kernel deals connections out. */
+const sharedPort = 0;
+
+function openApp(uws: Uws, { tls, streamBufferBytesMax }: ListenOptions, handler: ExchangeHandler): TemplatedApp {
+  const app =
+    tls === null
+      ? uws.App()
+      : uws.SSLApp({
+          key_file_name: tls.keyFile,
+          cert_file_name: tls.certFile,
+          ...(tls.ciphers === null ? {} : { ssl_ciphers: tls.ciphers }),
+        });
+  return app.any('/*', (res, req) => handler(new UwsExchange(res, req, streamBufferBytesMax)));
+}
+
+function listenOn(app: TemplatedApp, { host, uds }: ListenOptions, port: number, flags: number): Promise<us_listen_socket | false> {
+  return new Promise((resolve) => {
+    if (uds !== null) app.listen_unix(resolve, uds);
+    // The typings lack the overload with host and options.
+    else (app.listen as unknown as ListenWithHost).call(app, host, port, flags, resolve);
   });
-  if (socket === false) {
-    app.close();
-    throw startError(`cannot listen on ${host}:${port}: ${await whyRefused(host, port)}`, { param: '--port' });
+}
+
+/** With TLS the port is shared, so that an app with a new certificate can take it over from the one before. */
+export async function listenUws(uws: Uws, options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
+  const { host, uds, tls } = options;
+  const isShared = tls !== null;
+  const { LIBUS_LISTEN_EXCLUSIVE_PORT: exclusivePort } = uws as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number };
+  if (uds !== null) await clearSocketFile(uds);
+  // A stale server that shares its port would silently take half of the requests; and a port that the system chooses cannot be shared.
+  const free = uds === null && isShared ? await probePort(host, options.port) : options;
+  const apps = [openApp(uws, options, handler)];
+  const first = 'port' in free && (await listenOn(apps[0]!, options, free.port, isShared ? sharedPort : exclusivePort));
+  if (first === false) {
+    apps[0]!.close();
+    if (uds !== null) throw startError(`cannot listen on ${uds}`, { param: '--uds' });
+    const found = 'reason' in free ? free : await probePort(host, options.port);
+    const reason = 'reason' in found ? found.reason : 'the port is in use';
+    throw startError(`cannot listen on ${host}:${options.port}: ${reason}`, { param: '--port' });
   }
+  let socket: us_listen_socket = first;
   let open = true;
+  const actualPort = uds === null ? uws.us_socket_local_port(first) : 0;
   return {
-    port: uws.us_socket_local_port(socket),
+    port: actualPort,
+    async reloadTls() {
+      if (tls === null || uds !== null || !open) return;
+      const app = openApp(uws, options, handler);
+      const next = await listenOn(app, options, actualPort, sharedPort);
+      if (next === false) {
+        app.close();
+        throw new Error(`port ${actualPort} cannot be shared`);
+      }
+      uws.us_listen_socket_close(socket);
+      socket = next;
+      apps.push(app); // those before it still have connections
+    },
     close() {
-      if (open) app.close();
+      if (open) for (const app of apps) app.close();
       open = false;
+      if (uds !== null) rmSync(uds, { force: true });
     },
   };
 }

@@ -2,6 +2,8 @@
  * One HTTP exchange, as the routes see it: the abort is noticed first, the body is bounded, there is one reply. `exchange-uws.ts` and
  * `exchange-node.ts` implement it; nothing else in the server knows a socket. Event streams are framed and bounded in `sse.ts`.
  */
+
+import type { Caller } from './door/keys.js';
 import type { ErrorFormat } from './error-body.js';
 import type { EventStream } from './sse.js';
 
@@ -34,6 +36,17 @@ export interface Exchange {
   openStream(contentType: string): EventStream;
   /** What `openStream` gave; null before. */
   readonly stream: EventStream | null;
+  /**
+   * A comment in the stream of events that this exchange is to become, where nothing else was sent since the last one. The routes see no
+   * stream before they open it; but from then on an error can only be an event (`hasBegun`).
+   */
+  ping(): void;
+  /** The head of the reply has left. */
+  readonly hasBegun: boolean;
+  /** Whom it is counted for; the front door finds out. */
+  caller: Caller;
+  /** As text; for the log. Valid only before the handler first awaits. */
+  remoteAddress(): string;
   /** How errors are written; OpenAI's way until the route, or whoever opens a stream, says otherwise. */
   errors: ErrorFormat;
 }
@@ -45,16 +58,34 @@ export class ClientGone extends Error {
 
 export type ExchangeHandler = (exchange: Exchange) => void;
 
+/** PEM files of the server and, where clients must show certificates too, of who signed those. */
+export interface TlsOptions {
+  readonly keyFile: string;
+  readonly certFile: string;
+  readonly caFile: string | null;
+  /** As Python's ssl: 0 asks for none, 1 accepts none, 2 demands one. */
+  readonly clientCertificates: 0 | 1 | 2;
+  /** OpenSSL's list of cipher suites up to TLS 1.2; null: its own. */
+  readonly ciphers: string | null;
+}
+
 export interface ListenOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** A Unix domain socket instead of host and port; null: none. */
+  readonly uds: string | null;
+  /** null: plain HTTP. */
+  readonly tls: TlsOptions | null;
   /** Most bytes of events that wait for a slow reader before its connection is closed. */
   readonly streamBufferBytesMax: number;
 }
 
 export interface Listener {
+  /** 0 on a Unix domain socket. */
   readonly port: number;
+  /** New connections get the certificate that the files hold now; those that are open stay. */
+  reloadTls(): Promise<void>;
   /** Closes the port and every connection. */
   close(): void;
 }

@@ -1,4 +1,5 @@
 /** For tests of this room: a server over a fake engine and ways to talk to it, and an exchange without a socket. */
+import { anybody, type Caller } from './door/keys.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
 import { type Exchange, ExchangeLife } from './exchange.js';
 import { FakeEngine, type FakeEngineOptions, fakeModel } from './fake-engine.js';
@@ -72,6 +73,8 @@ export class FakeExchange implements Exchange {
   readonly aborted = false;
   readonly status = 0;
   readonly replyBytes = 0;
+  readonly hasBegun = false;
+  caller: Caller = anybody;
   readonly #life = new ExchangeLife();
   stream: EventStream | null = null;
   errors: ErrorFormat = openAiErrors;
@@ -94,6 +97,12 @@ export class FakeExchange implements Exchange {
   }
 
   setHeader(): void {}
+
+  ping(): void {}
+
+  remoteAddress(): string {
+    return '';
+  }
 
   reply(_status: number, _contentType: string | null, body: string | Uint8Array): void {
     if (this.#life.finish()) this.text += body;

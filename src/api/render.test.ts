@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { plainKeys } from './door/keys.js';
 import { type FakeServer, fakeServer, saying } from './fake-exchange.js';
 
 const messages = [{ role: 'user', content: 'hi' }];
@@ -48,7 +49,7 @@ test('/invocations: the body says which route is meant', async () => {
   const unknown = await it.ask('/invocations', { text: 'hi' });
   assert.deepEqual([unknown.status, unknown.body.error.param], [400, 'body']);
   assert.equal((await it.ask('/invocations', { prompt: 'a', zzz: 1 })).body.error.param, 'zzz');
-  const keyed = await fakeServer({ apiKeys: ['secret'] });
+  const keyed = await fakeServer({ apiKeys: plainKeys(['secret']) });
   assert.equal((await keyed.ask('/invocations', { messages })).status, 401);
   await keyed.close();
 });

@@ -39,5 +39,7 @@ export async function readRequest(
   const { body, text } = await readJson(exchange, context);
   warnOfUnknown(exchange, checkFields(body, fields, context.options.unknownFields));
   checkName(body, serving.model);
+  // Ollama's routes stream lines of JSON, in which there is no comment.
+  if (body['stream'] === true && exchange.path.includes('/v1/')) context.keepAlive.watch(exchange);
   return { serving, body, text, arrivalMs };
 }

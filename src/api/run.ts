@@ -9,6 +9,7 @@ import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { Constraints } from './constraints.js';
 import type { Context, Serving } from './context.js';
+import { logPrompt, outputLog } from './door/text-log.js';
 import { asLockstepError, failExchange } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { Generation } from './generation.js';
@@ -69,13 +70,17 @@ export function run(
   context: Context,
   { model }: Serving,
   exchange: Exchange,
-  request: GenerationRequest,
+  asked: GenerationRequest,
   { generation, keepTokens, arrivalMs }: RunOptions,
   answer: AnswerEvents,
 ): void {
+  const { caller } = exchange;
+  const request = { ...asked, share: { owner: caller.owner, weight: caller.weight } };
   const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
   const timer = context.metrics.track(request, arrivalMs);
+  const output = outputLog(context, request.id);
   let numUnfinished = request.sampling.n;
+  let numTokens = 0;
   const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);
   let isOpen = true; // the engine has more to say
   let failed = false;
@@ -97,6 +102,8 @@ export function run(
     },
     delta(delta) {
       timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
+      numTokens += delta.ids.length;
+      output?.push(delta.choice, delta.text, delta.finishReason);
       if (failed || exchange.over) return;
       if (delta.finishReason !== null) numUnfinished--;
       try {
@@ -108,6 +115,7 @@ export function run(
     },
     closed() {
       isOpen = false;
+      context.limits.spend(caller, numTokens);
       timer.closed();
       if (failed || exchange.over) return;
       try {
@@ -120,6 +128,8 @@ export function run(
   };
   const { skipSpecialTokens } = generation;
   generate(engine, model.tokenizer, request, { skipSpecialTokens, ...(keepTokens && { keepTokens }) }, events);
+  context.limits.spend(caller, request.promptTokens.length);
+  logPrompt(context, model.tokenizer, request);
   exchange.onEnd(() => {
     if (isOpen) engine.abort(request.id);
   });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { plainKeys } from './door/keys.js';
 import { loadUws } from './exchange-uws.js';
 import { FakeEngine, type FakeEngineOptions, FakeTokenizer, fakeModel } from './fake-engine.js';
 import type { ServedModel } from './served-model.js';
@@ -272,7 +273,7 @@ for (const backend of backends) {
     });
 
     test('keys: every inference route asks, /health and /metrics do not', async () => {
-      const locked = await start({ backend, apiKeys: ['one', 'two'] });
+      const locked = await start({ backend, apiKeys: plainKeys(['one', 'two']) });
       for (const [path, method] of [
         ['/v1/models', 'GET'],
         ['/v1/chat/completions', 'POST'],

@@ -20,6 +20,8 @@ export const namedEvent = (name: string, data: string) => `event: ${name}\ndata:
 
 export const streamBufferBytesDefault = 1 << 20;
 
+const pingComment = ': ping\n\n';
+
 /** Streams of this thread with text that leaves in the coming microtask. */
 let pending: EventStream[] = [];
 
@@ -34,6 +36,8 @@ export class EventStream {
   readonly #bufferMax: number;
   #text = '';
   #isPending = false;
+  /** Something was sent since the last look. */
+  #isBusy = true;
   #blocked = false;
   #ending = false;
   #done = false;
@@ -46,6 +50,7 @@ export class EventStream {
   /** Whole events, each ending in a blank line. Ignored once the stream is over. */
   send(events: string): void {
     if (this.#done || this.#ending) return;
+    this.#isBusy = true;
     this.#text += events;
     if (this.#blocked && this.#text.length > this.#bufferMax) {
       this.#done = true;
@@ -54,6 +59,13 @@ export class EventStream {
       return;
     }
     this.#schedule();
+  }
+
+  /** A comment, which clients skip, if nothing was sent since the last call: proxies close connections on which nothing comes. */
+  ping(): void {
+    const isBusy = this.#isBusy || this.#blocked;
+    if (!isBusy) this.send(pingComment);
+    this.#isBusy = false;
   }
 
   /** The last events; the reply is complete once they have left. */

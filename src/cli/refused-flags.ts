@@ -60,23 +60,21 @@ const reasons: Readonly<Record<string, string>> = {
   'requests say how much a model reasons (reasoning_effort)': '--anthropic-disabled-thinking-effort',
   'grammars are not built yet': '--structured-outputs-config',
   "the chat template is the model's own or that of --chat-template": '--chat-template-content-format --default-chat-template-kwargs',
-  'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --sse-keep-alive-interval --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
-    --return-sampling-mask --enable-request-id-headers`,
+  'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
+    --return-sampling-mask`,
   'the route does not exist here': '--enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',
   'requests come over HTTP': '-i --input-file -o --output-file --output-tmp-dir --url --renderer-num-workers --headless --grpc',
   'the scheduler has its own rule for this': `--max-num-scheduled-tokens --max-num-active-seqs --max-num-queued-tokens
     --long-prefill-token-threshold-adaptive --scheduler-reserve-full-isl --watermark --prefill-schedule-interval`,
   'texts are not watermarked': '--watermark-config',
-  'the log has records of requests (--enable-log-requests) and a level (--log-level), nothing else to set': `--max-log-len
-    --enable-log-outputs --enable-log-deltas --log-error-stack --logging-config --log-config-file --disable-log-stats
-    --aggregate-engine-logging --disable-uvicorn-access-log --disable-access-log-for-endpoints --enable-logging-iteration-details`,
+  'an answer is logged whole, when it has ended (--enable-log-outputs)': '--enable-log-deltas',
+  'the log has one form, a JSON record a line on stderr; --log-level, --enable-log-requests and --disable-uvicorn-access-log choose what is in it': `--log-error-stack --logging-config --log-config-file --disable-log-stats
+    --aggregate-engine-logging --enable-logging-iteration-details`,
   '/metrics is always there with one set of names': `--enable-metrics --show-hidden-metrics-for-version --kv-cache-metrics
     --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
   'traces and profiles are not written': '--otlp-traces-endpoint --collect-detailed-traces --profiler-config --enable-trace-replay',
   'the environment is read by name, and nothing else of it matters': '--fail-on-environ-validation',
   'one thread serves HTTP': '--api-server-count',
-  'put a proxy that speaks TLS in front': '--ssl-keyfile --ssl-certfile --ssl-ca-certs --ssl-cert-reqs --ssl-ciphers --enable-ssl-refresh',
-  'it listens on --host and --port': '--uds',
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
 };
 

@@ -1,8 +1,12 @@
 /** `lockstep serve`: options -> server -> model -> ranks -> engine, and how it all ends. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type ApiKey, parseKeyFile, plainKeys } from '../api/door/keys.js';
+import type { TlsOptions } from '../api/exchange.js';
 import type { HttpServer } from '../api/server.js';
 import { startEngineThread } from '../engine/early-thread.js';
-import { createLogger, type Logger } from '../log.js';
+import { startError } from '../errors.js';
+import { createAccessLogger, createLogger, type Logger } from '../log.js';
 import { startRankThreads } from '../parallel/threads.js';
 import type { ServeOptions } from './options.js';
 import type { StartedEngine } from './start-engine.js';
@@ -56,17 +60,59 @@ async function listen(options: ServeOptions, logger: Logger, version: string): P
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
   return createServer({
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
-    apiKeys: options.apiKey,
+    uds: options.uds,
+    tls: tlsOf(options),
+    tlsRefresh: options.enableSslRefresh,
+    apiKeys: [...plainKeys(options.apiKey), ...(options.apiKeyFile === null ? [] : readKeys(options.apiKeyFile))],
+    rateDefaults: options,
+    requestIdHeaders: options.enableRequestIdHeaders,
+    keepAliveMs: options.sseKeepAliveInterval * 1000,
+    accessLog: options.disableUvicornAccessLog || !['debug', 'info'].includes(options.logLevel) ? null : accessLog(options),
+    textLog: textLog(options),
     cors: options,
     promptTokensDetails: options.enablePromptTokensDetails,
     forceIncludeUsage: options.enableForceIncludeUsage,
-    logRequests: options.enableLogRequests,
     devMode: options.serverDevMode,
     sleepMode: options.enableSleepMode,
     tokenizerInfo: options.enableTokenizerInfoEndpoint,
     settings: withoutSecrets(options),
     backend: options.httpBackend,
   });
+}
+
+function tlsOf({ sslKeyfile, sslCertfile, sslCaCerts, sslCertReqs, sslCiphers }: ServeOptions): TlsOptions | null {
+  const refuse = (param: string, message: string): never => {
+    throw startError(message, { param });
+  };
+  if (sslCertfile === null || sslKeyfile === null) {
+    if (sslCertfile !== null) refuse('ssl-keyfile', '--ssl-certfile needs --ssl-keyfile');
+    if (sslKeyfile !== null) refuse('ssl-certfile', '--ssl-keyfile needs --ssl-certfile');
+    return sslCaCerts === null && sslCertReqs === 0
+      ? null
+      : refuse('ssl-certfile', '--ssl-ca-certs and --ssl-cert-reqs need --ssl-certfile');
+  }
+  if (sslCertReqs > 0 && sslCaCerts === null) refuse('ssl-ca-certs', '--ssl-cert-reqs needs --ssl-ca-certs: who signs for clients');
+  const clientCertificates = sslCertReqs as TlsOptions['clientCertificates'];
+  return { keyFile: sslKeyfile, certFile: sslCertfile, caFile: sslCaCerts, clientCertificates, ciphers: sslCiphers };
+}
+
+function readKeys(path: string): ApiKey[] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw startError(`--api-key-file ${path} cannot be read: ${(cause as Error).message}`, { param: 'api-key-file', cause });
+  }
+  return parseKeyFile(text, path);
+}
+
+function accessLog({ disableAccessLogForEndpoints }: ServeOptions) {
+  return { logger: createAccessLogger(), exceptPaths: disableAccessLogForEndpoints };
+}
+
+function textLog({ enableLogRequests, enableLogOutputs, maxLogLen }: ServeOptions) {
+  const asked = { prompts: enableLogRequests, outputs: enableLogOutputs, lenMax: maxLogLen ?? Number.POSITIVE_INFINITY };
+  return asked.prompts || asked.outputs ? asked : null;
 }
 
 /** Under the flags' names, as Python writes them. */

@@ -162,9 +162,9 @@ export class Engine {
       this.#choices[key] = { tracked, index: choice };
       tracked.keys[choice] = key;
       const sampling = choice === 0 ? request.sampling : { ...request.sampling, numPromptLogprobs: null };
-      const { promptTokens, stop, priority, cacheSalt, pooling } = request;
+      const { promptTokens, stop, priority, cacheSalt, share, pooling } = request;
       try {
-        const input = { key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt };
+        const input = { key, promptTokens, sampling, choice, seed: tracked.seed, stop, priority, cacheSalt, ...(share && { share }) };
         const grammar = tracked.grammar === null ? {} : { grammar: tracked.grammar };
         this.#parts.scheduler.add(pooling === undefined ? { ...input, ...grammar } : { ...input, pooling });
       } catch (error) {

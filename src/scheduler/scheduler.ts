@@ -11,6 +11,7 @@
 import type { StepBuffers, StepPlan, StepResult } from '../step/buffers.js';
 import { entryFlag, rowOutcome, type StepDims } from '../step/layout.js';
 import { TokenBudget } from './budget.js';
+import { FairShare, soleOwner } from './fair-share.js';
 import { KvCache } from './kv-cache.js';
 import type { SchedulerOptions } from './options.js';
 import { finishCode, type MutableOutput, makeOutput, type SchedulerOutput } from './output.js';
@@ -55,6 +56,7 @@ export class Scheduler {
   private readonly sequences = new Map<number, Sequence>();
   private readonly waiting = new SequenceQueue();
   private readonly running = new SequenceQueue();
+  private readonly shares = new FairShare();
   private readonly budget: TokenBudget;
   private readonly kv: KvCache;
   private readonly plans: PlanWriter;
@@ -99,7 +101,8 @@ export class Scheduler {
     if (this.sequences.has(input.key)) throw new Error(`sequence key ${input.key} is in use`);
     checkInput(input, this.dims);
     const priority = this.options.policy === 'priority' ? input.priority : 0;
-    const seq = new Sequence(input, this.numArrivals++, priority, this.dims.maxSeqLen);
+    const turn = this.shares.turnOf(input.share ?? soleOwner);
+    const seq = new Sequence(input, this.numArrivals++, priority, this.dims.maxSeqLen, turn);
     this.sequences.set(seq.key, seq);
     this.waiting.insert(seq);
   }
@@ -290,6 +293,7 @@ export class Scheduler {
     }
     this.waiting.remove(seq);
     this.running.insert(seq);
+    this.shares.admitted(seq.turn);
     seq.state = 'running';
     seq.row = this.freeRows[--this.numFreeRows]!;
     this.kv.admit(seq);

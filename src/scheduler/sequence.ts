@@ -5,6 +5,7 @@
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import { entryFlag } from '../step/layout.js';
 import { Acceptance } from './acceptance.js';
+import type { Share } from './fair-share.js';
 
 /** The hidden states (after the final norm) that are wanted of a prompt, once all of it is computed. */
 export interface Pooling {
@@ -24,9 +25,11 @@ export interface SequenceInput {
   /** 64 bits; drawn by the engine where the request has none. */
   readonly seed: bigint;
   readonly stop: StopRule;
-  /** Lower runs first; ties by arrival. Looked at under the policy 'priority' only. */
+  /** Lower runs first. Looked at under the policy 'priority' only. */
   readonly priority: number;
   readonly cacheSalt: string | null;
+  /** Left out: nobody else has sequences. */
+  readonly share?: Share;
   readonly pooling?: Pooling;
   /** The ranks' number of the grammar that it follows; left out: none. */
   readonly grammar?: number;
@@ -44,7 +47,7 @@ export class Sequence {
   readonly endLen: number;
   /** The most tokens that it needs K and V of: not of the last one, if that is sampled. */
   readonly cacheLen: number;
-  /** The order of the queue and of victims: lower first, ties by arrival. */
+  /** The order of the queue and of victims: lower first, ties by turn, then by arrival. */
   readonly priority: number;
   readonly arrival: number;
   readonly minTokens: number;
@@ -92,6 +95,8 @@ export class Sequence {
     arrival: number,
     priority: number,
     maxSeqLen: number,
+    /** Its turn among those of equal priority; `FairShare` gives them. */
+    readonly turn = arrival,
   ) {
     const { stop, promptTokens } = input;
     this.key = input.key;
@@ -171,5 +176,6 @@ export class Sequence {
 
 /** Who comes first, in the queue and among the running; victims are taken from the other end. */
 export function comesBefore(a: Sequence, b: Sequence): boolean {
-  return a.priority !== b.priority ? a.priority < b.priority : a.arrival < b.arrival;
+  if (a.priority !== b.priority) return a.priority < b.priority;
+  return a.turn !== b.turn ? a.turn < b.turn : a.arrival < b.arrival;
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { plainKeys } from '../../src/api/door/keys.js';
 import { FakeEngine, fakeModel } from '../../src/api/fake-engine.js';
 import { type MarkupOptions, ModelMarkup } from '../../src/api/model-markup.js';
 import { createServer, type HttpServer, type ServerOptions } from '../../src/api/server.js';
@@ -97,7 +98,7 @@ const recordings: readonly Recording[] = [
   {
     file: 'tools-and-auth.json',
     options: {
-      apiKeys: [key],
+      apiKeys: plainKeys([key]),
       forceIncludeUsage: true,
       promptTokensDetails: true,
       cors: { allowedOrigins: ['http://a.test'], allowedMethods: ['*'], allowedHeaders: ['*'], allowCredentials: false },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { plainKeys } from '../door/keys.js';
 import { FakeEngine, fakeModel } from '../fake-engine.js';
 import { createServer, type HttpServer } from '../server.js';
 
@@ -15,7 +16,7 @@ before(async () => {
   const settings = { maxModelLen: 512, dtype: 'auto' };
   server = await createServer({ host: '127.0.0.1', port: 0, devMode: true, tokenizerInfo: true, settings, version: '1.2.3' });
   server.setModel(fakeModel(engine));
-  bare = await createServer({ host: '127.0.0.1', port: 0, apiKeys: ['secret'] });
+  bare = await createServer({ host: '127.0.0.1', port: 0, apiKeys: plainKeys(['secret']) });
   bare.setModel(fakeModel(new FakeEngine()));
 });
 after(async () => {

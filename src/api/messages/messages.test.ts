@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import type { ParsedEvent } from '../../parsing/event-list.js';
 import type { ChatDelta } from '../chat-run.js';
+import { plainKeys } from '../door/keys.js';
 import { FakeExchange, type FakeServer, fakeServer, type Json, namedEvents, saying } from '../fake-exchange.js';
 import { streamedMessage, wholeMessage } from './answer.js';
 import { messagesAsChat } from './translate.js';
@@ -47,7 +48,7 @@ test("Anthropic's client: errors as it knows them", async () => {
   });
   await assert.rejects(create({ max_tokens: 0 }), Anthropic.BadRequestError);
   await assert.rejects(create({ top_k: 'x' }), /top_k must be an integer/);
-  const keyed = await fakeServer({ apiKeys: ['secret'] });
+  const keyed = await fakeServer({ apiKeys: plainKeys(['secret']) });
   const stranger = new Anthropic({ baseURL: keyed.url, apiKey: null, authToken: 'wrong', maxRetries: 0 });
   await assert.rejects(stranger.messages.create({ model: 'fake', max_tokens: 5, messages }), Anthropic.AuthenticationError);
   for (const own of [{ apiKey: 'secret' }, { apiKey: null, authToken: 'secret' }]) {

@@ -85,8 +85,10 @@ export function pool(
       const id = engineId('pool');
       const request = {
         ...{ id, promptTokens: ids, sampling: neutralSampling, stop, priority, cacheSalt },
+        share: { owner: exchange.caller.owner, weight: exchange.caller.weight },
         pooling: pooler.request(secondSegment),
       };
+      context.limits.spend(exchange.caller, ids.length);
       const timer = context.metrics.track(request, arrivalMs);
       engine.submit(request, {
         prompt(facts) {

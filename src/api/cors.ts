@@ -1,28 +1,5 @@
-/** Who may call: API keys and the origins of browsers. Which routes ask for a key is the route table's. */
-import { createHash, timingSafeEqual } from 'node:crypto';
+/** The origins of browsers that may call (https://fetch.spec.whatwg.org/#http-cors-protocol). */
 import type { Exchange } from './exchange.js';
-
-const digest = (text: string) => createHash('sha256').update(text).digest();
-
-/** OpenAI's clients send the key as a bearer token, Anthropic's in a header of its own. */
-const ownHeader = 'x-api-key';
-
-export function givesKey(exchange: Exchange): boolean {
-  return exchange.header('authorization') !== undefined || exchange.header(ownHeader) !== undefined;
-}
-
-/** Every key is compared, by digest, so that the time taken tells nothing about how much of one was right. */
-export function createKeyCheck(keys: readonly string[]): (exchange: Exchange) => boolean {
-  const digests = keys.map(digest);
-  return (exchange) => {
-    if (digests.length === 0) return true;
-    const [, bearer = ''] = /^bearer\s+(.*)$/i.exec(exchange.header('authorization') ?? '') ?? [];
-    const given = [bearer.trim(), exchange.header(ownHeader)?.trim() ?? ''].filter((key) => key !== '').map(digest);
-    let found = false;
-    for (const one of given) for (const known of digests) found = timingSafeEqual(known, one) || found;
-    return found;
-  };
-}
 
 export interface CorsOptions {
   readonly allowedOrigins: readonly string[];

@@ -1,0 +1,71 @@
+/**
+ * For tests: self-signed certificates with their keys (EC P-256, valid for a hundred years, for localhost). They protect nothing.
+ * Made by: openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=NAME -addext subjectAltName=DNS:localhost,IP:127.0.0.1
+ */
+export interface TestCertificate {
+  readonly key: string;
+  readonly cert: string;
+}
+
+export const firstCertificate: TestCertificate = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgOCgmMHMvXG5pOwvV
+6zoN7VoFxxm48enlcAiBmWp8GKChRANCAATOAwaMo7xvt3NcLd+NKFb0BKY+8kCd
+coyCal3W8frbbBnLqEuN72U8PmCnUp+XgyveG1AUdpT5E0/FqivZ34lx
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBkzCCATmgAwIBAgIUH/xvUyILJl4A6xbA4WbFfpd1WVkwCgYIKoZIzj0EAwIw
+EDEOMAwGA1UEAwwFZmlyc3QwIBcNMjYxMTI4MTUzMTE2WhgPMjEyNjExMDQxNTMx
+MTZaMBAxDjAMBgNVBAMMBWZpcnN0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+zgMGjKO8b7dzXC3fjShW9ASmPvJAnXKMgmpd1vH622wZy6hLje9lPD5gp1Kfl4Mr
+3htQFHaU+RNPxaor2d+JcaNvMG0wHQYDVR0OBBYEFO6bIitVjMDNBnRuul4nvzhS
+spPuMB8GA1UdIwQYMBaAFO6bIitVjMDNBnRuul4nvzhSspPuMA8GA1UdEwEB/wQF
+MAMBAf8wGgYDVR0RBBMwEYIJbG9jYWxob3N0hwR/AAABMAoGCCqGSM49BAMCA0gA
+MEUCIGRahXv+RPiosRUPFisri3MoV/6NcfLsh9m/wexARqUhAiEA53m04TzqkuAA
+Z7DX7ibREK3SOyzwBRoCf5ZvzencLsQ=
+-----END CERTIFICATE-----
+`,
+};
+
+export const secondCertificate: TestCertificate = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgePwbirQwPjgOdr3H
+uPekLzYMStjA5U7C/l1hjj/sEmShRANCAATS2qTBsX55t0JitpiGlnB3oL99pqwv
+VdhV81wO1WQgkHMREM5DoIEEgDe01mKWBTCsibew0C08/XTmoP6uPjmh
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBljCCATugAwIBAgIUK0vc7x+OimPkciK6OaYDq7e2VzswCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGc2Vjb25kMCAXDTI2MTEyODE1MzExNloYDzIxMjYxMTA0MTUz
+MTE2WjARMQ8wDQYDVQQDDAZzZWNvbmQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATS2qTBsX55t0JitpiGlnB3oL99pqwvVdhV81wO1WQgkHMREM5DoIEEgDe01mKW
+BTCsibew0C08/XTmoP6uPjmho28wbTAdBgNVHQ4EFgQUVnciieUZnyne1rCyIfi3
+t2qKx5kwHwYDVR0jBBgwFoAUVnciieUZnyne1rCyIfi3t2qKx5kwDwYDVR0TAQH/
+BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZIzj0EAwID
+SQAwRgIhAPnVBAjnU2i2PEf/ziVRUsyUYrkLHWHKH37JDPRH1aG5AiEAoYqE7z0g
+YjZsJIRqh6XjkiFoOIKZAfaUBeg9h/2XHo0=
+-----END CERTIFICATE-----
+`,
+};
+
+export const clientCertificate: TestCertificate = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgGoUchRL7qucvPMoi
+sQNxH6Rxx7vCj0kQ4NiDhfbAutmhRANCAATdGyNYGQwUb0IbSHwQpN3hjnoeWaNY
+XdI3/ZKxKyMH1b1z/Dbr8RfFkT9kJlRkQXvGITcxbKfLtKoTiA0VChfA
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBlTCCATugAwIBAgIUHJhBZCf9ZgynLb0CRERYzSw+9CUwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGY2xpZW50MCAXDTI2MTEyODE1MzExNloYDzIxMjYxMTA0MTUz
+MTE2WjARMQ8wDQYDVQQDDAZjbGllbnQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATdGyNYGQwUb0IbSHwQpN3hjnoeWaNYXdI3/ZKxKyMH1b1z/Dbr8RfFkT9kJlRk
+QXvGITcxbKfLtKoTiA0VChfAo28wbTAdBgNVHQ4EFgQULopG0oQNowU3RMAreUeZ
+sdQd2E8wHwYDVR0jBBgwFoAULopG0oQNowU3RMAreUeZsdQd2E8wDwYDVR0TAQH/
+BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZIzj0EAwID
+SAAwRQIhAP6dclOzwLpj/76vdxYD93AbMR0kQlNi674yfG5p5M8nAiAsCYk8oiHW
+fOr8UfXLoOFUhI/VbyWOSw6MrDHRfwgAfg==
+-----END CERTIFICATE-----
+`,
+};
