@@ -6,6 +6,7 @@ import type { CorsOptions } from './cors.js';
 import type { KeepAlive } from './door/keep-alive.js';
 import type { ApiKey } from './door/keys.js';
 import type { RateDefaults, RateLimits } from './door/rate-limit.js';
+import type { TraceOptions, Tracer } from './door/tracing.js';
 import type { ErrorCodeStyle } from './error-body.js';
 import type { Exchange, TlsOptions } from './exchange.js';
 import type { UnknownFields } from './fields.js';
@@ -48,6 +49,8 @@ export interface ServerOptions {
   readonly promptTokensDetails: boolean;
   /** Whether every stream carries usage, asked for or not. */
   readonly forceIncludeUsage: boolean;
+  /** Where traces go; null: nowhere. */
+  readonly tracing: TraceOptions | null;
   /** What of prompts and answers is logged, each up to so many characters; null: nothing. */
   readonly textLog: { readonly prompts: boolean; readonly outputs: boolean; readonly lenMax: number } | null;
   /** Which of the routes that not everybody should reach are there. */
@@ -84,6 +87,8 @@ export interface Context {
   /** Exchanges of inference routes that are not answered yet. */
   inFlight: number;
   readonly limits: RateLimits;
+  /** null: no traces are written. */
+  readonly tracer: Tracer | null;
   readonly keepAlive: KeepAlive;
 }
 

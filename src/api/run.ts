@@ -79,6 +79,7 @@ export function run(
   const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
   const timer = context.metrics.track(request, arrivalMs);
   const output = outputLog(context, request.id);
+  const span = context.tracer?.begin(exchange, request, model.names[0]!, arrivalMs) ?? null;
   let numUnfinished = request.sampling.n;
   let numTokens = 0;
   const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);
@@ -93,6 +94,7 @@ export function run(
   const events: TextEvents = {
     prompt(facts) {
       timer.prompt(facts.cachedTokens, facts.queueMs);
+      span?.prompt(facts.queueMs);
       if (failed || exchange.over) return;
       try {
         told.prompt(facts);
@@ -103,6 +105,7 @@ export function run(
     delta(delta) {
       timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
       numTokens += delta.ids.length;
+      span?.tokens(delta.ids.length);
       output?.push(delta.choice, delta.text, delta.finishReason);
       if (failed || exchange.over) return;
       if (delta.finishReason !== null) numUnfinished--;
@@ -116,6 +119,7 @@ export function run(
     closed() {
       isOpen = false;
       context.limits.spend(caller, numTokens);
+      span?.end(failed || numUnfinished > 0);
       timer.closed();
       if (failed || exchange.over) return;
       try {

@@ -13,6 +13,7 @@ import { createFrontDoor } from './door/front-door.js';
 import { KeepAlive } from './door/keep-alive.js';
 import { RateLimits, rateMemory } from './door/rate-limit.js';
 import { checkTls, watchTls } from './door/tls.js';
+import { Tracer } from './door/tracing.js';
 import type { ExchangeHandler, Listener } from './exchange.js';
 import { listenNode } from './exchange-node.js';
 import { listenUws, loadUws } from './exchange-uws.js';
@@ -46,6 +47,7 @@ const optionsDefault: ServerOptions = {
   version: '0.0.0',
   promptTokensDetails: false,
   forceIncludeUsage: false,
+  tracing: null,
   textLog: null,
   devMode: false,
   sleepMode: false,
@@ -82,6 +84,7 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
     responses: new ResponseStore(),
     inFlight: 0,
     limits: new RateLimits(options.apiKeys, options.rateDefaults, rateMemory(options.apiKeys.length)),
+    tracer: options.tracing === null ? null : new Tracer(options.tracing, options.logger),
     keepAlive: new KeepAlive(options.keepAliveMs),
   };
   const idle = new Set<() => void>();
@@ -124,7 +127,8 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
       unwatch();
       context.keepAlive.close();
       listener.close();
-      await Promise.all([context.serving?.preparer.close(), context.serving?.grammars.close()]);
+      const { tracer, serving } = context;
+      await Promise.all([tracer?.close(), serving?.preparer.close(), serving?.grammars.close()]);
     },
   };
 }

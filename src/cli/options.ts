@@ -139,6 +139,8 @@ const frontEndFlags = [
     help: 'least serious records that are written' },
   { name: 'http-backend', type: 'string', default: 'auto', choices: ['auto', 'uws', 'node'], group: server,
     help: 'auto: uWebSockets.js where its binary loads, else node:http' },
+  { name: 'otlp-traces-endpoint', type: 'string', default: null, group: server, value: 'URL',
+    help: 'collector of OpenTelemetry to which a span goes for every request, as OTLP over HTTP in JSON: http://HOST:4318/v1/traces. OTEL_SERVICE_NAME and OTEL_EXPORTER_OTLP_HEADERS are read' },
   { name: 'disable-uvicorn-access-log', type: 'boolean', default: false, group: server,
     help: 'no record for every answer (client, method, path, status, milliseconds, name of the key)' },
   { name: 'disable-access-log-for-endpoints', type: 'list', default: [], group: server, value: 'PATH',

@@ -72,7 +72,8 @@ const reasons: Readonly<Record<string, string>> = {
     --aggregate-engine-logging --enable-logging-iteration-details`,
   '/metrics is always there with one set of names': `--enable-metrics --show-hidden-metrics-for-version --kv-cache-metrics
     --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
-  'traces and profiles are not written': '--otlp-traces-endpoint --collect-detailed-traces --profiler-config --enable-trace-replay',
+  'a trace has a span a request (--otlp-traces-endpoint), and profiles are not written':
+    '--collect-detailed-traces --profiler-config --enable-trace-replay',
   'the environment is read by name, and nothing else of it matters': '--fail-on-environ-validation',
   'one thread serves HTTP': '--api-server-count',
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiKey, parseKeyFile, plainKeys } from '../api/door/keys.js';
+import type { TraceOptions } from '../api/door/tracing.js';
 import type { TlsOptions } from '../api/exchange.js';
 import type { HttpServer } from '../api/server.js';
 import { startEngineThread } from '../engine/early-thread.js';
@@ -15,16 +16,14 @@ import type { StartedEngine } from './start-engine.js';
 const farewellMs = 300;
 const slowLoadMs = 2000;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Serves until a signal or a fault ends the process. Throws a start error for what cannot be served. */
-export async function serve(
-  options: ServeOptions,
-  environment: Readonly<Record<string, string | undefined>>,
-  version: string,
-): Promise<void> {
+export async function serve(options: ServeOptions, environment: Environment, version: string): Promise<void> {
   const logger = createLogger(options.logLevel);
   // Modules are loaded in the order in which they are waited for: threads come up meanwhile, and the port answers before the model is read.
   const threads = { ranks: startRankThreads(options.tensorParallelSize), engine: startEngineThread() };
-  const server = await listen(options, logger, version);
+  const server = await listen(options, environment, logger, version);
   // What cannot be served is one line and nothing else, so this is said only where loading takes a while.
   const loading = setTimeout(() => logger.info(`listening on port ${server.port}, loading the model`), slowLoadMs);
   let started: StartedEngine | null = null;
@@ -44,7 +43,9 @@ export async function serve(
     server.setModel(served);
     endOnSignals(server, started, options.shutdownTimeout * 1000, logger);
     const backend = server.backend === 'uws' ? 'uWebSockets.js' : 'node:http';
-    logger.info({ model: started.model.path, ...facts }, `ready on port ${server.port} (${backend}): http://127.0.0.1:${server.port}/v1`);
+    const scheme = options.sslCertfile === null ? 'http' : 'https';
+    const place = options.uds ?? `port ${server.port} (${backend}): ${scheme}://127.0.0.1:${server.port}/v1`;
+    logger.info({ model: started.model.path, ...facts }, `ready on ${place}`);
   } catch (error) {
     await server.close();
     await started?.stop();
@@ -55,7 +56,7 @@ export async function serve(
 }
 
 /** The port is taken before the model is read: /health answers 503 until it is there. */
-async function listen(options: ServeOptions, logger: Logger, version: string): Promise<HttpServer> {
+async function listen(options: ServeOptions, environment: Environment, logger: Logger, version: string): Promise<HttpServer> {
   const { createServer } = await import('../api/server.js');
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
   return createServer({
@@ -69,6 +70,7 @@ async function listen(options: ServeOptions, logger: Logger, version: string): P
     keepAliveMs: options.sseKeepAliveInterval * 1000,
     accessLog: options.disableUvicornAccessLog || !['debug', 'info'].includes(options.logLevel) ? null : accessLog(options),
     textLog: textLog(options),
+    tracing: tracingOf(options, environment),
     cors: options,
     promptTokensDetails: options.enablePromptTokensDetails,
     forceIncludeUsage: options.enableForceIncludeUsage,
@@ -108,6 +110,21 @@ function readKeys(path: string): ApiKey[] {
 
 function accessLog({ disableAccessLogForEndpoints }: ServeOptions) {
   return { logger: createAccessLogger(), exceptPaths: disableAccessLogForEndpoints };
+}
+
+/** The variables are those of every OpenTelemetry SDK. */
+function tracingOf({ otlpTracesEndpoint }: ServeOptions, environment: Environment): TraceOptions | null {
+  if (otlpTracesEndpoint === null) return null;
+  if (!/^https?:\/\//.test(otlpTracesEndpoint)) {
+    throw startError(`--otlp-traces-endpoint must be a URL such as http://localhost:4318/v1/traces, not '${otlpTracesEndpoint}'`, {
+      param: 'otlp-traces-endpoint',
+    });
+  }
+  const pairs = (environment['OTEL_EXPORTER_OTLP_HEADERS'] ?? '').split(',').filter((pair) => pair.includes('='));
+  const headers = Object.fromEntries(
+    pairs.map((pair) => [pair.slice(0, pair.indexOf('=')).trim(), pair.slice(pair.indexOf('=') + 1).trim()]),
+  );
+  return { url: otlpTracesEndpoint, serviceName: environment['OTEL_SERVICE_NAME'] ?? 'lockstep', headers };
 }
 
 function textLog({ enableLogRequests, enableLogOutputs, maxLogLen }: ServeOptions) {
