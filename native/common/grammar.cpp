@@ -223,6 +223,39 @@ int32_t GrammarRun::forced(Position at) {
   return mask ? mask->only : -1;
 }
 
+// The kinds of bytes, and of characters, that lead from a position back to itself.
+uint32_t GrammarRun::loops_of(Position at) {
+  if (sets_[at].loops != kUnknownLoops) return sets_[at].loops;
+  sets_[at].loops = 0;
+  if (by_class(at, tables_->class_of['a']) != at) return 0;
+  uint32_t loops = 0;
+  uint32_t leaving = 0;
+  for (int byte = 0; byte < 0x80; byte++) {
+    const uint32_t kind = VocabularyTrie::kind_of_ascii(static_cast<uint8_t>(byte));
+    loops |= kind;
+    if (by_class(at, tables_->class_of[byte]) != at) leaving |= kind;
+  }
+  sets_[at].loops = (loops & ~leaving) | (loops_over_characters(at, at, 0) ? VocabularyTrie::kCharacters : 0);
+  return sets_[at].loops;
+}
+
+// Whether every character of several bytes, of which `utf8` have led to `from`, comes back to `at`.
+bool GrammarRun::loops_over_characters(Position at, Position from, int utf8) {
+  int last_class = -1;
+  int last_state = -1;
+  for (int byte = 0x80; byte < 0x100; byte++) {
+    const int state = VocabularyTrie::next_utf8(utf8, static_cast<uint8_t>(byte));
+    if (state < 0) continue;
+    const int cls = tables_->class_of[byte];
+    if (cls == last_class && state == last_state) continue;
+    last_class = cls;
+    last_state = state;
+    const Position to = by_class(from, cls);
+    if (state == 0 ? to != at : to < 0 || !loops_over_characters(at, to, state)) return false;
+  }
+  return true;
+}
+
 // One walk through the vocabulary; a part of the tree whose first bytes lead nowhere is passed over.
 std::shared_ptr<const TokenMask> GrammarRun::make_mask(Position at) {
   if (sets_[at].mask) return sets_[at].mask;
@@ -240,8 +273,14 @@ std::shared_ptr<const TokenMask> GrammarRun::make_mask(Position at) {
   const auto count = static_cast<int32_t>(nodes.size()) - 1;
   for (int32_t i = 0; i < count;) {
     const VocabularyTrie::Node& node = nodes[i];
-    const int cls = tables_->class_of[node.byte];
     const Position from = path_[node.depth];
+    // Within a string, say, nearly the whole vocabulary leads back to the same place.
+    if (node.begins_character && (node.kinds & ~loops_of(from)) == 0) {
+      for (int32_t j = node.first_token; j < nodes[node.end].first_token; j++) allow(tokens[j]);
+      i = node.end;
+      continue;
+    }
+    const int cls = tables_->class_of[node.byte];
     Position to = transitions_[static_cast<size_t>(from) * tables_->num_classes + cls];
     if (to == kUnknown) to = by_class(from, cls);
     if (to < 0) {

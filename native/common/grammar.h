@@ -80,11 +80,13 @@ class GrammarRun {
   struct Frame {
     int32_t state, below;
   };
+  static constexpr uint32_t kUnknownLoops = ~uint32_t{0};
   struct Set {
     std::vector<Way> ways;  // sorted; those that a byte or a token can take further
     bool complete = false;
     bool single_byte = false;  // exactly one byte can come next, and no special token
     bool goes_on = false;
+    uint32_t loops = kUnknownLoops;
     std::shared_ptr<const TokenMask> mask;
   };
 
@@ -93,6 +95,8 @@ class GrammarRun {
   Position by_class(Position from, int cls);
   Position by_token(Position from, int32_t token);
   std::shared_ptr<const TokenMask> make_mask(Position at);
+  uint32_t loops_of(Position at);
+  bool loops_over_characters(Position at, Position from, int utf8);
 
   const std::shared_ptr<const GrammarTables> tables_;
   const std::shared_ptr<const VocabularyTrie> trie_;

@@ -8,11 +8,20 @@ namespace lockstep {
 
 class VocabularyTrie {
  public:
+  // What bytes a part of the tree has: most grammars loop over whole kinds of them, within a string or between markers.
+  static constexpr uint32_t kCharacters = uint32_t{1} << 30;  // of several bytes, well-formed or their beginnings
+  static constexpr uint32_t kBroken = uint32_t{1} << 31;      // bytes that are no UTF-8 where they stand
+  static uint32_t kind_of_ascii(uint8_t byte);
+  // How far a character has come, from 0 (between characters) on; -1: `byte` is no UTF-8 behind that.
+  static int next_utf8(int state, uint8_t byte);
+
   struct Node {
     uint8_t byte;
-    int32_t depth;        // of the first byte: 0
-    int32_t end;          // behind the last node below this one
-    int32_t first_token;  // of tokens(); those of node i end where those of node i+1 begin
+    bool begins_character;  // between characters stands what comes before it
+    uint32_t kinds;         // of this byte and all below
+    int32_t depth;          // of the first byte: 0
+    int32_t end;            // behind the last node below this one
+    int32_t first_token;    // of tokens(); those of node i end where those of node i+1 begin
   };
 
   // Token id is bytes[ends[id-1] … ends[id]); one without bytes (special tokens, gaps) is not in the tree.

@@ -25,6 +25,7 @@ const keptBytesMax = 64 << 20;
 export interface CompileSource {
   readonly preparation: PreparationSource;
   readonly endIds: readonly number[];
+  readonly modelVocab: number;
 }
 
 /** An error of the request crosses the threads as its message; any other rejects the task. */
@@ -78,12 +79,12 @@ export class GrammarCompiler {
   }
 
   async #compile(key: string, spec: GrammarSpec): Promise<CompiledGrammar> {
-    const { preparation, tokenizer, defaults } = this.#model;
+    const { preparation, tokenizer, defaults, vocabSize } = this.#model;
     if (preparation === null) {
-      this.#inline ??= grammarVocabulary(tokenizer, defaults.eosTokenIds);
+      this.#inline ??= grammarVocabulary(tokenizer, defaults.eosTokenIds, vocabSize);
       return { key, automaton: compileGrammar(spec, this.#inline.specialTokens), vocabulary: this.#inline.tokens };
     }
-    this.#pool ??= startPool({ preparation, endIds: defaults.eosTokenIds });
+    this.#pool ??= startPool({ preparation, endIds: defaults.eosTokenIds, modelVocab: vocabSize });
     const pool = await this.#pool;
     if (pool.queueSize >= compileQueueLenMax) {
       throw new LockstepError('queue_full', 'Too many grammars are waiting to be compiled. Try again later.', { retryAfterSeconds: 1 });

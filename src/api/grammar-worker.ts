@@ -10,12 +10,12 @@ import { loadTokenizer } from '../tokenizer/load.js';
 import type { CompileResult, CompileSource } from './grammar-compiler.js';
 
 // Piscina hands `workerData` on beside its own.
-const { preparation, endIds } = (Array.isArray(workerData) ? workerData[1] : workerData) as CompileSource;
+const { preparation, endIds, modelVocab } = (Array.isArray(workerData) ? workerData[1] : workerData) as CompileSource;
 const tokenizer = await loadTokenizer(
   preparation.tokenizer,
   preparation.cache && new DiskCache({ ...preparation.cache, logger: silentLogger }),
 );
-const vocabulary = grammarVocabulary(tokenizer, endIds);
+const vocabulary = grammarVocabulary(tokenizer, endIds, modelVocab);
 
 // biome-ignore lint/style/noDefaultExport: piscina calls the default export
 export default function compileInThread(spec: GrammarSpec): CompileResult {

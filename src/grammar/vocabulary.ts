@@ -8,14 +8,18 @@ export interface GrammarVocabulary {
   readonly specialTokens: ReadonlyMap<string, number>;
 }
 
-/** `endIds`: tokens that end a sequence. They come where a grammar is complete, and never as a part of its text. 20 to 100 ms. */
-export function grammarVocabulary(tokenizer: Tokenizer, endIds: readonly number[]): GrammarVocabulary {
+/**
+ * `endIds`: tokens that end a sequence. They come where a grammar is complete, and never as a part of its text. `modelVocab`: ids from there
+ * on have no logits. 20 to 300 ms.
+ */
+export function grammarVocabulary(tokenizer: Tokenizer, endIds: readonly number[], modelVocab: number): GrammarVocabulary {
   const ending = new Set(endIds);
   const specialTokens = new Map<string, number>();
   const texts: Uint8Array[] = [];
   let size = 0;
-  const ends = new Int32Array(new SharedArrayBuffer(4 * tokenizer.vocabSize));
-  for (let id = 0; id < tokenizer.vocabSize; id++) {
+  const numTokens = Math.min(tokenizer.vocabSize, modelVocab);
+  const ends = new Int32Array(new SharedArrayBuffer(4 * numTokens));
+  for (let id = 0; id < numTokens; id++) {
     const isSpecial = tokenizer.isSpecial(id);
     if (isSpecial && !ending.has(id) && tokenizer.tokenText(id) !== '') specialTokens.set(tokenizer.tokenText(id), id);
     if (!isSpecial && !ending.has(id)) {

@@ -59,7 +59,7 @@ const grammars = new Map<string, CompiledGrammar>();
 
 before(async () => {
   engine = await start();
-  vocabulary = grammarVocabulary(engine.tokenizer, [engine.tokenizer.eosTokenId ?? -1]);
+  vocabulary = grammarVocabulary(engine.tokenizer, [engine.tokenizer.eosTokenId ?? -1], engine.tokenizer.vocabSize);
   for (const [key, spec] of Object.entries(specs)) {
     grammars.set(key, { key, automaton: compileGrammar(spec, vocabulary.specialTokens), vocabulary: vocabulary.tokens });
   }

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { LockstepError } from '../errors.js';
+import { FakeEngine, fakeModel } from './fake-engine.js';
+import { GrammarCompiler } from './grammar-compiler.js';
+
+const path = fileURLToPath(new URL('../../../models/guide/tokenizer.json', import.meta.url));
+const preparation = { tokenizer: { kind: 'huggingface' as const, path, config: {} }, chatTemplate: null, cache: null };
+const compiler = new GrammarCompiler({ ...fakeModel(new FakeEngine()), preparation, vocabSize: 1000 });
+after(() => compiler.close());
+
+const isRefused = (words: RegExp) => (error: unknown) =>
+  error instanceof LockstepError && error.code === 'invalid_value' && words.test(error.message);
+
+test('equal grammars are compiled once, over the vocabulary of the model', async () => {
+  const spec = { kind: 'regex', pattern: '[a-z]+' } as const;
+  const [one, other] = await Promise.all([compiler.compile(spec), compiler.compile({ ...spec })]);
+  assert.equal(one, other);
+  const { automaton, vocabulary } = await compiler.compile({ kind: 'choice', choices: ['a'] });
+  assert.notEqual(automaton, one.automaton);
+  assert.equal(vocabulary, one.vocabulary);
+  assert.equal(vocabulary.ends.length, 1000, 'ids without logits are not in it');
+  assert.equal(vocabulary.bytes.length, vocabulary.ends[999]);
+});
+
+test('what cannot be kept is refused, again and again, and harms nobody', async () => {
+  for (let i = 0; i < 2; i++) {
+    await assert.rejects(compiler.compile({ kind: 'json_schema', schema: { not: {} } }), isRefused(/`not`/));
+    await assert.rejects(compiler.compile({ kind: 'regex', pattern: '[ab]*a[ab]{30}' }), isRefused(/too large/));
+  }
+  assert.ok((await compiler.compile({ kind: 'choice', choices: ['b'] })).automaton.length > 0);
+});
