@@ -198,9 +198,6 @@ ModelSpec read_spec(const Napi::Value& value, Reader* r) {
   if (!spec.final_norm.present) r->fail("spec.finalNorm", "a norm");
   spec.post_norm = r->boolean(object, "postNorm", "spec");
   spec.causal = r->boolean(object, "causal", "spec");
-  for (const LayerSpec& layer : spec.layers) {
-    if (!spec.causal && layer.window > 0) r->fail("spec.layers", "without windows where tokens see those behind them");
-  }
   const Napi::Object logits = r->object(r->get(object, "logits", "spec"), "spec.logits");
   spec.logit_softcap = r->optional_number(logits, "softcap", "spec.logits");
   spec.logit_scale = static_cast<float>(r->number(logits, "scale", "spec.logits"));

@@ -90,7 +90,10 @@ int CpuBackend::tile_rows(const StepEntry& entry) const {
 }
 
 // The keys that query `row` of the entry sees end before this one.
-int CpuBackend::keys_end(const StepEntry& entry, int row) const { return entry.position + (spec_.causal ? row + 1 : entry.num_slots); }
+int CpuBackend::keys_end(const StepEntry& entry, int row, int window) const {
+  const int all = entry.num_slots;
+  return entry.position + (spec_.causal ? row + 1 : window > 0 && all - row > window ? row + window : all);
+}
 
 void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
   const bool split = few_items && entry.num_slots <= kSplitRows;
@@ -101,7 +104,7 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
       const int rows = std::min(tile, entry.num_slots - row);
       const int first_key = window > 0 ? std::max(0, entry.position + row - window + 1) : 0;
       const int first_piece = first_key / kPiece;
-      const int end = keys_end(entry, row + rows - 1);
+      const int end = keys_end(entry, row + rows - 1, window);
       const int pieces = (end - 1) / kPiece + 1 - first_piece;
       const int64_t cost = static_cast<int64_t>(rows) * heads * (end - first_key);
       const int results = rows * heads * pieces;
@@ -159,7 +162,7 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   args.heads = heads.count;
   args.pos0 = entry.position + item.row;
   args.window = layer_spec.window;
-  args.end = spec_.causal ? 0 : keys_end(entry, 0);
+  args.end = spec_.causal ? 0 : entry.position + entry.num_slots;
   args.scale = layer_spec.scale;
   args.softcap = layer_spec.softcap;
   args.scratch = scratch;

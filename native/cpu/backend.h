@@ -103,7 +103,7 @@ class CpuBackend final : public DeviceBackend {
   void prepare_rotation();
   Range query_heads(int kv_head) const;
   int tile_rows(const StepEntry& entry) const;
-  int keys_end(const StepEntry& entry, int row) const;
+  int keys_end(const StepEntry& entry, int row, int window) const;
   // Of one query row, head and piece: maximum, sum and weighted values.
   size_t result_bytes() const { return (static_cast<size_t>(s_.head_dim) + 2) * sizeof(float); }
   void plan_attention(int window);

@@ -100,8 +100,8 @@ struct KvView {
 };
 
 // Attention of consecutive queries of one sequence that share a KV head, over one piece of its context.
-// Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all); with `end`, keys 0 … end
-// - 1.
+// Query row r of head h sits at position pos0 + r and sees keys max(0, pos - window + 1) … pos (window 0: all); with `end`, those behind
+// it too: up to pos + window - 1, and before `end`.
 struct AttentionArgs {
   KvView kv;
   const float* q;       // [rows, heads, head_dim] with strides below; RoPE applied, not scaled

@@ -95,7 +95,7 @@ struct Sequence {
 
   void exact(int pos, int head, std::vector<double>* out) const {
     const int first = shape.window > 0 ? std::max(0, pos - shape.window + 1) : 0;
-    const int last = shape.end > 0 ? shape.end - 1 : pos;
+    const int last = shape.end == 0 ? pos : shape.window > 0 ? std::min(shape.end, pos + shape.window) - 1 : shape.end - 1;
     std::vector<double> scores;
     double largest = -1e300, total = 0;
     for (int key = first; key <= last; key++) {
@@ -160,6 +160,7 @@ void test_attention_accuracy(Check& check, const cpu::Kernels& k) {
     for (int end : {7, 300}) {                                            // all tokens of a sequence see each other
       check_accuracy(check, k, {type, 24, 3, 16, 0, 0, end}, end, 0, 7);
       check_accuracy(check, k, {type, 32, 1, 16, 0, 0, end}, end, end - 5, 5);
+      check_accuracy(check, k, {type, 16, 2, 16, 5, 0, end}, end, 0, end);  // some of those before and behind
     }
   }
 }

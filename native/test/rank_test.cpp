@@ -115,6 +115,11 @@ class WeightFile {
   WeightMap map_;
 };
 
+#define LOCKSTEP_COUNT(name, type) +1
+constexpr int kColumns = 0 LOCKSTEP_CONTROL_COLUMNS(LOCKSTEP_COUNT) LOCKSTEP_ROW_COLUMNS(LOCKSTEP_COUNT) +
+                         kNumSlots * (0 LOCKSTEP_PLAN_COLUMNS(LOCKSTEP_COUNT) LOCKSTEP_RESULT_COLUMNS(LOCKSTEP_COUNT));
+#undef LOCKSTEP_COUNT
+
 // The step buffer, laid out as src/step/layout.ts does, with room to spare in each column.
 struct Buffer {
   StepDims dims{kRows, 512, 512, 16, 64, kMaxDrafts, 4, 1, 0, 32};
@@ -125,7 +130,7 @@ struct Buffer {
   explicit Buffer(int world_size, int pooled_len = 0) {
     dims.world_size = world_size, dims.pooled_len = pooled_len;
     constexpr int64_t kColumn = 1 << 15;
-    for (int i = 0; i < 1 + 23 + 2 * (7 + 12); i++) offsets.push_back(i * kColumn);
+    for (int i = 0; i < kColumns; i++) offsets.push_back(i * kColumn);
     bytes.resize(static_cast<size_t>(kColumn) * offsets.size() + 64);
     views.dims = dims;
     bind_step_buffers(base(), offsets.data(), static_cast<int>(offsets.size()), &views);
@@ -261,7 +266,6 @@ Run run_ranks(Check& check, ParallelMode mode, int world, int threads, int draft
 ModelSpec encoder_spec() {
   ModelSpec spec = small_spec();
   spec.post_norm = true, spec.causal = false, spec.token_types = 2;
-  for (LayerSpec& layer : spec.layers) layer.window = 0;
   return spec;
 }
 

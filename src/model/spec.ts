@@ -36,7 +36,7 @@ export interface LayerSpec {
     readonly outBias: boolean;
     /** RMS norm over head_dim of each q and k head, before RoPE. */
     readonly qkNorm: NormSpec | null;
-    /** A token sees itself and the window-1 tokens before it; null: all. */
+    /** A token sees itself and the window-1 tokens before it (and as many behind it where the model is not causal); null: all. */
     readonly window: number | null;
     /** cap * tanh(score / cap), after scaling. */
     readonly softcap: number | null;

@@ -132,6 +132,19 @@ describe('language models', () => {
     }
   });
 
+  test('Gemma with windows on both sides, and dense layers behind the mean', async () => {
+    const { prompts } = goldenOf('gemma-mean');
+    for (const flags of [
+      ['--cpu-threads', '2'],
+      ['-tp', '3'],
+    ]) {
+      await withServed(['--model', encoder('gemma-mean'), '--dtype', 'float32', ...flags], async ({ post }) => {
+        const found = embeddingsOf(await post('/v1/embeddings', { input: prompts.map(({ ids }: Json) => ids) }));
+        for (const [i, { embedding }] of prompts.entries()) near(found[i]!, embedding, 1e-5, `prompt ${i}, ${flags}`);
+      });
+    }
+  });
+
   test('a checkpoint that was saved without a head gives the same as one with', async () => {
     const folder = join(scratch, 'bare');
     cpSync(llama, folder, { recursive: true });

@@ -63,10 +63,11 @@ static inline uint8_t* tile_scales(const KvView& kv, int pos) {
 }
 
 static inline Span span_of(const AttentionArgs& a, int query) {
-  const int pos = a.end > 0 ? a.end - 1 : a.pos0 + query / a.heads;
+  const int pos = a.pos0 + query / a.heads;
   const int base = a.piece * kPiece;
   const int first = (a.window > 0 && pos - a.window + 1 > 0 ? pos - a.window + 1 : 0) - base;
-  const int last = pos - base;
+  const int ahead = a.window > 0 && a.end - pos > a.window ? pos + a.window : a.end;
+  const int last = (a.end > 0 ? ahead : pos + 1) - 1 - base;
   return Span{first > 0 ? first : 0, last < kPiece - 1 ? last : kPiece - 1};
 }
 

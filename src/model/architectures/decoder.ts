@@ -112,14 +112,6 @@ export function slidingLayers(config: Config, numLayers: number, rule: (layer: n
   return (layer) => types[layer] === 'sliding_attention';
 }
 
-/** Embedding models made of decoders may let all tokens see each other. */
-function isCausal(config: Config, layers: readonly LayerSpec[]): boolean {
-  const causal = config.boolean('is_causal', true);
-  if (!causal && layers.some(({ attention }) => attention.window !== null))
-    throw config.fault('is_causal', 'true, or no sliding window: both together are not supported');
-  return causal;
-}
-
 export function decoderSpec(config: Config, options: SpecOptions, traits: DecoderTraits): ModelSpec {
   const dims = decoderDims(config);
   const eps = config.positive('rms_norm_eps', 1e-6);
@@ -161,7 +153,7 @@ export function decoderSpec(config: Config, options: SpecOptions, traits: Decode
     layers,
     finalNorm: rmsNorm(eps),
     postNorm: false,
-    causal: isCausal(config, layers),
+    causal: config.boolean('is_causal', true),
     logits: { softcap: null, scale: 1 },
   };
 }

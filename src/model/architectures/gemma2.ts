@@ -29,8 +29,6 @@ export const gemmaGgufTensors: TensorRules = {
 
 /** What Gemma 2 and 3 share, over the plain decoder. `softcap` is attention's. */
 export function gemmaSpec(config: Config, options: SpecOptions, traits: { qkNorm: boolean; softcap: number | null }): ModelSpec {
-  if (config.boolean('use_bidirectional_attention', false))
-    throw config.fault('use_bidirectional_attention', 'false: an encoder cannot generate');
   const base = decoderSpec(config, options, { tiedByDefault: true });
   const norm = rmsNorm(config.positive('rms_norm_eps', 1e-6), 1);
   const act = activation(config, 'hidden_activation', 'gelu_pytorch_tanh');

@@ -28,7 +28,7 @@ function slidingPattern(header: Config): Readonly<Record<string, unknown>> {
 }
 
 export const gemma3: Architecture = {
-  names: ['Gemma3ForCausalLM', 'Gemma3ForConditionalGeneration'],
+  names: ['Gemma3ForCausalLM', 'Gemma3ForConditionalGeneration', 'Gemma3TextModel'],
   spec: (given, options) => {
     const { rope_scaling, rope_parameters, ...rest } = given.fields;
     const config = new Config(given.where, { ...defaults, ...rest });
@@ -37,7 +37,10 @@ export const gemma3: Architecture = {
       softcap: config.numberOrNull('attn_logit_softcapping', null),
     });
     const limit = maxPositions(config);
-    const window = windowOf(config, 'sliding_window', limit);
+    // EmbeddingGemma: tokens see each other, in sliding layers those of half the window on each side (transformers, Gemma3TextConfig).
+    const seesAll = config.boolean('use_bidirectional_attention', false);
+    const stated = windowOf(config, 'sliding_window', limit);
+    const window = seesAll && stated !== null ? Math.floor(stated / 2) + 1 : stated;
     const pattern = config.count('sliding_window_pattern', bounds.layers, config.number('_sliding_window_pattern', patternByDefault));
     const slides = slidingLayers(config, base.layers.length, (layer) => (layer + 1) % pattern !== 0);
     const parameters = given.object('rope_parameters');
@@ -55,6 +58,7 @@ export const gemma3: Architecture = {
       });
     return {
       ...base,
+      causal: base.causal && !seesAll,
       ropes: [rope(config.positive('rope_theta', 1_000_000), global), rope(config.positive('rope_local_base_freq', 10_000), local)],
       layers: base.layers.map((of, i) => ({
         ...of,
