@@ -10,6 +10,9 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#if defined(LOCKSTEP_HAVE_AMX)
+#define LOCKSTEP_ROOF_AMX 1
+#endif
 #endif
 
 namespace lockstep::bench {
@@ -89,6 +92,43 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) void dot_int8_512() {
   for (auto& sum : sums) sink = static_cast<uint64_t>(_mm512_cvtsi512_si32(sum));
 }
 
+#if defined(LOCKSTEP_ROOF_AMX)
+constexpr int kTileRounds = 200 * 1000;  // milliseconds: these processors slow tiles down to a third after some 30
+
+// Whole tiles: 16 rows of 64 bytes.
+__attribute__((target("amx-tile"))) void configure_tiles() {
+  struct alignas(64) {
+    uint8_t palette = 1;
+    uint8_t rest[15] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } const shapes;
+  asm volatile("ldtilecfg %0" : : "m"(shapes));
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) void dot_bf16_tiles() {
+  configure_tiles();
+  for (int i = 0; i < kTileRounds; i++) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+}
+
+__attribute__((target("amx-tile,amx-int8"))) void dot_int8_tiles() {
+  configure_tiles();
+  for (int i = 0; i < kTileRounds; i++) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+}
+#endif
+
 __attribute__((target("avx2,fma"))) void fma_256() {
   __m256 sums[12] = {};
   __m256 ones = _mm256_set1_ps(1);
@@ -143,6 +183,9 @@ double read_bandwidth(int threads, Pick pick) {
 double dot_peak_bf16(const char* isa, int threads, Pick pick) {
 #if defined(__x86_64__)
   const double ops = static_cast<double>(kRounds) * 2;
+#if defined(LOCKSTEP_ROOF_AMX)
+  if (std::strcmp(isa, "amx") == 0) return rate(pick, threads, 2.0 * kTileRounds * 4 * 16 * 16 * 32, [](int) { dot_bf16_tiles(); });
+#endif
   if (std::strcmp(isa, "avx512") == 0) return rate(pick, threads, ops * kChains * 32, [](int) { dot_bf16_512(); });
   if (std::strncmp(isa, "avx", 3) == 0) return rate(pick, threads, ops * 12 * 8, [](int) { fma_256(); });
 #endif
@@ -152,6 +195,9 @@ double dot_peak_bf16(const char* isa, int threads, Pick pick) {
 double dot_peak_int8(const char* isa, int threads, Pick pick) {
 #if defined(__x86_64__)
   const double ops = static_cast<double>(kRounds) * 2;
+#if defined(LOCKSTEP_ROOF_AMX)
+  if (std::strcmp(isa, "amx") == 0) return rate(pick, threads, 2.0 * kTileRounds * 4 * 16 * 16 * 64, [](int) { dot_int8_tiles(); });
+#endif
   if (std::strcmp(isa, "avx512") == 0) return rate(pick, threads, ops * kChains * 64, [](int) { dot_int8_512(); });
 #endif
   return 0;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "bench/roof.h"
+#include "cpu/kernels.h"
 
 int main(int argc, char** argv) {
   using namespace lockstep::bench;
@@ -13,11 +14,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: lockstep_roof THREADS\n");
     return 2;
   }
-  const char* isa = "scalar";
-#if defined(__x86_64__)
-  const bool avx512 = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
-  isa = avx512 ? "avx512" : __builtin_cpu_supports("avx2") ? "avx2" : "scalar";
-#endif
+  const char* isa = lockstep::cpu::kernels_for(nullptr)->name;
   const Pick pick = Pick::kMedian;
   std::printf("{\"bytesPerS\":%.0f,\"bf16PerS\":%.0f,\"int8PerS\":%.0f}\n", read_bandwidth(threads, pick),
               dot_peak_bf16(isa, threads, pick), dot_peak_int8(isa, threads, pick));

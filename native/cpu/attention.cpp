@@ -18,7 +18,7 @@ constexpr size_t kWord = 4;  // bytes: one float, or a pair of bf16 (head dims o
 
 // Words of a K tile: [head_dim or head_dim/2][16 keys]; of a V tile: [16 keys or 8 pairs][head_dim].
 template <bool bf16>
-struct Words {
+struct Words : ByVectors<Words<bf16>> {
   LOCKSTEP_INLINE Float dot(Float acc, Pairs a, Pairs b) {
     return bf16 ? dot_bf16(acc, a, b) : fma(bit_cast<Float>(a), bit_cast<Float>(b), acc);
   }
@@ -113,6 +113,13 @@ struct Words {
 };
 
 }  // namespace
+}  // namespace lockstep::cpu::LOCKSTEP_ISA
+
+#if defined(LOCKSTEP_HAS_TILES)
+#include "isa/attention_amx.h"
+#endif
+
+namespace lockstep::cpu::LOCKSTEP_ISA {
 
 size_t attention_scratch_bytes(int, int) { return sizeof(Scratch) + kLine; }
 
@@ -121,6 +128,9 @@ void attention(const AttentionArgs& a) {
     case KvType::kF32:
       return attend_piece<Words<false>>(a);
     case KvType::kBf16:
+#if defined(LOCKSTEP_HAS_TILES)
+      if (a.kv.head_dim >= kTileSide) return attend_piece<InTiles>(a);  // narrower heads leave most of a tile empty
+#endif
       return attend_piece<Words<true>>(a);
     case KvType::kInt8:
       return attention_int8(a);

@@ -25,7 +25,7 @@ LOCKSTEP_INLINE int32_t to_codes(const float* x, int n, float largest, int8_t* h
   return static_cast<int32_t>(reduce_add(total));
 }
 
-struct Codes {
+struct Codes : ByVectors<Codes> {
   // Both halves of a row in one array; head dims past the last are 0.
   static constexpr int kHalf = kMaxHeadDim;
 

@@ -3,6 +3,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(LOCKSTEP_HAVE_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -17,6 +21,11 @@
 
 namespace lockstep::cpu {
 
+#if defined(LOCKSTEP_HAVE_AMX)
+namespace amx {
+extern const Kernels kTable;
+}
+#endif
 #if defined(LOCKSTEP_HAVE_AVX512)
 namespace avx512 {
 extern const Kernels kTable;
@@ -48,7 +57,7 @@ extern const Kernels kTable;
 
 namespace {
 
-constexpr int kMaxTables = 4;
+constexpr int kMaxTables = 5;
 
 struct Tables {
   const Kernels* tables[kMaxTables];
@@ -60,6 +69,19 @@ void push(Tables* t, const Kernels& table) {
   t->tables[t->count] = &table;
   t->names[t->count++] = table.name;
 }
+
+#if defined(LOCKSTEP_HAVE_AMX)
+// Leaf 7: tiles, with products of bf16 and of int8. Linux gives the 8 KiB of a thread's tiles only to processes that ask, once for all
+// their threads (arch_prctl, since 5.16): older ones refuse, and so does a thread with a signal stack that is too small for them.
+bool has_amx() {
+  constexpr unsigned int kBits = (1u << 22) | (1u << 24) | (1u << 25);
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kBits) != kBits) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 #if defined(LOCKSTEP_HAVE_AVXVNNI)
 // Leaf 7, subleaf 1: not every compiler that has the instruction knows its name in __builtin_cpu_supports.
@@ -98,6 +120,9 @@ Tables find_tables() {
 #if defined(LOCKSTEP_HAVE_AVX512)
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+#if defined(LOCKSTEP_HAVE_AMX)
+  if (avx2 && avx512 && has_amx()) push(&t, amx::kTable);
+#endif
   if (avx2 && avx512) push(&t, avx512::kTable);
 #endif
 #if defined(LOCKSTEP_HAVE_AVXVNNI)

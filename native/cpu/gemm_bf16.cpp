@@ -1,8 +1,20 @@
 // y = W x with bf16 weights and activations, sums in float32: pairs along K in order. avx512 uses vdpbf16ps for every m, the
 // others widen and multiply-add. Bound: 2 bytes a weight, 2 flops a weight and row.
+#include "isa/isa.h"
+#if defined(LOCKSTEP_HAS_TILES)
+#include "isa/gemm_bf16_amx.h"
+#else
 #include "isa/gemm.h"
+#endif
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
+#if defined(LOCKSTEP_HAS_TILES)
+
+void gemm_bf16(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
+  gemm_bf16_tiles(w, first, count, in, m, out);
+}
+
+#else
 namespace {
 
 template <int rows>
@@ -34,4 +46,5 @@ void gemm_bf16(const Packed& w, int first, int count, const Input& in, int m, co
   gemm_blocks(kTiles, 3, w, first, count, in, m, out);
 }
 
+#endif
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

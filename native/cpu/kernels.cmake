@@ -9,6 +9,7 @@ set(LOCKSTEP_FLAGS_scalar "")
 set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(LOCKSTEP_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)
 set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
+set(LOCKSTEP_FLAGS_amx ${LOCKSTEP_FLAGS_avx512} -mamx-tile -mamx-bf16 -mamx-int8)
 set(LOCKSTEP_FLAGS_neon -march=armv8.2-a+dotprod)
 set(LOCKSTEP_FLAGS_neon_bf16 -march=armv8.2-a+dotprod+bf16)
 
@@ -23,6 +24,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   check_cxx_compiler_flag(-mavx512bf16 LOCKSTEP_COMPILER_HAS_AVX512_BF16)  # GCC 10, Clang 9
   if(LOCKSTEP_COMPILER_HAS_AVX512_BF16)
     list(APPEND LOCKSTEP_ISAS avx512)
+    check_cxx_compiler_flag(-mamx-bf16 LOCKSTEP_COMPILER_HAS_AMX)  # GCC 11, Clang 12
+    if(LOCKSTEP_COMPILER_HAS_AMX AND CMAKE_SYSTEM_NAME STREQUAL "Linux")  # which alone is asked for leave to use it
+      list(APPEND LOCKSTEP_ISAS amx)
+    endif()
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   list(APPEND LOCKSTEP_ISAS neon)
@@ -33,6 +38,7 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 takes the undefined vectors inside its own AVX-512 header for mistakes
   list(APPEND LOCKSTEP_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
+  list(APPEND LOCKSTEP_FLAGS_amx -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
 
 add_library(lockstep_kernels STATIC ${LOCKSTEP_KERNEL_DIR}/dispatch.cpp)

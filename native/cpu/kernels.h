@@ -124,7 +124,7 @@ struct AttentionArgs {
 };
 
 struct Kernels {
-  const char* name;  // "avx512", "avxvnni", "avx2", "neon_bf16", "neon", "scalar"
+  const char* name;  // "amx", "avx512", "avxvnni", "avx2", "neon_bf16", "neon", "scalar"
 
   // --- weights ---
   size_t (*packed_block_bytes)(Format, int cols);

@@ -64,7 +64,7 @@ export interface NativeGrammarRun {
 }
 
 export interface NativeInfo {
-  /** Instruction set that the kernels use: 'avx512', 'avxvnni', 'avx2', 'neon_bf16', 'neon' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
+  /** Instruction set that the kernels use: 'amx', 'avx512', 'avxvnni', 'avx2', 'neon_bf16', 'neon' or 'scalar'. LOCKSTEP_ISA overrides it downwards. */
   readonly isa: string;
   /** Those that this CPU can run. */
   readonly available: readonly string[];

@@ -1,9 +1,13 @@
 // What the attention kernels of all cache types share: where tiles lie, which keys a row sees, a thread's scratch, and the walk of a group
-// of query rows over one piece. A cache type brings the arithmetic as a struct of static functions (attention.cpp, attention_int8.cpp):
-//   load_query(args, query, r, scratch)          row r of the group into scratch
-//   dots<rows, vectors, ahead>(…)                (q · k) * scale of some keys into the scores, in units of log2 unless they are to be
-//   capped weigh(tiles, begin, end, r, scratch, …)      scores of keys begin … end - 1 to weights 2^(score - max); their sum gather<rows,
-//   vectors>(…)                     sum of weight * V for some head dims
+// of query rows over one piece. A cache type brings the arithmetic as a struct of static functions (attention.cpp, attention_int8.cpp,
+// attention_amx.h):
+//   kRows                                     most rows of a group
+//   begin<rows>(args)                         before the first of a group's other calls
+//   load_query(args, query, r, scratch)       row r of the group into scratch
+//   dots<rows, vectors, ahead>(…)             (q · k) * scale of some keys into the scores, in units of log2 unless they are to be capped
+//   weigh(tiles, begin, end, r, scratch)      scores of the keys of tiles begin … end - 1 to weights 2^(score - max); their sum
+//   values<rows>(…)                           sum of weight * V to its place
+//   end()                                     after the last group
 #pragma once
 
 #include <cstddef>
@@ -22,16 +26,22 @@ constexpr int kLine = 64;
 constexpr float kLowest = -__builtin_inff();
 constexpr float kLog2e = 1.44269504f;
 
+#if defined(LOCKSTEP_HAS_TILES)
+constexpr int kScratchRows = kTileSide;
+#else
+constexpr int kScratchRows = kQueryRows;
+#endif
+
 // Scratch of one group of rows. Strides are constants so that rows are reached by displacement.
 struct Scratch {
-  uint8_t q[kQueryRows][kMaxHeadDim * sizeof(float)];  // words along head_dim
-  float scores[kQueryRows][kPiece];
-  uint8_t weights[kQueryRows][2 * kPiece];  // bf16, or two int8 halves
-  float most[kQueryRows][kLanes];           // largest score of each lane
-  float q_scale[kQueryRows];                // int8: of the row's codes, and the sum of these
-  int32_t q_sum[kQueryRows];
-  float weight_scale[kQueryRows];
-  int32_t weight_sum[kQueryRows];
+  uint8_t q[kScratchRows][kMaxHeadDim * sizeof(float)];  // words along head_dim
+  float scores[kScratchRows][kPiece];
+  uint8_t weights[kScratchRows][2 * kPiece];  // bf16, or two int8 halves
+  float most[kScratchRows][kLanes];           // largest score of each lane
+  float q_scale[kScratchRows];                // int8: of the row's codes, and the sum of these
+  int32_t q_sum[kScratchRows];
+  float weight_scale[kScratchRows];
+  int32_t weight_sum[kScratchRows];
 };
 
 // The tiles of one piece, and where a walk that fetches ahead may look: past the last tile stand those of the next piece.
@@ -131,7 +141,8 @@ void score_all(const AttentionArgs& a, const Tiles& tiles, const Span (&spans)[r
   }
 }
 
-// The same over head dims: vectors * kLanes of them from `dim` on. Head dims below kLanes are one vector with `lanes` values.
+// The same over head dims, with gather<rows, vectors>(…, acc) as the sum of some of them: vectors * kLanes of them from `dim` on. Head dims
+// below kLanes are one vector with `lanes` values.
 template <class Kind, int rows, int vectors>
 void gather_all(const AttentionArgs& a, const Tiles& tiles, int tile_begin, int tile_end, int query, const Scratch& s) {
   constexpr int kWidth = vectors * kLanes;
@@ -169,6 +180,7 @@ void attend(const AttentionArgs& a, const Tiles& tiles, int query, Scratch* s) {
   const int tile_begin = last < 0 ? 0 : first / kKeyTile;  // no row sees the piece: an empty range, and so -inf, 0, 0
   const int tile_end = last < 0 ? 0 : last / kKeyTile + 1;
 
+  Kind::template begin<rows>(a);
   for (int r = 0; r < rows; r++) {
     Kind::load_query(a, query + r, r, s);
     store(s->most[r], set1(kLowest));
@@ -185,12 +197,12 @@ void attend(const AttentionArgs& a, const Tiles& tiles, int query, Scratch* s) {
     a.max[query + r] = largest;
     a.sum[query + r] = Kind::weigh(tiles, tile_begin, tile_end, largest == kLowest ? 0.0f : largest, r, s);
   }
-  gather_all<Kind, rows, kQueryVectors>(a, tiles, tile_begin, tile_end, query, *s);
+  Kind::template values<rows>(a, tiles, tile_begin, tile_end, query, *s);
 }
 
 using AttendFn = void (*)(const AttentionArgs&, const Tiles&, int query, Scratch*);
 
-template <class Kind, int rows = kQueryRows>
+template <class Kind, int rows = Kind::kRows>
 AttendFn attend_of(int wanted) {
   if constexpr (rows > 1) {
     if (wanted < rows) return attend_of<Kind, rows - 1>(wanted);
@@ -221,11 +233,25 @@ void attend_piece(const AttentionArgs& a) {
   const int queries = a.rows * a.heads;
   for (int query = 0; query < queries;) {
     int rows = queries - query;
-    if (rows > kQueryRows) rows = rows < 2 * kQueryRows ? (rows + 1) / 2 : kQueryRows;  // 7 as 4 + 3 rather than 6 + 1
+    if (rows > Kind::kRows) rows = rows < 2 * Kind::kRows ? (rows + 1) / 2 : Kind::kRows;  // 7 as 4 + 3 rather than 6 + 1
     attend_of<Kind>(rows)(a, tiles, query, scratch);
     query += rows;
   }
+  Kind::end();
 }
+
+// What a kind that multiplies vectors has of the interface.
+template <class Kind>
+struct ByVectors {
+  static constexpr int kRows = kQueryRows;
+  template <int rows>
+  LOCKSTEP_INLINE void begin(const AttentionArgs&) {}
+  template <int rows>
+  LOCKSTEP_INLINE void values(const AttentionArgs& a, const Tiles& tiles, int tile_begin, int tile_end, int query, const Scratch& s) {
+    gather_all<Kind, rows, kQueryVectors>(a, tiles, tile_begin, tile_end, query, s);
+  }
+  LOCKSTEP_INLINE void end() {}
+};
 
 }  // namespace
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -9,7 +9,9 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
+#if !defined(LOCKSTEP_ISA_AMX)  // amx.h adds to this and has a name of its own
 constexpr const char* kIsaName = "avx512";
+#endif
 constexpr int kLanes = 16;
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = 8;  // 16 sums: two vdpbf16ps a cycle at 6 cycles of latency want 12

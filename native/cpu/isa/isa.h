@@ -4,7 +4,9 @@
 // with instructions that the CPU at hand does not have.
 #pragma once
 
-#if defined(LOCKSTEP_ISA_AVX512)
+#if defined(LOCKSTEP_ISA_AMX)
+#include "amx.h"
+#elif defined(LOCKSTEP_ISA_AVX512)
 #include "avx512.h"
 #elif defined(LOCKSTEP_ISA_AVX2) || defined(LOCKSTEP_ISA_AVXVNNI)
 #include "avx2.h"
@@ -14,5 +16,5 @@
 #include "scalar.h"
 #else
 #error \
-    "compile the kernels with one of LOCKSTEP_ISA_AVX512, LOCKSTEP_ISA_AVXVNNI, LOCKSTEP_ISA_AVX2, LOCKSTEP_ISA_NEON, LOCKSTEP_ISA_NEON_BF16, LOCKSTEP_ISA_SCALAR"
+    "compile the kernels with one of LOCKSTEP_ISA_AMX, LOCKSTEP_ISA_AVX512, LOCKSTEP_ISA_AVXVNNI, LOCKSTEP_ISA_AVX2, LOCKSTEP_ISA_NEON, LOCKSTEP_ISA_NEON_BF16, LOCKSTEP_ISA_SCALAR"
 #endif
