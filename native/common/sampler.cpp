@@ -268,14 +268,22 @@ int32_t Sampler::race_all(const float* logits, int32_t best_id, const Candidate&
   return winner;
 }
 
-TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs) {
+double Sampler::log_sum_exp(const float* logits) {
   float max = 0;
   int32_t best = 0;
   ops_.argmax(logits, vocab_, &max, &best);
   const double sum = std::ldexp(static_cast<double>(ops_.sum_exp(logits, vocab_, max)), -ops_.fixed_bits);
-  const double log_sum = std::log(sum) + max;
+  return std::log(sum) + max;
+}
+
+TokenScore Sampler::score_of(const float* logits, int32_t id, double log_sum) const {
   int32_t rank = 1;
   for (int i = 0; i < vocab_; i++) rank += logits[i] > logits[id] ? 1 : 0;
+  return {static_cast<float>(logits[id] - log_sum), rank};
+}
+
+TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs) {
+  const double log_sum = log_sum_exp(logits);
   if (k > 0) {
     select_top(logits, std::min(k, vocab_));
     for (int i = 0; i < k; i++) {
@@ -284,7 +292,17 @@ TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_i
       top_logprobs[i] = there ? static_cast<float>(candidates_[i].value - log_sum) : kNever;
     }
   }
-  return {static_cast<float>(logits[id] - log_sum), rank};
+  return score_of(logits, id, log_sum);
+}
+
+TokenScore Sampler::score_ids(const float* logits, int32_t id, const int32_t* ids, int count, int32_t* out_ids, float* out_logprobs) {
+  const double log_sum = log_sum_exp(logits);
+  for (int i = 0; i < count; i++) {
+    const bool there = ids[i] >= 0 && ids[i] < vocab_;
+    out_ids[i] = there ? ids[i] : -1;
+    out_logprobs[i] = there ? static_cast<float>(logits[ids[i]] - log_sum) : -std::numeric_limits<float>::infinity();
+  }
+  return score_of(logits, id, log_sum);
 }
 
 }  // namespace lockstep

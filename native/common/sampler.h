@@ -64,6 +64,8 @@ class Sampler {
   int32_t sample(const float* logits, const SampleParams& params);
   // Log-probability and rank of `id`, and the k best, best first and ties lowest id first.
   TokenScore score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs);
+  // The same with the log-probabilities of `ids` in place of the k best; -1 and -infinity for what is no token.
+  TokenScore score_ids(const float* logits, int32_t id, const int32_t* ids, int count, int32_t* out_ids, float* out_logprobs);
 
  private:
   struct Candidate {
@@ -77,6 +79,8 @@ class Sampler {
   void select_top(const float* logits, int k);
   void select_at_least(const float* logits, float least);
   void keep_nucleus(const float* logits, float max, float least, float top_p);
+  double log_sum_exp(const float* logits);
+  TokenScore score_of(const float* logits, int32_t id, double log_sum) const;
   uint64_t mass(size_t first, size_t end, float max);
   int32_t race_all(const float* logits, int32_t best_id, const Candidate& last, const SampleParams& params) const;
   int32_t race_candidates(const SampleParams& params) const;

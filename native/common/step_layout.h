@@ -26,6 +26,8 @@ namespace lockstep {
   X(minTokens, int32_t)         \
   X(numLogprobs, int32_t)       \
   X(numPromptLogprobs, int32_t) \
+  X(numLogprobIds, int32_t)     \
+  X(logprobIds, int32_t)        \
   X(numBias, int32_t)           \
   X(biasIds, int32_t)           \
   X(biasValues, float)          \
@@ -86,6 +88,7 @@ constexpr int kMaxBiasLen = 1024;
 constexpr int kMaxStopIds = 128;
 constexpr int kMaxAllowedIds = 4096;
 constexpr int kBadWordsLenMax = 2048;
+constexpr int kMaxLogprobIds = 128;
 
 // Bits of entryFlags.
 constexpr int32_t kEntrySample = 1;

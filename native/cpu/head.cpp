@@ -143,8 +143,12 @@ void CpuBackend::sample_output(int index, int i, int thread) {
   const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
   if (wanted < 0) return;
   const size_t top = static_cast<size_t>(output.at) * dims.max_logprobs;
-  const TokenScore score =
-      samplers_[thread].score(logits, id, std::min(wanted, dims.max_logprobs), result.topIds + top, result.topLogprobs + top);
+  const int shown = std::min(wanted, dims.max_logprobs);
+  const int num_ids = output.sample ? std::min(rows.numLogprobIds[output.row], std::min(shown, kMaxLogprobIds)) : 0;
+  const int32_t* ids = rows.logprobIds + static_cast<size_t>(output.row) * kMaxLogprobIds;
+  Sampler& sampler = samplers_[thread];
+  const TokenScore score = num_ids > 0 ? sampler.score_ids(logits, id, ids, num_ids, result.topIds + top, result.topLogprobs + top)
+                                       : sampler.score(logits, id, shown, result.topIds + top, result.topLogprobs + top);
   result.outputLogprobs[output.at] = score.logprob;
   result.outputRanks[output.at] = score.rank;
 }

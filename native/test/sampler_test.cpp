@@ -228,6 +228,13 @@ void scores(Check& check, const cpu::Kernels& k) {
   for (const float l : logits) rank += l > logits[123];
   check.expect(some.rank == rank, "rank %d, want %d", some.rank, rank);
   check.near(some.logprob, std::log(p[123]), 1e-5, "logprob", 123);
+  const int32_t asked[3] = {123, kVocab, 7};
+  const TokenScore same = sampler.score_ids(logits.data(), 900, asked, 3, ids, logprobs);
+  check.expect(same.rank == best.rank && same.logprob == best.logprob, "the token's own score changes with what is asked beside it");
+  check.expect(ids[0] == 123 && ids[1] == -1 && ids[2] == 7, "the ids that were asked for, and -1 for none");
+  check.near(logprobs[0], some.logprob, 0, "asked", 0);
+  check.expect(std::isinf(logprobs[1]), "no token has a log-probability");
+  check.near(logprobs[2], std::log(p[7]), 1e-5, "asked", 2);
   logits.assign(kVocab, kNone);
   logits[4] = 0;
   check.near(sampler.score(logits.data(), 4, 0, nullptr, nullptr).logprob, 0, 1e-7, "certain", 4);

@@ -171,5 +171,21 @@ test('use_beam_search: n beams on both routes, whole or streamed', async () => {
   assert.equal((await chat({ use_beam_search: true, n: 2, length_penalty: 0.5 })).body.choices.length, 2);
   assert.equal((await chat({ use_beam_search: true, stop: 'x' })).body.error.param, 'stop');
   assert.equal((await chat({ use_beam_search: true, n: 65 })).body.error.param, 'n');
+  const formed = await chat({ use_beam_search: true, response_format: { type: 'json_object' } });
+  assert.ok(formed.status === 400, JSON.stringify(formed.body));
   assert.equal((await chat({ use_beam_search: true, stop: [], logit_bias: {}, repetition_penalty: 1 })).status, 200);
+});
+
+test('logprob_token_ids: the log-probabilities of these tokens, in place of the likeliest', async () => {
+  engine.options = { nextId: () => 97 };
+  const asked = { logprobs: true, logprob_token_ids: [120, 5] };
+  const [first] = (await chat(asked)).body.choices[0].logprobs.content;
+  assert.deepEqual([first.token, first.top_logprobs.map(({ token }: Json) => token)], ['a', ['x', '\u0005']]);
+  const { top_logprobs } = (await complete({ ...asked, logprobs: 0 })).body.choices[0].logprobs;
+  assert.deepEqual(Object.keys(top_logprobs[0]).sort(), ['\u0005', 'a', 'x']);
+  const paramOf = async (body: object) => (await chat(body)).body.error.param;
+  assert.equal(await paramOf({ logprob_token_ids: [1] }), 'logprob_token_ids');
+  assert.equal(await paramOf({ logprobs: true, logprob_token_ids: [258] }), 'logprob_token_ids');
+  assert.equal(await paramOf({ logprobs: true, logprob_token_ids: [] }), 'body.logprob_token_ids');
+  assert.equal(await paramOf({ ...asked, use_beam_search: true }), 'logprob_token_ids');
 });

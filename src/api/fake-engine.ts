@@ -170,7 +170,7 @@ export class FakeEngine implements EngineClient {
     }
     const id = (this.options.nextId ?? defaultNextId)(request, choice, position);
     this.#generationTokens++;
-    const logprobs = sampling.numLogprobs === null ? null : [logprobsOf(id, sampling.numLogprobs)];
+    const logprobs = sampling.numLogprobs === null ? null : [logprobsOf(id, sampling.numLogprobs, sampling.logprobIds)];
     events.tokens({ choice, ids: [id], logprobs });
     if (!open.has(choice)) return; // a stop string was found
     const mayStop = position + 1 > stop.minTokens;
@@ -189,8 +189,8 @@ function defaultNextId({ promptTokens, sampling }: GenerationRequest, choice: nu
   return 97 + ((promptTokens.length + position + shift) % 26);
 }
 
-function logprobsOf(id: number, count: number): TokenLogprobs {
-  const topIds = Int32Array.from({ length: count }, (_, i) => (i === 0 ? id : (id + i) % 256));
+function logprobsOf(id: number, count: number, asked: readonly number[] = []): TokenLogprobs {
+  const topIds = asked.length > 0 ? Int32Array.from(asked) : Int32Array.from({ length: count }, (_, i) => (i === 0 ? id : (id + i) % 256));
   return { id, logprob: -0.5, rank: 1, topIds, topLogprobs: Float32Array.from({ length: count }, (_, i) => -0.5 - i) };
 }
 

@@ -73,10 +73,11 @@ export const flagOf = (body: JsonObject, name: string, fallback: boolean) => (bo
 export function parseGeneration(body: JsonObject, text: string, model: ServedModel, route: 'chat' | 'completions'): Generation {
   const logprobs = route === 'chat' ? chatLogprobs(body) : (numberOf(body, 'logprobs') ?? null);
   checkLogprobsCount(logprobs, model, 'sample', 'logprobs');
-  const promptLogprobs = parsePromptLogprobs(body, model);
+  const numPromptLogprobs = parsePromptLogprobs(body, model);
+  const logprobIds = parseLogprobIds(body, model, logprobs !== null);
   const maxTokens = parseMaxTokens(body, model, route);
   return {
-    sampling: parseSampling(body, text, model, logprobs, promptLogprobs),
+    sampling: parseSampling(body, text, model, { numLogprobs: logprobIds.length || logprobs, logprobIds, numPromptLogprobs }),
     stop: parseStop(body, model),
     minTokens: parseMinTokens(body, maxTokens),
     maxTokens,
@@ -99,8 +100,7 @@ function parseSampling(
   body: JsonObject,
   text: string,
   model: ServedModel,
-  numLogprobs: number | null,
-  numPromptLogprobs: number | null,
+  logprobs: Pick<SamplingParams, 'numLogprobs' | 'logprobIds' | 'numPromptLogprobs'>,
 ): SamplingParams {
   const { defaults } = model;
   const asked = numberOf(body, 'temperature') ?? defaults.temperature ?? 1;
@@ -118,8 +118,7 @@ function parseSampling(
     badWords: [], // `constraints.ts` makes ids of them
     thinking: null, // `chat-run.ts` knows whether the answer reasons
     logitBias: parseLogitBias(body, model.vocabSize),
-    numLogprobs,
-    numPromptLogprobs,
+    ...logprobs,
   };
 }
 
@@ -222,7 +221,6 @@ function parseBeams(body: JsonObject): BeamRule | null {
     const isNeutral = neutral.some((value) => isDeepStrictEqual(value, body[name])) || (name === 'repetition_penalty' && body[name] === 1);
     if (!isNeutral) refuse(`\`${name}\` cannot be used with \`use_beam_search\`.`, name);
   }
-  if (parseGrammar(body) !== null) refuse('The form of the output cannot be set with `use_beam_search`.', 'use_beam_search');
   return { lengthPenalty: numberOf(body, 'length_penalty') ?? 1 };
 }
 
@@ -268,6 +266,13 @@ function chatLogprobs(body: JsonObject): number | null {
     refuse('when using `top_logprobs`, `logprobs` must be set to true.', 'top_logprobs', '');
   }
   return logprobs === true ? (top ?? 0) : null;
+}
+
+function parseLogprobIds(body: JsonObject, model: ServedModel, hasLogprobs: boolean): readonly number[] {
+  const ids = (body['logprob_token_ids'] as Present<number[]>) ?? [];
+  if (ids.length > 0 && !hasLogprobs) refuse('when using `logprob_token_ids`, `logprobs` must be set.', 'logprob_token_ids', '');
+  checkInVocabulary(ids, 'logprob_token_ids', model.vocabSize);
+  return ids;
 }
 
 function parsePromptLogprobs(body: JsonObject, model: ServedModel): number | null {

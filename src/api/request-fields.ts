@@ -16,6 +16,8 @@ export interface SharedField extends Field {
 /** Most choices of a prompt. */
 export const choicesMax = 1024;
 export const stopStringsMax = 128;
+/** What a row of the engine's step holds. */
+const logprobIdsMax = 128;
 export const cacheSalt: Schema = { type: 'string', minLength: 1, maxLength: 128 };
 
 const both = ['chat', 'completions'] as const;
@@ -137,6 +139,8 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'logprobs', schema: boolean, routes: chat, use: 'honoured', default: false, help: 'log-probabilities of the tokens' },
   { name: 'logprobs', schema: integer, routes: completions, use: 'honoured', range: '0 … --max-logprobs', help: 'log-probabilities of the tokens and of as many of the likeliest' },
   { name: 'top_logprobs', schema: integer, routes: chat, use: 'honoured', range: '0 … --max-logprobs', help: 'likeliest tokens shown at each position' },
+  { name: 'logprob_token_ids', schema: list(tokenId, { minItems: 1, maxItems: logprobIdsMax }), routes: both, use: 'honoured',
+    help: 'the tokens whose log-probabilities are shown in place of the likeliest; needs logprobs' },
   { name: 'prompt_logprobs', schema: integer, routes: both, use: 'honoured', range: '0 … --max-logprobs', help: 'the same for the tokens of the prompt; not with stream' },
   { name: 'stream', schema: boolean, routes: both, use: 'honoured', default: false, help: 'server-sent events, one or more a token' },
   { name: 'stream_interval', schema: { type: 'integer', minimum: 1 }, routes: both, use: 'honoured', default: 1,
@@ -198,7 +202,6 @@ export const sharedFields: readonly SharedField[] = [
   refused('moderation', chat, later),
   refused('media_io_kwargs', messageRoutes, 'only text models are served'),
   refused('mm_processor_kwargs', messageRoutes, 'only text models are served'),
-  refused('logprob_token_ids', both, later),
   refused('prompt_embeds', completions, later),
   refused('return_token_offsets', both, 'only of routes that render', { neutral: [false] }),
   refused('kv_transfer_params', both, 'the KV cache stays in the server'),

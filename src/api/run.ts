@@ -29,6 +29,10 @@ export function responseId(prefix: string, exchange: Exchange, body: JsonObject)
 /** Engine ids are unique even where clients choose equal ones. */
 export const engineId = (id: string) => `${id}#${++numRequests}`;
 
+const beamsWithGrammar = new LockstepError('invalid_value', 'The form of the output cannot be set with `use_beam_search`.', {
+  param: 'use_beam_search',
+});
+
 export function toRequest(
   id: string,
   promptTokens: Int32Array,
@@ -36,6 +40,7 @@ export function toRequest(
   constraints: Constraints,
   maxModelLen: number,
 ): GenerationRequest {
+  if (generation.beams !== null && constraints.grammar !== null) throw beamsWithGrammar;
   return {
     id: engineId(id),
     promptTokens,

@@ -24,7 +24,9 @@ export interface SamplingParams {
   readonly logitBias: readonly (readonly [id: number, value: number])[];
   /** null: none. k: the chosen token's own and the k best. Raw: before bias, penalties and temperature. */
   readonly numLogprobs: number | null;
-  /** The same for the prompt's tokens. */
+  /** In place of the k best, where there are some: these k ids. */
+  readonly logprobIds: readonly number[];
+  /** null: none. k: of each token of the prompt, its own and the k best. */
   readonly numPromptLogprobs: number | null;
 }
 
@@ -52,6 +54,7 @@ export const neutralSampling: SamplingParams = {
   thinking: null,
   logitBias: [],
   numLogprobs: null,
+  logprobIds: [],
   numPromptLogprobs: null,
 };
 

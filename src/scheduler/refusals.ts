@@ -1,6 +1,6 @@
 /** What could never run: options at start, and sequences that would wait for ever. Refused by name, before anything is changed. */
 import { LockstepError, startError } from '../errors.js';
-import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
+import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
 import type { SchedulerOptions } from './options.js';
 import type { SequenceInput } from './sequence.js';
 
@@ -22,6 +22,7 @@ export function checkInput(input: SequenceInput, dims: StepDims): void {
     refuse('allowed_token_ids', `There are more than ${maxAllowedIds} allowed token ids.`);
   if (sampling.badWords.reduce((sum, word) => sum + 1 + word.length, 0) > badWordsLenMax)
     refuse('bad_words', 'The bad words have too many tokens.');
+  if (sampling.logprobIds.length > maxLogprobIds) refuse('logprob_token_ids', `There are more than ${maxLogprobIds} logprob_token_ids.`);
   if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
     refuse('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);
   }

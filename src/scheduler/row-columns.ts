@@ -1,6 +1,6 @@
 /** What belongs to a row, written once, at admission: nothing of it changes while a dispatched step may read the row. */
 import type { RowColumns } from '../step/buffers.js';
-import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
+import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, type StepDims } from '../step/layout.js';
 import type { Sequence } from './sequence.js';
 
 export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void {
@@ -27,6 +27,8 @@ export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void 
   rows.thinkingEnd[row] = sampling.thinking?.endId ?? -1;
   writeAllowed(rows, seq);
   writeBadWords(rows, seq);
+  rows.numLogprobIds[row] = sampling.logprobIds.length;
+  rows.logprobIds.set(sampling.logprobIds, row * maxLogprobIds);
   writeBias(rows, seq);
   writeStopIds(rows, seq);
 }

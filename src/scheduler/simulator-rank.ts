@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { StepBuffers, StepPlan, StepResult } from '../step/buffers.js';
-import { entryFlag, maxBiasLen, maxStopIds, type StepDims } from '../step/layout.js';
+import { entryFlag, maxBiasLen, maxLogprobIds, maxStopIds, type StepDims } from '../step/layout.js';
 import type { SequenceInput } from './sequence.js';
 
 export const simulatedVocab = 16;
@@ -276,6 +276,8 @@ export class SimulatedRank {
     assert.equal(rows.promptLen[row], input.promptTokens.length);
     assert.equal(rows.minTokens[row], stop.minTokens);
     assert.equal(rows.numPromptLogprobs[row], sampling.numPromptLogprobs ?? -1);
+    const logprobIds = rows.logprobIds.subarray(row * maxLogprobIds, row * maxLogprobIds + rows.numLogprobIds[row]!);
+    assert.deepEqual(Array.from(logprobIds), sampling.logprobIds);
     assert.deepEqual(Array.from(rows.stopIds.subarray(row * maxStopIds, row * maxStopIds + rows.numStopIds[row]!)), ending);
     const biasIds = rows.biasIds.subarray(row * maxBiasLen, row * maxBiasLen + rows.numBias[row]!);
     assert.deepEqual(

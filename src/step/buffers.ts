@@ -19,6 +19,8 @@ export interface RowColumns {
   readonly minTokens: Int32Array;
   readonly numLogprobs: Int32Array;
   readonly numPromptLogprobs: Int32Array;
+  readonly numLogprobIds: Int32Array;
+  readonly logprobIds: Int32Array;
   readonly numBias: Int32Array;
   readonly biasIds: Int32Array;
   readonly biasValues: Float32Array;

@@ -31,6 +31,8 @@ export const maxStopIds = 128;
 export const maxAllowedIds = 4096;
 /** Words of a row's forbidden sequences: each its length and its ids. */
 export const badWordsLenMax = 2048;
+/** Ids whose log-probabilities a request may name. */
+export const maxLogprobIds = 128;
 
 /** Two plans and two results, used in turn: step n+1 is planned while step n runs. Epoch e uses slot e & 1. */
 export const numSlots = 2;
@@ -66,6 +68,8 @@ export const rowColumns = [
   column('minTokens', 'i32', (d) => d.maxRows), // stop ids are masked until so many output tokens are there
   column('numLogprobs', 'i32', (d) => d.maxRows), // -1: none; 0: the sampled token's own; k: and the k best
   column('numPromptLogprobs', 'i32', (d) => d.maxRows), // the same for prompt tokens
+  column('numLogprobIds', 'i32', (d) => d.maxRows), // more than 0: these ids in place of the k best
+  column('logprobIds', 'i32', (d) => d.maxRows * maxLogprobIds),
   column('numBias', 'i32', (d) => d.maxRows),
   column('biasIds', 'i32', (d) => d.maxRows * maxBiasLen),
   column('biasValues', 'f32', (d) => d.maxRows * maxBiasLen),

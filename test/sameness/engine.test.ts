@@ -56,6 +56,23 @@ describe('engine', () => {
     assert.equal(choices.length, 2);
   });
 
+  test('log-probabilities of named tokens are those that the likeliest have', async () => {
+    const asked = { prompt, maxTokens: 4, sampling: { numLogprobs: 5 } };
+    const [best] = (await ask(engine.client, asked)).choices;
+    const firstTop = best!.logprobBits[0]!.split(' ').slice(-5).map(Number);
+    const logprobIds = [...firstTop].reverse();
+    const [named] = (await ask(engine.client, { ...asked, sampling: { numLogprobs: 5, logprobIds } })).choices;
+    assert.deepEqual(named!.ids, best!.ids);
+    const parts = (bits: string) => {
+      const [id, rank, own, ...rest] = bits.split(' ');
+      return { id, rank, own, bits: rest.slice(0, 5), ids: rest.slice(5).map(Number) };
+    };
+    const [first, second] = [parts(best!.logprobBits[0]!), parts(named!.logprobBits[0]!)];
+    assert.deepEqual([second.id, second.rank, second.own], [first.id, first.rank, first.own]);
+    assert.deepEqual(second.ids, logprobIds);
+    assert.deepEqual(second.bits, first.bits.reverse());
+  });
+
   test('no tokens asked for: the prompt alone is scored', async () => {
     const { facts, choices } = await ask(engine.client, { prompt, maxTokens: 0, sampling: { numPromptLogprobs: 0 } });
     assert.equal(facts?.promptLogprobs?.length, prompt.length - 1);
