@@ -4,6 +4,7 @@ import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, w
 import { constraintsOf } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
+import { middleFormat } from './fill-in-the-middle.js';
 import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
 import type { JsonObject } from './json-body.js';
 import { truncated } from './prepare.js';
@@ -40,8 +41,27 @@ export async function readCompletion(
   context: Context,
   serving: Serving,
 ): Promise<{ readonly completion: CompletionRequest; readonly prompts: Prompt[] }> {
-  const completion = parseCompletion(body, text, context, serving);
-  return { completion, prompts: await readPrompts(body, serving, completion) };
+  const parsed = parseCompletion(body, text, context, serving);
+  const { completion, wrap } = await withSuffix(body, parsed, serving);
+  return { completion, prompts: await readPrompts(body, serving, completion, wrap) };
+}
+
+const asItIs = (text: string) => text;
+
+/** With a suffix, what makes the model's prompt of a text, and the tokens with which the model ends a middle. */
+async function withSuffix(body: JsonObject, completion: CompletionRequest, { model }: Serving) {
+  const suffix = (body['suffix'] as string | null | undefined) ?? '';
+  if (suffix === '') return { completion, wrap: asItIs };
+  const refuse = (message: string, param: string) => new LockstepError('invalid_value', message, { param });
+  const format = await middleFormat(model.tokenizer);
+  if (format === null) throw refuse('suffix is only supported for models with FIM completion rendering', 'suffix');
+  const prompts = [body['prompt']].flat();
+  if (prompts.some((prompt) => typeof prompt !== 'string')) throw refuse('suffix needs a prompt of text.', 'suffix');
+  const { generation } = completion;
+  if (generation.truncation !== null) throw refuse('A prompt with a suffix cannot be cut.', 'truncate_prompt_tokens');
+  const eosTokenIds = [...new Set([...generation.stop.eosTokenIds, ...format.endIds])];
+  const stop = { ...generation.stop, eosTokenIds };
+  return { completion: { ...completion, generation: { ...generation, stop } }, wrap: (text: string) => format.prompt(text, suffix) };
 }
 
 function parseCompletion(body: JsonObject, text: string, context: Context, { model }: Serving): CompletionRequest {
@@ -55,7 +75,12 @@ function parseCompletion(body: JsonObject, text: string, context: Context, { mod
   return { generation, streaming, echo, onlyPrompt: parsed.maxTokens === 0 };
 }
 
-async function readPrompts(body: JsonObject, { model, preparer }: Serving, { generation, echo }: CompletionRequest): Promise<Prompt[]> {
+async function readPrompts(
+  body: JsonObject,
+  { model, preparer }: Serving,
+  { generation, echo }: CompletionRequest,
+  wrap: (text: string) => string,
+): Promise<Prompt[]> {
   const prompt = body['prompt'] as string | readonly (string | number | readonly number[])[];
   if (prompt === '') throw new LockstepError('invalid_value', noPrompt, { param: 'prompt' });
   if (prompt.length === 0) throw new LockstepError('invalid_value', 'You must pass at least one prompt');
@@ -70,7 +95,7 @@ async function readPrompts(body: JsonObject, { model, preparer }: Serving, { gen
   const prompts: Prompt[] = [];
   for (const item of items as readonly (string | readonly number[])[]) {
     if (typeof item === 'string') {
-      prompts.push({ text: item, ids: await preparer.encode({ kind: 'text', text: item, addSpecialTokens, truncation }) });
+      prompts.push({ text: item, ids: await preparer.encode({ kind: 'text', text: wrap(item), addSpecialTokens, truncation }) });
     } else {
       const whole = checkedIds(item, model.vocabSize);
       const ids = truncation === null ? whole : truncated(whole, truncation, model.tokenizer.bosTokenId);

@@ -94,6 +94,7 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'messages', schema: messages, routes: tokenize, use: 'honoured', help: 'a conversation, where there is no prompt' },
   { name: 'prompt', schema: prompt, routes: completions, use: 'honoured', required: noPrompt, help: 'text, a list of texts, token ids, or a list of lists of token ids' },
   { name: 'prompt', schema: string, routes: tokenize, use: 'honoured', help: 'a text' },
+  { name: 'suffix', schema: string, routes: completions, use: 'honoured', help: 'what stands behind the text; for models with fill-in-the-middle tokens, and prompts of text' },
   { name: 'tokens', schema: list(tokenId), routes: ['detokenize'], use: 'honoured', required: true, help: 'token ids' },
   { name: 'n', schema: integer, routes: both, use: 'honoured', default: 1, help: 'choices of each prompt',
     limits: [{ minimum: 1, words: 'at least 1' }, { maximum: choicesMax, words: `at most ${choicesMax}`, named: true }] },
@@ -192,8 +193,7 @@ export const sharedFields: readonly SharedField[] = [
   { name: 'session_id', schema: string, routes: both, use: 'accepted', help: 'a hint for routers' },
 
   refused('store', both, 'nothing is stored', { neutral: [false] }),
-  refused('best_of', completions, later),
-  refused('suffix', completions, later, { refusal: 'suffix is only supported for models with FIM completion rendering' }),
+  refused('best_of', completions, 'ask for n and choose', { neutral: [1] }),
   refused('audio', chat, later),
   refused('modalities', chat, later, { neutral: [['text']] }),
   refused('thinking_token_budget', completions, 'only chats tell reasoning apart', { neutral: [-1] }),
