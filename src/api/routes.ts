@@ -3,6 +3,7 @@ import {
   chatAnswer,
   completionAnswer,
   detokenizeAnswer,
+  docsAnswer,
   emptyAnswer,
   invocationAnswer,
   loadAnswer,
@@ -18,6 +19,7 @@ import {
 import { handleChat } from './chat-completions.js';
 import { handleCompletion } from './completions.js';
 import { controlRoutes } from './control/routes.js';
+import { handleDocs } from './docs-page.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
 import { handleInvocation } from './invocations.js';
 import { messagesRoutes } from './messages/routes.js';
@@ -63,6 +65,8 @@ export const routes: readonly Route[] = [
   ...controlRoutes,
   { method: 'GET', path: '/openapi.json', access: 'open', inference: false, summary: 'This description', answer: openApiAnswer,
     handle: (exchange, context) => handleOpenApi(exchange, context, routes) },
+  { method: 'GET', path: '/docs', access: 'open', inference: false, summary: 'The same as a page', answer: docsAnswer,
+    handle: (exchange, context) => handleDocs(exchange, context, routes) },
 ];
 
 export type RouteMatch =
