@@ -89,9 +89,7 @@ class EbnfParser {
   }
 
   #skip(): void {
-    const match = /^(?:\s|#[^\n]*)*/.exec(this.#text.slice(this.#at, this.#at + 65_536))![0];
-    this.#at += match.length;
-    if (match.length === 65_536) this.#skip();
+    while (this.#match(/\s+|#[^\n]*/y) !== null);
   }
 
   #match(pattern: RegExp): RegExpExecArray | null {

@@ -48,16 +48,29 @@ function bytesOf(code: number): number[] {
 export function encodeJson(lo: number, hi: number): ByteRange[][] {
   const ways: ByteRange[][] = [];
   let plain = lo;
-  for (const code of escapedCodes) {
-    if (code < lo || code > hi) continue;
-    if (code > plain) ways.push(...encodeUtf8(plain, code - 1));
-    ways.push(
-      Array.from(JSON.stringify(String.fromCharCode(code)).slice(1, -1), (char): ByteRange => [char.charCodeAt(0), char.charCodeAt(0)]),
-    );
-    plain = code + 1;
+  for (const [first, last, way] of escapes) {
+    const [from, to] = [Math.max(lo, first), Math.min(hi, last)];
+    if (from > to) continue;
+    if (from > plain) ways.push(...encodeUtf8(plain, from - 1));
+    // Only the last byte differs within a row.
+    const end = way.at(-1)![0];
+    ways.push([...way.slice(0, -1), [end + from - first, end + to - first]]);
+    plain = to + 1;
   }
   if (plain <= hi) ways.push(...encodeUtf8(plain, hi));
   return ways;
 }
 
-const escapedCodes = [...Array.from({ length: 0x20 }, (_, code) => code), 0x22, 0x5c];
+/** Characters that are escaped, in rows whose escapes are alike: first, last, and how the first is written. */
+const escapes = (() => {
+  const rows: [first: number, last: number, way: ByteRange[]][] = [];
+  for (const code of [...Array.from({ length: 0x20 }, (_, control) => control), 0x22, 0x5c]) {
+    const text = JSON.stringify(String.fromCharCode(code)).slice(1, -1);
+    const row = rows.at(-1);
+    const follows = row !== undefined && row[1] === code - 1 && row[2].length === text.length && text.length > 2;
+    const end = text.charCodeAt(text.length - 1);
+    if (follows && row[2].at(-1)![0] + code - row[0] === end && row[2].at(-2)![0] === text.charCodeAt(text.length - 2)) row[1] = code;
+    else rows.push([code, code, Array.from(text, (char): ByteRange => [char.charCodeAt(0), char.charCodeAt(0)])]);
+  }
+  return rows;
+})();

@@ -222,7 +222,7 @@ function mergeFlat(a: Flat, b: Flat, place: string): Flat[] {
     if (!(name in b) || isDeepStrictEqual(a[name], b[name])) continue;
     const merge = merges[name];
     if (merge !== undefined) merged[name] = merge(a[name], b[name]);
-    else if (!handled.has(name) && name in known) throw refusal(`\`${name}\``, place, 'is given twice, and cannot be joined');
+    else if (single.has(name)) throw refusal(`\`${name}\``, place, 'is given twice, and cannot be joined');
   }
   const types = mergeTypes(a, b);
   if (types !== null) {
@@ -240,22 +240,8 @@ function mergeFlat(a: Flat, b: Flat, place: string): Flat[] {
   return [merged];
 }
 
-const handled: ReadonlySet<string> = new Set([
-  'type',
-  'enum',
-  'const',
-  'properties',
-  'additionalProperties',
-  'items',
-  'prefixItems',
-  'additionalItems',
-]);
-const known: Readonly<Record<string, true>> = {
-  multipleOf: true,
-  patternProperties: true,
-  propertyNames: true,
-  unevaluatedProperties: true,
-};
+/** Keywords that two schemas can only have in common. */
+const single: ReadonlySet<string> = new Set(['multipleOf', 'patternProperties', 'propertyNames', 'unevaluatedProperties']);
 
 function mergeTypes(a: Flat, b: Flat): readonly string[] | null {
   const [x, y] = [typesOf(a), typesOf(b)];
