@@ -118,6 +118,10 @@ class Reader {
   }
 }
 
+/** Others on the machine only make a round dearer, so the cheapest counts. */
+const numRounds = 3;
+const costOf = ({ user, system }: { readonly user: number; readonly system: number }) => user + system;
+
 const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b);
 const median = (values: readonly number[]) => sorted(values)[values.length >> 1]!;
 
@@ -126,10 +130,14 @@ async function measureStreams(kind: Kind, numStreams: number, numTokens: number,
   const reader = new Reader();
   const task = { port: front.port, numStreams, promptLen: 64, numUnread: 0, order: 'together' } as const;
   await reader.read({ ...task, maxTokens: Math.ceil(warmupTokens / numStreams) });
-  front.cpuUs();
   const maxTokens = Math.max(streamLenMin, Math.ceil(numTokens / numStreams));
-  const { streamMs } = await reader.read({ ...task, maxTokens });
-  const { user, system } = front.cpuUs();
+  const rounds = [];
+  for (let round = 0; round < numRounds; round++) {
+    front.cpuUs();
+    const { streamMs } = await reader.read({ ...task, maxTokens });
+    rounds.push({ streamMs, ...front.cpuUs() });
+  }
+  const { streamMs, user, system } = rounds.reduce((best, round) => (costOf(round) < costOf(best) ? round : best));
   const count = maxTokens * numStreams;
   const perToken = (us: number) => (us / count).toFixed(2);
   console.log(

@@ -75,7 +75,7 @@ const reasons: Readonly<Record<string, string>> = {
   'a trace has a span a request (--otlp-traces-endpoint), and profiles are not written':
     '--collect-detailed-traces --profiler-config --enable-trace-replay',
   'the environment is read by name, and nothing else of it matters': '--fail-on-environ-validation',
-  'one thread serves HTTP': '--api-server-count',
+  'one thread serves HTTP, and run more servers behind a router where that is not enough': '--api-server-count',
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
 };
 
