@@ -208,6 +208,7 @@ void fill_rows(StepBuffers& b) {
     b.rows.repetitionPenalty[row] = 1.1F;
     b.rows.promptLen[row] = row == 0 ? kPrompt : 5;
     b.rows.numLogprobs[row] = kTop;
+    b.rows.thinkingBudget[row] = -1;
   }
   // Row 1 says two words, by chance: some drafts are right and some wrong.
   b.rows.numBias[1] = 2;
