@@ -1,8 +1,8 @@
 // What the attention kernels of all cache types share: where tiles lie, which keys a row sees, a thread's scratch, and the walk of a group
 // of query rows over one piece. A cache type brings the arithmetic as a struct of static functions (attention.cpp, attention_int8.cpp,
 // attention_amx.h):
-//   kRows                                     most rows of a group
-//   begin<rows>(args)                         before the first of a group's other calls
+//   kRows, kUnrolled                          most rows of a group; whether there is code of its own for every number of them
+//   begin(args, rows)                         before the first of a group's other calls
 //   load_query(args, query, r, scratch)       row r of the group into scratch
 //   dots<rows, vectors, ahead>(…)             (q · k) * scale of some keys into the scores, in units of log2 unless they are to be capped
 //   weigh(tiles, begin, end, r, scratch)      scores of the keys of tiles begin … end - 1 to weights 2^(score - max); their sum
@@ -34,6 +34,7 @@ constexpr int kScratchRows = kQueryRows;
 
 // Scratch of one group of rows. Strides are constants so that rows are reached by displacement.
 struct Scratch {
+  int rows;
   uint8_t q[kScratchRows][kMaxHeadDim * sizeof(float)];  // words along head_dim
   float scores[kScratchRows][kPiece];
   uint8_t weights[kScratchRows][2 * kPiece];  // bf16, or two int8 halves
@@ -114,13 +115,19 @@ static inline void mend_scores(const AttentionArgs& a, Span span, int begin, int
   }
 }
 
+// Rows of the group: `most`, known to the compiler, or fewer.
+template <class Kind, int most>
+LOCKSTEP_INLINE int rows_of(const Scratch& s) {
+  return Kind::kUnrolled ? most : s.rows;
+}
+
 // Scores of `vectors` vectors of keys from vector `at` of the piece on, -inf where a row does not see the key.
 template <class Kind, int rows, int vectors, bool ahead>
 void score(const AttentionArgs& a, const Tiles& tiles, const Span (&spans)[rows], int at, Scratch* s) {
   constexpr int kCount = vectors * kLanes;
   const int begin = at * kLanes;
   Kind::template dots<rows, vectors, ahead>(a, tiles, at, s);
-  for (int r = 0; r < rows; r++) {
+  for (int r = 0; r < rows_of<Kind, rows>(*s); r++) {
     float* scores = s->scores[r] + begin;
     if (a.softcap > 0.0f || spans[r].first > begin || spans[r].last < begin + kCount - 1) mend_scores(a, spans[r], begin, kCount, scores);
     Float most = load(s->most[r]);
@@ -165,13 +172,14 @@ void gather_all(const AttentionArgs& a, const Tiles& tiles, int tile_begin, int 
   }
 }
 
-// A group of `rows` query rows, counted over (row, head) from `query` on.
+// A group of s->rows query rows, counted over (row, head) from `query` on.
 template <class Kind, int rows>
 void attend(const AttentionArgs& a, const Tiles& tiles, int query, Scratch* s) {
+  const int count = rows_of<Kind, rows>(*s);
   Span spans[rows];
   int first = kPiece;
   int last = -1;
-  for (int r = 0; r < rows; r++) {
+  for (int r = 0; r < count; r++) {
     spans[r] = span_of(a, query + r);
     if (spans[r].first > spans[r].last) continue;
     if (spans[r].first < first) first = spans[r].first;
@@ -180,8 +188,8 @@ void attend(const AttentionArgs& a, const Tiles& tiles, int query, Scratch* s) {
   const int tile_begin = last < 0 ? 0 : first / kKeyTile;  // no row sees the piece: an empty range, and so -inf, 0, 0
   const int tile_end = last < 0 ? 0 : last / kKeyTile + 1;
 
-  Kind::template begin<rows>(a);
-  for (int r = 0; r < rows; r++) {
+  Kind::begin(a, count);
+  for (int r = 0; r < count; r++) {
     Kind::load_query(a, query + r, r, s);
     store(s->most[r], set1(kLowest));
   }
@@ -192,7 +200,7 @@ void attend(const AttentionArgs& a, const Tiles& tiles, int query, Scratch* s) {
   } else {
     score_all<Kind, rows, kQueryVectors, false>(a, tiles, spans, begin, end, s);
   }
-  for (int r = 0; r < rows; r++) {
+  for (int r = 0; r < count; r++) {
     const float largest = reduce_max(load(s->most[r]));
     a.max[query + r] = largest;
     a.sum[query + r] = Kind::weigh(tiles, tile_begin, tile_end, largest == kLowest ? 0.0f : largest, r, s);
@@ -204,7 +212,7 @@ using AttendFn = void (*)(const AttentionArgs&, const Tiles&, int query, Scratch
 
 template <class Kind, int rows = Kind::kRows>
 AttendFn attend_of(int wanted) {
-  if constexpr (rows > 1) {
+  if constexpr (Kind::kUnrolled && rows > 1) {
     if (wanted < rows) return attend_of<Kind, rows - 1>(wanted);
   }
   return attend<Kind, rows>;
@@ -234,6 +242,7 @@ void attend_piece(const AttentionArgs& a) {
   for (int query = 0; query < queries;) {
     int rows = queries - query;
     if (rows > Kind::kRows) rows = rows < 2 * Kind::kRows ? (rows + 1) / 2 : Kind::kRows;  // 7 as 4 + 3 rather than 6 + 1
+    scratch->rows = rows;
     attend_of<Kind>(rows)(a, tiles, query, scratch);
     query += rows;
   }
@@ -244,8 +253,8 @@ void attend_piece(const AttentionArgs& a) {
 template <class Kind>
 struct ByVectors {
   static constexpr int kRows = kQueryRows;
-  template <int rows>
-  LOCKSTEP_INLINE void begin(const AttentionArgs&) {}
+  static constexpr bool kUnrolled = true;
+  LOCKSTEP_INLINE void begin(const AttentionArgs&, int) {}
   template <int rows>
   LOCKSTEP_INLINE void values(const AttentionArgs& a, const Tiles& tiles, int tile_begin, int tile_end, int query, const Scratch& s) {
     gather_all<Kind, rows, kQueryVectors>(a, tiles, tile_begin, tile_end, query, s);

@@ -13,13 +13,13 @@ namespace {
 // The loads and weights are those of the kind that multiplies vectors.
 struct InTiles : Words<true> {
   static constexpr int kRows = kTileSide;
+  static constexpr bool kUnrolled = false;  // the tiles have the loop
   static constexpr int kStepDims = kTileBytes / 2;
   static constexpr int kKeyBytes = kKeyTile * 2;  // of the weights of one V tile
 
   LOCKSTEP_INLINE int left_over(const AttentionArgs& a) { return a.kv.head_dim % kStepDims; }
 
-  template <int rows>
-  static void begin(const AttentionArgs& a) {
+  static void begin(const AttentionArgs& a, int rows) {
     TileShapes shapes;
     for (int sum = 0; sum < kQueryVectors; sum++) shapes.set(sum, rows, kTileBytes);
     shapes.set(4, rows, kTileBytes);
@@ -72,7 +72,7 @@ struct InTiles : Words<true> {
     }
     store_sums<vectors>(s->scores[0] + at * kKeyTile, sizeof(s->scores[0]));
     const Float scale = set1(a.softcap > 0.0f ? a.scale : a.scale * kLog2e);
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < s->rows; r++) {
       for (int v = 0; v < vectors; v++) {
         float* scores = s->scores[r] + (at + v) * kLanes;
         store(scores, load(scores) * scale);
@@ -83,8 +83,8 @@ struct InTiles : Words<true> {
   template <int rows>
   static void values(const AttentionArgs& a, const Tiles& tiles, int tile_begin, int tile_end, int query, const Scratch& s) {
     TileShapes shapes;
-    for (int sum = 0; sum < kQueryVectors; sum++) shapes.set(sum, rows, kTileBytes);
-    shapes.set(4, rows, kKeyBytes);
+    for (int sum = 0; sum < kQueryVectors; sum++) shapes.set(sum, s.rows, kTileBytes);
+    shapes.set(4, s.rows, kKeyBytes);
     shapes.set(5, kKeyTile / 2, kTileBytes);
     configure_tiles(shapes);
     float* out = a.acc + static_cast<size_t>(query) * a.kv.head_dim;
