@@ -41,16 +41,22 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 takes the undefined vectors i
   list(APPEND LOCKSTEP_FLAGS_amx -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
 
+# In every build type: the kernels are unusable without inlining, and an inline function that stays a function could be shared between
+# instruction sets by the linker. Sanitizers check every step of what -O3 unrolls: minutes a file, and nothing that -O1, which inlines as
+# well, does not show.
+set(LOCKSTEP_KERNEL_OPTIMISATION -O3)
+if(LOCKSTEP_SANITIZE)
+  set(LOCKSTEP_KERNEL_OPTIMISATION -O1)
+endif()
+
 add_library(lockstep_kernels STATIC ${LOCKSTEP_KERNEL_DIR}/dispatch.cpp)
 foreach(isa IN LISTS LOCKSTEP_ISAS)
   string(TOUPPER ${isa} name)
   add_library(lockstep_kernels_${isa} OBJECT ${LOCKSTEP_KERNEL_SOURCES})
   target_compile_features(lockstep_kernels_${isa} PRIVATE cxx_std_17)
   target_compile_definitions(lockstep_kernels_${isa} PRIVATE LOCKSTEP_ISA=${isa} LOCKSTEP_ISA_${name})
-  # No contraction: a product and a sum become one operation only where a kernel says fma. -O3 in every build type: the kernels are unusable
-  # without inlining, and an inline function that stays a function could be shared between instruction sets by the linker. Sanitizers check
-  # every step of what -O3 unrolls: minutes a file, and nothing that -O1, which inlines as well, does not show.
-  target_compile_options(lockstep_kernels_${isa} PRIVATE $<IF:$<BOOL:${LOCKSTEP_SANITIZE}>,-O1,-O3> -Wall -Wextra -ffp-contract=off -fno-math-errno -fno-trapping-math
+  # No contraction: a product and a sum become one operation only where a kernel says fma.
+  target_compile_options(lockstep_kernels_${isa} PRIVATE ${LOCKSTEP_KERNEL_OPTIMISATION} -Wall -Wextra -ffp-contract=off -fno-math-errno -fno-trapping-math
     ${LOCKSTEP_FLAGS_${isa}})
   set_target_properties(lockstep_kernels_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   target_sources(lockstep_kernels PRIVATE $<TARGET_OBJECTS:lockstep_kernels_${isa}>)
