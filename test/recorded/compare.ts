@@ -22,11 +22,14 @@ export function compareDifference(expect: Difference['expect'], answer: Response
   if (expect.param !== undefined) assert.equal(error.param, expect.param);
 }
 
+/** Without what says whether the model came to its end within the tokens that were asked for: another text may. */
+const endingAnyhow = (value: Json): Json => JSON.parse(JSON.stringify(value, (key, part) => (key === 'incomplete_details' ? null : part)));
+
 /** Status, error and shape are those recorded: for a server whose model finds its own words. */
 export function compareShape({ response }: RecordedCase, answer: Response, text: string): void {
   assert.equal(answer.status, response.status, text);
   if (response.events !== undefined) {
-    const kinds = (events: readonly Json[]) => [...new Set(events.map((event) => JSON.stringify(shapeOf(event))))].sort();
+    const kinds = (events: readonly Json[]) => [...new Set(events.map((event) => JSON.stringify(shapeOf(endingAnyhow(event)))))].sort();
     assert.deepEqual(kinds(eventsOf(text)), kinds(response.events));
     return;
   }
@@ -36,7 +39,7 @@ export function compareShape({ response }: RecordedCase, answer: Response, text:
   }
   const body = JSON.parse(text) as Json;
   if (response.body.error !== undefined) compareError(body.error, response.body.error);
-  else assert.deepEqual(shapeOf(body), shapeOf(response.body));
+  else assert.deepEqual(shapeOf(endingAnyhow(body)), shapeOf(endingAnyhow(response.body)));
   if (response.body.usage) assert.equal(body.usage.prompt_tokens, response.body.usage.prompt_tokens);
 }
 
