@@ -5,7 +5,8 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, startError } from '../errors.js';
 import { anybody, type Caller } from './door/keys.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
@@ -209,13 +210,21 @@ function secureContext({ keyFile, certFile, caFile, clientCertificates, ciphers 
   };
 }
 
+/** Longest that closing waits for clients to take the last of their answers. */
+const flushMsMax = 5000;
+
 export async function listenNode(options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
   const { host, port, uds, tls, streamBufferBytesMax } = options;
   const take: RequestListener = (req, res) => handler(new NodeExchange(req, res, streamBufferBytesMax));
   const keepAliveTimeout = 65_000;
   const server =
     tls === null ? createServer({ keepAliveTimeout }, take) : createTlsServer({ keepAliveTimeout, ...secureContext(tls) }, take);
-  server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => socket.setMaxListeners(0)); // one for each pipelined request
+  const sockets = new Set<Socket>();
+  server.on(tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
+    socket.setMaxListeners(0); // one for each pipelined request
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   if (uds !== null) await clearSocketFile(uds);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -231,8 +240,13 @@ export async function listenNode(options: ListenOptions, handler: ExchangeHandle
     async reloadTls() {
       if (tls !== null) (server as TlsServer).setSecureContext(secureContext(tls));
     },
-    close() {
-      server.close();
+    async close() {
+      // What a busy client has not taken yet is still here, and would be lost with the process, or with the connections that look idle to
+      // the HTTP server: it closes these together with itself.
+      NetServer.prototype.close.call(server);
+      const closed = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+      for (const socket of sockets) socket.destroySoon();
+      await Promise.race([Promise.all(closed), delay(flushMsMax, undefined, { ref: false })]);
       server.closeAllConnections();
       if (uds !== null) rmSync(uds, { force: true });
     },

@@ -87,7 +87,7 @@ export interface Listener {
   /** New connections get the certificate that the files hold now; those that are open stay. */
   reloadTls(): Promise<void>;
   /** Closes the port and every connection. */
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 /** Throws a `start` error where the port cannot be had. */

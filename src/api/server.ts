@@ -126,7 +126,7 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
     async close() {
       unwatch();
       context.keepAlive.close();
-      listener.close();
+      await listener.close();
       const { tracer, serving } = context;
       await Promise.all([tracer?.close(), serving?.preparer.close(), serving?.grammars.close()]);
     },
