@@ -138,6 +138,9 @@ function withoutSecrets({ apiKey: _keys, hfToken: _token, ...rest }: ServeOption
   return Object.fromEntries(Object.entries(rest).map(([name, value]) => [snakeCase(name), value]));
 }
 
+/** After the last event of the last stream a busy client is still reading: what uWebSockets.js holds for it goes when the port is closed. */
+const lastEventsMs = 1000;
+
 /** The first signal drains and ends with 0, the second ends at once. */
 function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: number, logger: Logger): void {
   let signals = 0;
@@ -146,8 +149,7 @@ function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: num
     logger.info(`${signal}: running requests are finished, new ones refused; once more to end at once`);
     const drained = await server.drain(timeoutMs);
     if (!drained) logger.warn(`requests still ran after ${timeoutMs / 1000} s and were cut off`);
-    // The last events of the last stream are on their way.
-    await delay(drained ? 20 : 0);
+    await delay(drained ? lastEventsMs : 0);
     await server.close();
     await started.stop();
     process.exit(0);
