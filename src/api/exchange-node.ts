@@ -16,6 +16,7 @@ import {
   type ExchangeHandler,
   ExchangeLife,
   eventStreamType,
+  flushMsMax,
   type Listener,
   type ListenOptions,
   type TlsOptions,
@@ -209,9 +210,6 @@ function secureContext({ keyFile, certFile, caFile, clientCertificates, ciphers 
     rejectUnauthorized: clientCertificates === 2,
   };
 }
-
-/** Longest that closing waits for clients to take the last of their answers. */
-const flushMsMax = 5000;
 
 export async function listenNode(options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
   const { host, port, uds, tls, streamBufferBytesMax } = options;

@@ -17,12 +17,14 @@ import {
   type ExchangeHandler,
   ExchangeLife,
   eventStreamType,
+  flushMsMax,
   type Listener,
   type ListenOptions,
   statusLine,
 } from './exchange.js';
 import { clearSocketFile } from './socket-file.js';
-import { EventStream, type StreamSink } from './sse.js';
+import { EventStream } from './sse.js';
+import { sendReply, Unsent, UwsSink } from './uws-output.js';
 
 class UwsExchange implements Exchange {
   readonly method: string;
@@ -34,6 +36,7 @@ class UwsExchange implements Exchange {
   readonly #headers = new Map<string, string>();
   readonly #replyHeaders: [string, string][] = [];
   readonly #streamBufferMax: number;
+  readonly #unsent: Unsent;
   #bodyRead: boolean;
   #rejectBody: ((error: Error) => void) | null = null;
   stream: EventStream | null = null;
@@ -41,9 +44,10 @@ class UwsExchange implements Exchange {
   /** The stream that was begun, before the route has opened it too. */
   #events: EventStream | null = null;
 
-  constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number) {
+  constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number, unsent: Unsent) {
     this.#res = res;
     this.#streamBufferMax = streamBufferMax;
+    this.#unsent = unsent;
     this.method = req.getCaseSensitiveMethod().toUpperCase();
     this.path = req.getUrl();
     this.query = req.getQuery() ?? '';
@@ -79,6 +83,7 @@ class UwsExchange implements Exchange {
   }
 
   #noticeAbort(): void {
+    this.#unsent.remove(this.#res);
     if (!this.#life.abort()) return;
     this.#events?.abandon();
     this.#rejectBody?.(new ClientGone());
@@ -120,10 +125,8 @@ class UwsExchange implements Exchange {
 
   reply(status: number, contentType: string | null, body: string | Uint8Array): void {
     if (!this.#life.replied(status, body)) return;
-    this.#res.cork(() => {
-      this.#writeHead(status, contentType);
-      this.#res.end(body, !this.#bodyRead); // what is left of a body that nobody read is not the next request
-    });
+    // What is left of a body that nobody read is not the next request.
+    sendReply(this.#res, () => this.#writeHead(status, contentType), body, { closes: !this.#bodyRead, unsent: this.#unsent });
   }
 
   openStream(contentType: string): EventStream {
@@ -150,61 +153,15 @@ class UwsExchange implements Exchange {
       this.setHeader('cache-control', 'no-cache');
       this.#writeHead(200, contentType);
     };
-    const stream = new EventStream(new UwsSink(res, writeHead, () => this.#life.finish()), this.#streamBufferMax);
+    const sink = new UwsSink(res, writeHead, () => this.#life.finish(), this.#unsent);
+    const stream = new EventStream(sink, this.#streamBufferMax);
     if (this.aborted) stream.abandon();
     this.#events = stream;
     res.onWritable(() => {
-      stream.drained();
+      if (sink.takesMore()) stream.drained();
       return true;
     });
     return stream;
-  }
-}
-
-/** The socket's side of a stream. What is called in a cork is made once: a closure for every token would be the larger part of a write. */
-class UwsSink implements StreamSink {
-  readonly #res: HttpResponse;
-  readonly #writeHead: () => void;
-  readonly #onEnd: () => void;
-  readonly #writeCorked: () => void;
-  #headSent = false;
-  #text = '';
-  #took = true;
-
-  /** `writeHead` is called once, before the first text; `onEnd` when the last is about to leave. */
-  constructor(res: HttpResponse, writeHead: () => void, onEnd: () => void) {
-    this.#res = res;
-    this.#writeHead = writeHead;
-    this.#onEnd = onEnd;
-    this.#writeCorked = () => {
-      this.#writeHeadOnce();
-      this.#took = res.write(this.#text);
-    };
-  }
-
-  #writeHeadOnce(): void {
-    if (this.#headSent) return;
-    this.#headSent = true;
-    this.#writeHead();
-  }
-
-  write(text: string): boolean {
-    this.#text = text;
-    this.#res.cork(this.#writeCorked);
-    this.#text = '';
-    return this.#took;
-  }
-
-  end(text: string): void {
-    this.#onEnd();
-    this.#res.cork(() => {
-      this.#writeHeadOnce();
-      this.#res.end(text);
-    });
-  }
-
-  close(): void {
-    this.#res.close();
   }
 }
 
@@ -245,7 +202,7 @@ type ListenWithHost = (host: string, port: number, options: number, callback: (s
 /** LIBUS_LISTEN_DEFAULT: others may listen on the port too (SO_REUSEPORT), and the kernel deals connections out. */
 const sharedPort = 0;
 
-function openApp(uws: Uws, { tls, streamBufferBytesMax }: ListenOptions, handler: ExchangeHandler): TemplatedApp {
+function openApp(uws: Uws, { tls, streamBufferBytesMax }: ListenOptions, handler: ExchangeHandler, unsent: Unsent): TemplatedApp {
   const app =
     tls === null
       ? uws.App()
@@ -254,7 +211,7 @@ function openApp(uws: Uws, { tls, streamBufferBytesMax }: ListenOptions, handler
           cert_file_name: tls.certFile,
           ...(tls.ciphers === null ? {} : { ssl_ciphers: tls.ciphers }),
         });
-  return app.any('/*', (res, req) => handler(new UwsExchange(res, req, streamBufferBytesMax)));
+  return app.any('/*', (res, req) => handler(new UwsExchange(res, req, streamBufferBytesMax, unsent)));
 }
 
 function listenOn(app: TemplatedApp, { host, uds }: ListenOptions, port: number, flags: number): Promise<us_listen_socket | false> {
@@ -273,7 +230,8 @@ export async function listenUws(uws: Uws, options: ListenOptions, handler: Excha
   if (uds !== null) await clearSocketFile(uds);
   // A stale server that shares its port would silently take half of the requests; and a port that the system chooses cannot be shared.
   const free = uds === null && isShared ? await probePort(host, options.port) : options;
-  const apps = [openApp(uws, options, handler)];
+  const unsent = new Unsent();
+  const apps = [openApp(uws, options, handler, unsent)];
   const first = 'port' in free && (await listenOn(apps[0]!, options, free.port, isShared ? sharedPort : exclusivePort));
   if (first === false) {
     apps[0]!.close();
@@ -289,7 +247,7 @@ export async function listenUws(uws: Uws, options: ListenOptions, handler: Excha
     port: actualPort,
     async reloadTls() {
       if (tls === null || uds !== null || !open) return;
-      const app = openApp(uws, options, handler);
+      const app = openApp(uws, options, handler, unsent);
       const next = await listenOn(app, options, actualPort, sharedPort);
       if (next === false) {
         app.close();
@@ -299,9 +257,12 @@ export async function listenUws(uws: Uws, options: ListenOptions, handler: Excha
       socket = next;
       apps.push(app); // those before it still have connections
     },
-    close() {
-      if (open) for (const app of apps) app.close();
+    async close() {
+      if (!open) return;
       open = false;
+      uws.us_listen_socket_close(socket);
+      await unsent.none(flushMsMax);
+      for (const app of apps) app.close();
       if (uds !== null) rmSync(uds, { force: true });
     },
   };

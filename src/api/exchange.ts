@@ -86,9 +86,12 @@ export interface Listener {
   readonly port: number;
   /** New connections get the certificate that the files hold now; those that are open stay. */
   reloadTls(): Promise<void>;
-  /** Closes the port and every connection. */
-  close(): void | Promise<void>;
+  /** Closes the port, and every connection when its client has taken what was answered, or after `flushMsMax`. */
+  close(): Promise<void>;
 }
+
+/** Longest that closing waits for clients to take the last of their answers. */
+export const flushMsMax = 5000;
 
 /** Throws a `start` error where the port cannot be had. */
 export type Listen = (options: ListenOptions, handler: ExchangeHandler) => Promise<Listener>;

@@ -1,6 +1,5 @@
 /** `lockstep serve`: options -> server -> model -> ranks -> engine, and how it all ends. */
 import { readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type ApiKey, parseKeyFile, plainKeys } from '../api/door/keys.js';
 import type { TraceOptions } from '../api/door/tracing.js';
 import type { TlsOptions } from '../api/exchange.js';
@@ -138,9 +137,6 @@ function withoutSecrets({ apiKey: _keys, hfToken: _token, ...rest }: ServeOption
   return Object.fromEntries(Object.entries(rest).map(([name, value]) => [snakeCase(name), value]));
 }
 
-/** After the last event of the last stream a busy client is still reading: what uWebSockets.js holds for it goes when the port is closed. */
-const lastEventsMs = 1000;
-
 /** The first signal drains and ends with 0, the second ends at once. */
 function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: number, logger: Logger): void {
   let signals = 0;
@@ -149,7 +145,6 @@ function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: num
     logger.info(`${signal}: running requests are finished, new ones refused; once more to end at once`);
     const drained = await server.drain(timeoutMs);
     if (!drained) logger.warn(`requests still ran after ${timeoutMs / 1000} s and were cut off`);
-    await delay(drained ? lastEventsMs : 0);
     await server.close();
     await started.stop();
     process.exit(0);
