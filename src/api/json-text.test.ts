@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { jsonText } from './json-text.js';
 
 test('as JSON.stringify has it, short and long, with quotes, controls and surrogates', () => {

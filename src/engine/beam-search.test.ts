@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { neutralSampling, type SamplingParams } from '../sampling/params.js';
 import { BeamSearch } from './beam-search.js';
 import type { RequestEvents } from './client.js';

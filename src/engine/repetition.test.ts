@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { endsInCircles } from './repetition.js';
 
 test('a pattern that is there often enough, at the end', () => {

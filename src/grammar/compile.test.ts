@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec, TagSpec } from './spec.js';
 import { accepts, generate, Walker } from './test-walker.js';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { LockstepError } from '../errors.js';
 import { readGguf, readGgufCheckpoint } from './gguf.js';
 

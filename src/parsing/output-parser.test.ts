@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import type { ParsedEvent } from './event-list.js';
 import { callHeadLenMax } from './object-call.js';
 import { OutputParser, type ParserOptions } from './output-parser.js';

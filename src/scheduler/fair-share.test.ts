@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { FairShare } from './fair-share.js';
 
 /** Owners in the order in which `arrivals` are admitted, all of them waiting from the start. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { BpeTokenizer } from './bpe-tokenizer.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
 import { compileBpe } from './compiled.js';

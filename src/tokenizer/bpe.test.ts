@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { BpeMerger, createPairArrays, type MergeTable, pairTable, scoreOrder, scoreTable } from './bpe.js';
 import { tableOf } from './token-table.js';
 

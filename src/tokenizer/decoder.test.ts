@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { ByteRun, createTokenDecoder, decodeUtf8, incompleteSuffixLength, Utf8Stream } from './decoder.js';
 import { UnsupportedComponent } from './definition.js';
 import { tableOf } from './token-table.js';

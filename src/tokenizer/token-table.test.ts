@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../test/property.js';
 import { tableOf } from './token-table.js';
 
 const tokens = fc.array(fc.option(fc.string({ unit: 'grapheme', maxLength: 8 }), { nil: undefined }), { maxLength: 60 });

@@ -1,10 +1,10 @@
 /** A mask allows exactly the tokens that can come, unless what comes is forced; asked of the same positions one token at a time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { loadAddon } from '../../src/addon/load.js';
 import { compileGrammar } from '../../src/grammar/compile.js';
 import type { GrammarSpec } from '../../src/grammar/spec.js';
+import { fc } from '../property.js';
 import { isAllowed, testVocabulary } from './vocabulary.js';
 
 const { bytes, ends, texts } = testVocabulary();

@@ -1,5 +1,5 @@
 /** Random JSON Schemas of the features that grammars keep, for fast-check; some cannot be satisfied, and some are refused. */
-import fc from 'fast-check';
+import { fc } from '../property.js';
 
 type Json = unknown;
 type Schema = Record<string, Json>;

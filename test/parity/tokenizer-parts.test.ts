@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { BpeTokenizer } from '../../src/tokenizer/bpe-tokenizer.js';
 import { compileBpe } from '../../src/tokenizer/compiled.js';
 import { isBpe } from '../../src/tokenizer/definition.js';
 import { parseTokenizerJson } from '../../src/tokenizer/huggingface.js';
 import { LibraryTokenizer } from '../../src/tokenizer/library-tokenizer.js';
+import { fc } from '../property.js';
 
 type Json = Record<string, unknown>;
 const base = JSON.parse(readFileSync('test/fixtures/stories260K/tokenizer.json', 'utf8')) as Json & { model: Json };
@@ -102,8 +102,10 @@ const parts = [
   '.',
   "'s",
 ];
-/** Not the youngest characters: their normal forms depend on which Unicode version a library was built with. */
-const noise = fc.string({ unit: 'grapheme', maxLength: 4 }).map((text) => text.replace(/[\ua7c0-\ua7ff\u{10000}-\u{10ffff}]/gu, ''));
+/** Not the youngest characters: their normal forms depend on which Unicode version a library was built with (these are all below U+10000). */
+const noise = fc
+  .string({ unit: 'grapheme', maxLength: 4 })
+  .map((text) => text.replace(/[\u32ff\ua7c0-\ua7ff\uab69\u{10000}-\u{10ffff}]/gu, ''));
 const texts = fc.array(fc.oneof(fc.constantFrom(...parts), noise), { maxLength: 14 }).map((list) => list.join(''));
 
 for (const [name, changes] of Object.entries(variants)) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { fc } from '../../../test/property.js';
 import { LockstepError } from '../../errors.js';
 import { Config, textConfig } from '../config.js';
 import type { ComputeType, ModelSpec } from '../spec.js';
