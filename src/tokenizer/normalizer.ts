@@ -19,7 +19,8 @@ export function createNormalizer(definition: Component | null): Normalizer {
       return (text) => text.normalize(form);
     }
     case 'Lowercase':
-      return (text) => text.toLowerCase();
+      // Character by character, as Rust's tokenizers do: JavaScript writes a sigma at a word's end as ς.
+      return (text) => text.replaceAll('Σ', 'σ').toLowerCase();
     case 'Prepend': {
       const prefix = String(definition.prepend);
       return (text) => (text === '' ? '' : prefix + text);
