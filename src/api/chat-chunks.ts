@@ -11,7 +11,7 @@ export interface ChatEnvelope {
   readonly id: string;
   readonly created: number; // Unix seconds
   readonly model: string;
-  readonly fingerprint: string;
+  readonly fingerprint: string | null;
   readonly role: string;
   /** What stands before the text of every choice. */
   readonly echo: string;

@@ -73,7 +73,7 @@ const mediaParts = new Set(['image_url', 'input_image', 'image_embeds', 'input_a
 
 /** The fields of chat and of /tokenize that say what the prompt is. `text`: the body as it came; numbers of tools are printed as there. */
 export function parseConversation(body: JsonObject, model: ServedModel, text = ''): ConversationRequest {
-  const { names, preparation, trustRequestTemplate, markup } = model;
+  const { names, preparation, trustRequestTemplate, markup, requestDefaults } = model;
   const messages = body['messages'] as readonly ChatMessage[];
   if (messages.length === 0) {
     throw new LockstepError('invalid_value', 'Cannot apply chat template to an empty conversation. Provide at least one message.');
@@ -103,7 +103,7 @@ export function parseConversation(body: JsonObject, model: ServedModel, text = '
     options: {
       addGenerationPrompt,
       continueFinalMessage,
-      kwargs: { ...reasoningKwargs(body, source), ...kwargs },
+      kwargs: { ...requestDefaults.templateKwargs, ...reasoningKwargs(body, source), ...kwargs },
       ...(documents ? { documents } : {}),
       ...(tools === null ? {} : { tools }),
     },

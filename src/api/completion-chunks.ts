@@ -5,7 +5,7 @@ export interface CompletionEnvelope {
   readonly id: string;
   readonly created: number; // Unix seconds
   readonly model: string;
-  readonly fingerprint: string;
+  readonly fingerprint: string | null;
 }
 
 export interface CompletionChoice {

@@ -57,6 +57,9 @@ export interface ServerOptions {
   readonly devMode: boolean;
   readonly sleepMode: boolean;
   readonly tokenizerInfo: boolean;
+  readonly docs: boolean;
+  /** `system_fingerprint` of the answers: what it is made of, or what it is. */
+  readonly fingerprint: FingerprintMode;
   /** The flags by name, without secrets, as /server_info shows them. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly streamBufferBytesMax: number;
@@ -65,13 +68,16 @@ export interface ServerOptions {
   readonly logger: Logger;
 }
 
+/** full: version and hash of the model; hash: that alone; none: null. */
+export type FingerprintMode = 'full' | 'hash' | 'none' | { readonly custom: string };
+
 /** A model that takes requests, with what belongs to serving it. */
 export interface Serving {
   readonly model: ServedModel;
   readonly preparer: Preparer;
   readonly grammars: GrammarCompiler;
-  /** `system_fingerprint`: equal for servers that give equal answers. */
-  readonly fingerprint: string;
+  /** `system_fingerprint`: equal for servers that give equal answers; null: not told. */
+  readonly fingerprint: string | null;
   /** Unix seconds; `created` of /v1/models. */
   readonly since: number;
 }

@@ -256,6 +256,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     },
     markup: new ModelMarkup(new FakeTokenizer(), {}),
     defaults: { eosTokenIds: [256] },
+    requestDefaults: { streamInterval: 1, tokensAsIds: false, templateKwargs: {}, compactJson: false },
     pooler: null,
     pairs: 'joined',
     engine,

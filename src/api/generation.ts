@@ -71,6 +71,7 @@ const numberOf = (body: JsonObject, name: string) => body[name] as Present<numbe
 export const flagOf = (body: JsonObject, name: string, fallback: boolean) => (body[name] as Present<boolean>) ?? fallback;
 
 export function parseGeneration(body: JsonObject, text: string, model: ServedModel, route: 'chat' | 'completions'): Generation {
+  const { requestDefaults } = model;
   const logprobs = route === 'chat' ? chatLogprobs(body) : (numberOf(body, 'logprobs') ?? null);
   checkLogprobsCount(logprobs, model, 'sample', 'logprobs');
   const numPromptLogprobs = parsePromptLogprobs(body, model);
@@ -84,13 +85,13 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     maxTokensCap: model.defaults.maxNewTokens ?? Number.POSITIVE_INFINITY,
     priority: parsePriority(body, model),
     cacheSalt: (body['cache_salt'] as Present<string>) ?? null,
-    grammar: parseGrammar(body),
+    grammar: parseGrammar(body, requestDefaults),
     badWords: (body['bad_words'] as Present<string[]>) ?? [],
     thinkingBudget: parseThinkingBudget(body, model, route),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
-    tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', false),
-    streamInterval: numberOf(body, 'stream_interval') ?? 1,
+    tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', requestDefaults.tokensAsIds),
+    streamInterval: Math.max(numberOf(body, 'stream_interval') ?? 1, requestDefaults.streamInterval),
     truncation: parseTruncation(body, model, maxTokens),
     beams: parseBeams(body),
   };

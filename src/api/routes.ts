@@ -63,9 +63,9 @@ export const routes: readonly Route[] = [
   ...messagesRoutes,
   ...ollamaRoutes,
   ...controlRoutes,
-  { method: 'GET', path: '/openapi.json', access: 'open', inference: false, summary: 'This description', answer: openApiAnswer,
+  { method: 'GET', path: '/openapi.json', access: 'open', needs: ['docs'], inference: false, summary: 'This description', answer: openApiAnswer,
     handle: (exchange, context) => handleOpenApi(exchange, context, routes) },
-  { method: 'GET', path: '/docs', access: 'open', inference: false, summary: 'The same as a page', answer: docsAnswer,
+  { method: 'GET', path: '/docs', access: 'open', needs: ['docs'], inference: false, summary: 'The same as a page', answer: docsAnswer,
     handle: (exchange, context) => handleDocs(exchange, context, routes) },
 ];
 

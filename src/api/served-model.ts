@@ -18,6 +18,18 @@ export interface ModelDefaults {
   readonly maxNewTokens?: number;
 }
 
+/** What a request means that leaves these fields out. */
+export interface RequestDefaults {
+  /** Tokens of an event; a request may ask for more, not for fewer. */
+  readonly streamInterval: number;
+  /** Log-probabilities name tokens by id. */
+  readonly tokensAsIds: boolean;
+  /** Variables for the chat template; those of the request win. */
+  readonly templateKwargs: Readonly<Record<string, unknown>>;
+  /** JSON that is asked for has no space between its tokens. */
+  readonly compactJson: boolean;
+}
+
 export interface ServedModel {
   /** Names under which clients may ask for it; answers carry the first. */
   readonly names: readonly string[];
@@ -29,6 +41,7 @@ export interface ServedModel {
   readonly template: ChatTemplate | null;
   readonly markup: ModelMarkup;
   readonly defaults: ModelDefaults;
+  readonly requestDefaults: RequestDefaults;
   /** What makes vectors of pooled hidden states; null: the model generates. */
   readonly pooler: Pooler | null;
   /** How two texts become one prompt: by `template` with the roles query and document, as two segments of an encoder, or one after the other. */

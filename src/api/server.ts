@@ -52,6 +52,8 @@ const optionsDefault: ServerOptions = {
   devMode: false,
   sleepMode: false,
   tokenizerInfo: false,
+  docs: true,
+  fingerprint: 'full',
   settings: {},
   streamBufferBytesMax: streamBufferBytesDefault,
   backend: 'auto',
@@ -100,14 +102,11 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
     backend,
     metrics,
     setModel(model) {
-      const label = `${model.root}|${model.vocabSize}|${model.maxModelLen}`;
-      const digest = createHash('sha256').update(label).digest('hex').slice(0, 8);
-      const fingerprint = `lockstep-${options.version}-${digest}`;
       context.serving = {
         model,
         preparer: new Preparer(model),
         grammars: new GrammarCompiler(model),
-        fingerprint,
+        fingerprint: fingerprintOf(model, options),
         since: Math.floor(Date.now() / 1000),
       };
       metrics.setModel(model.names[0]!, model.engine, model.maxModelLen, model.cacheConfig);
@@ -131,6 +130,13 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
       await Promise.all([tracer?.close(), serving?.preparer.close(), serving?.grammars.close()]);
     },
   };
+}
+
+function fingerprintOf({ root, vocabSize, maxModelLen }: ServedModel, { fingerprint, version }: ServerOptions): string | null {
+  if (fingerprint === 'none') return null;
+  if (typeof fingerprint === 'object') return fingerprint.custom;
+  const digest = createHash('sha256').update(`${root}|${vocabSize}|${maxModelLen}`).digest('hex').slice(0, 8);
+  return fingerprint === 'hash' ? digest : `lockstep-${version}-${digest}`;
 }
 
 async function listen(options: ServerOptions, handler: ExchangeHandler): Promise<{ listener: Listener; backend: 'uws' | 'node' }> {

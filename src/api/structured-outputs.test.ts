@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LockstepError } from '../errors.js';
-import { parseGrammar } from './structured-outputs.js';
+import { parseGrammar as parse } from './structured-outputs.js';
+
+const parseGrammar = (body: Parameters<typeof parse>[0], compactJson = false) => parse(body, { compactJson });
 
 test('every way to ask for a grammar gives the same data', () => {
   const schema = { type: 'object', properties: { a: { type: 'integer' } } };
@@ -20,6 +22,14 @@ test('every way to ask for a grammar gives the same data', () => {
   assert.deepEqual(parseGrammar({ structured_outputs: { regex: 'a+' } }), parseGrammar({ guided_regex: 'a+' }));
   assert.deepEqual(parseGrammar({ structured_outputs: { choice: ['a', 'b'] } }), { kind: 'choice', choices: ['a', 'b'] });
   assert.deepEqual(parseGrammar({ guided_grammar: 'root ::= "a"' }), { kind: 'ebnf', grammar: 'root ::= "a"' });
+});
+
+test('--structured-outputs-config: JSON without spaces, however it is asked for', () => {
+  const json = { kind: 'json_object', whitespace: 'none' };
+  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }, true), json);
+  assert.deepEqual(parseGrammar({ structured_outputs: { json_object: true } }, true), json);
+  const named = { response_format: { type: 'json_schema', json_schema: { name: 'x', schema: {} } } };
+  assert.deepEqual(parseGrammar(named, true), { kind: 'json_schema', schema: {}, whitespace: 'none' });
 });
 
 test('structural tags, in the new form and the old', () => {

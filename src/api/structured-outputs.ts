@@ -26,11 +26,11 @@ interface Asked {
 }
 
 /** null: any text. Throws for what is no grammar, and for more than one. */
-export function parseGrammar(body: JsonObject): GrammarSpec | null {
+export function parseGrammar(body: JsonObject, { compactJson }: { readonly compactJson: boolean }): GrammarSpec | null {
   const asked: Asked[] = [];
   const options = structuredOutputs(body, asked);
   for (const [field, kind] of Object.entries(guided)) if (isGiven(body[field])) asked.push({ field, kind, value: body[field] });
-  const format = responseFormat(body['response_format']);
+  const format = responseFormat(body['response_format'], compactJson);
   if (asked.length + (format === null ? 0 : 1) > 1) {
     throw new LockstepError(
       'invalid_value',
@@ -38,7 +38,7 @@ export function parseGrammar(body: JsonObject): GrammarSpec | null {
     );
   }
   if (format !== null) return format;
-  return asked.length === 0 ? null : specOf(asked[0]!, options.disable_any_whitespace ? 'none' : 'any');
+  return asked.length === 0 ? null : specOf(asked[0]!, options.disable_any_whitespace || compactJson ? 'none' : 'any');
 }
 
 const isGiven = (value: unknown) => value !== undefined && value !== null && value !== false;
@@ -90,14 +90,15 @@ function specOf({ field, kind, value }: Asked, whitespace: JsonWhitespace): Gram
   }
 }
 
-function responseFormat(value: unknown): GrammarSpec | null {
+function responseFormat(value: unknown, compactJson: boolean): GrammarSpec | null {
+  const whitespace: { whitespace?: JsonWhitespace } = compactJson ? { whitespace: 'none' } : {};
   if (!isGiven(value)) return null;
   if (!isObject(value)) throw wrongType('response_format', 'an object');
   switch (value['type']) {
     case 'text':
       return null;
     case 'json_object':
-      return { kind: 'json_object' };
+      return { kind: 'json_object', ...whitespace };
     case 'json_schema': {
       const wrapper = value['json_schema'];
       if (!isGiven(wrapper)) {
@@ -105,7 +106,7 @@ function responseFormat(value: unknown): GrammarSpec | null {
         throw new LockstepError('invalid_value', message, { param: 'response_format' });
       }
       if (!isObject(wrapper)) throw wrongType('response_format.json_schema', 'an object');
-      return { kind: 'json_schema', schema: wrapper['schema'] ?? {} };
+      return { kind: 'json_schema', schema: wrapper['schema'] ?? {}, ...whitespace };
     }
     case 'structural_tag':
       return structuralTag(value, 'response_format');

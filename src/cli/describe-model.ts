@@ -14,6 +14,7 @@ import { loadTokenizer } from '../tokenizer/load.js';
 import { samplingDefaults } from './generation-config.js';
 import type { ServeOptions } from './options.js';
 import type { StartedEngine } from './start-engine.js';
+import { isJsonCompact } from './structured-outputs-config.js';
 
 /** The tokenizer is built while the ranks read the weights. */
 export async function describe({ name, model, dims, engine, cache }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
@@ -37,6 +38,12 @@ export async function describe({ name, model, dims, engine, cache }: StartedEngi
       reasoningFormat: reasoningFormat(options.reasoningParser, chatTemplate),
     }),
     defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
+    requestDefaults: {
+      streamInterval: options.streamInterval,
+      tokensAsIds: options.returnTokensAsTokenIds,
+      templateKwargs: options.defaultChatTemplateKwargs,
+      compactJson: isJsonCompact(options.structuredOutputsConfig),
+    },
     pooler: model.pooling && (await createPooler(model.pooling, tokenizer)),
     pairs: options.chatTemplate !== null ? 'template' : needsPairs ? 'segments' : 'joined',
     engine,

@@ -3,10 +3,11 @@
  * Pure but for reading the file that --config names. What the flags are, `options.ts` says; what a value may be, `flag.ts`.
  */
 import { Command, CommanderError, Option } from 'commander';
-import { startError } from '../errors.js';
+import { type LockstepError, startError } from '../errors.js';
 import { readConfigFile } from './config-file.js';
 import { camelCase, type Flag, type FlagValue, type OptionsOf, parseValue, variableOf } from './flag.js';
-import { refusedFlags } from './refused-flags.js';
+import { nearestOf } from './nearest.js';
+import { refusedFlags, settledFlags } from './refused-flags.js';
 
 export interface CommandTable<Flags extends readonly Flag[] = readonly Flag[]> {
   /** "serve", "bench serve" */
@@ -30,7 +31,7 @@ export function loadOptions<const Flags extends readonly Flag[]>(
   const given = readCommandLine(table, argv);
   const configPath = table.isConfigurable ? (given.get('config') ?? environment['LOCKSTEP_CONFIG']) : undefined;
   const file = configPath === undefined ? new Map<string, unknown>() : readConfigFile(String(configPath));
-  for (const name of file.keys()) checkName(table, name, `${name} in ${configPath}`);
+  for (const [name, value] of file) checkName(table, name, value, `${name} in ${configPath}`);
   const resolve = (flag: Flag): FlagValue => {
     if (given.has(flag.name)) return parseValue(flag, given.get(flag.name), `--${flag.name}`);
     const variables = [...(table.isConfigurable ? [variableOf(flag)] : []), ...(flag.variables ?? [])];
@@ -109,29 +110,60 @@ export function defaultText(flag: Flag): string {
   return isEmpty ? '' : ` (default: ${Array.isArray(flag.default) ? flag.default.join(', ') : JSON.stringify(flag.default)})`;
 }
 
-/** Aliases and underscores become the flag's own spelling; flags of `vllm serve` that mean nothing here are refused with their reason. */
+/**
+ * Aliases and underscores become the flag's own spelling; flags of `vllm serve` that mean nothing here are refused with their reason, or left out
+ * where they ask for what is done anyway.
+ */
 function canonicalArguments(table: CommandTable, argv: readonly string[]): string[] {
   const aliases = new Map(table.flags.flatMap((flag) => (flag.aliases ?? []).map((alias) => [alias, `--${flag.name}`] as const)));
-  return argv.map((word) => {
+  const words: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!;
     const [, dashed = '', rest = ''] = /^(--?[A-Za-z][\w.-]*)(=.*)?$/s.exec(word) ?? [];
-    if (dashed === '') return word;
     const spelt = dashed.startsWith('--') ? dashed.replace(/_/g, '-') : dashed;
     const name = aliases.get(spelt) ?? spelt;
-    if (table.name === 'serve' && !isKnown(table, name)) refuseKnown(name, dashed);
-    return `${name}${rest}`;
-  });
+    if (dashed === '') words.push(word);
+    else if (table.name !== 'serve' || isKnown(table, name) || !isForeign(name)) words.push(`${name}${rest}`);
+    else if (isSettled(name, rest === '' ? argv[i + 1] : rest.slice(1))) i += isSwitch(name) || rest !== '' ? 0 : 1;
+    else throw foreign(name, dashed);
+  }
+  return words;
 }
 
 const isKnown = (table: CommandTable, dashed: string) =>
   table.flags.some((flag) => dashed === `--${flag.name}` || (flag.type === 'boolean' && dashed === `--no-${flag.name}`));
 
-function refuseKnown(dashed: string, shown: string): void {
-  const reason = refusedFlags.get(dashed.split('.')[0]?.replace(/^--no-/, '--') ?? '');
-  if (reason !== undefined) throw startError(`${shown} is not supported by Lockstep: ${reason}`, { param: shown.replace(/^-+/, '') });
+/** `--limit-mm-per-prompt.image` and `--no-enable-lora` are ways to write a flag. */
+const baseOf = (dashed: string) => dashed.split('.')[0]!.replace(/^--no-/, '--');
+const isForeign = (dashed: string) => refusedFlags.has(baseOf(dashed));
+const settledValues = (dashed: string): readonly string[] => settledFlags.get(baseOf(dashed)) ?? [];
+/** Takes no value. */
+const isSwitch = (dashed: string) => settledValues(dashed).some((value) => value === 'on' || value === 'off');
+
+/** Whether a flag of vLLM asks for what is done here anyway. `value`: what stands behind it, if anything. */
+function isSettled(dashed: string, value: string | undefined): boolean {
+  const meant = isSwitch(dashed) ? (dashed.startsWith('--no-') ? 'off' : 'on') : value;
+  return meant !== undefined && settledValues(dashed).includes(meant);
 }
 
-function checkName(table: CommandTable, name: string, where: string): void {
+function foreign(dashed: string, shown: string): LockstepError {
+  const values = isSwitch(dashed) ? [] : settledValues(dashed);
+  const taken = values.length === 0 ? '' : ` with another value than ${values.join(' or ')}`;
+  const reason = refusedFlags.get(baseOf(dashed))!;
+  return startError(`${shown} is not supported by Lockstep${taken}: ${reason}`, { param: shown.replace(/^-+/, '') });
+}
+
+function checkName(table: CommandTable, name: string, value: unknown, where: string): void {
   if (table.flags.some((flag) => flag.name === name)) return;
-  refuseKnown(`--${name}`, where);
-  throw startError(`${where} is no option of 'lockstep ${table.name}'; its --help lists them`, { param: name });
+  const dashed = value === false ? `--no-${name}` : `--${name}`;
+  if (isForeign(dashed)) {
+    if (isSettled(dashed, String(value))) return;
+    throw foreign(dashed, where);
+  }
+  const nearest = nearestOf(
+    name,
+    table.flags.map((flag) => flag.name),
+  );
+  const hint = nearest === null ? '' : ` (is ${nearest} meant?)`;
+  throw startError(`${where} is no option of 'lockstep ${table.name}'${hint}; its --help lists them`, { param: name });
 }

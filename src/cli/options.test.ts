@@ -8,7 +8,7 @@ import { parseConfig } from './config-file.js';
 import { type Flag, parseValue } from './flag.js';
 import { commandFor, loadOptions } from './load-options.js';
 import { chatCommand, loadServeOptions, serveCommand, serveFlags } from './options.js';
-import { refusedFlags } from './refused-flags.js';
+import { refusedFlags, settledFlags } from './refused-flags.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-options-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -134,9 +134,13 @@ describe('what is refused, by name', () => {
       /^--override-generation-config must be a JSON object or a file that holds one, not '\[1\]'$/,
     ],
     [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
-    [['--gpu-memory-utilization', '0.9'], {}, /^--gpu-memory-utilization is not supported by Lockstep: this build has no GPU backend$/],
-    [['--no-enable-lora'], {}, /^--no-enable-lora is not supported by Lockstep: adapters/],
-    [['-pp', '2'], {}, /^-pp is not supported by Lockstep: only tensor parallelism/],
+    [
+      ['--gpu-memory-utilization', '0.9'],
+      {},
+      /^--gpu-memory-utilization is not supported by Lockstep: this build has no GPU backend; --kv-cache-memory-bytes is/,
+    ],
+    [['--enable_lora'], {}, /^--enable_lora is not supported by Lockstep: adapters/],
+    [['-pp', '2'], {}, /^-pp is not supported by Lockstep with another value than 1: only tensor parallelism/],
     [['--limit-mm-per-prompt.image', '1'], {}, /^--limit-mm-per-prompt.image is not supported by Lockstep: only text/],
     [['--port'], {}, /argument missing/],
     [['--config', '/nowhere.yaml'], {}, /^--config \/nowhere.yaml cannot be read/],
@@ -149,15 +153,57 @@ describe('what is refused, by name', () => {
       ));
   }
 
+  test('flags that go together', () => {
+    const load = (...argv: string[]) => loadServeOptions(argv, {});
+    const refused: [argv: string[], message: RegExp][] = [
+      [['--fingerprint-mode', 'custom'], /go together/],
+      [['--fingerprint-value', 'x'], /go together/],
+      [['--spec-method', 'ngram'], /^--spec-method and --spec-tokens go together$/],
+      [['--spec-method', 'ngram', '--spec-tokens', '99'], /num_speculative_tokens must be a whole number from 1 to 32, not 99$/],
+      [['--structured-outputs-config', '{"backend": "guidance"}'], /backend can be "auto" alone, not "guidance"$/],
+      [['--structured-outputs-config', '{"disable_any_whitespace": 1}'], /must be true or false, not 1$/],
+      [['--structured-outputs-config', '{"reasoning_parser": "qwen3"}'], /--reasoning-parser names one$/],
+      [['--structured-outputs-config', '{"x": 1}'], /'x' has no meaning here/],
+    ];
+    for (const [argv, message] of refused) {
+      assert.match(
+        refusal(() => load(...argv)),
+        message,
+      );
+    }
+    assert.equal(load('--spec-method', 'ngram', '--spec-tokens', '4').specTokens, 4);
+    assert.equal(load('--fingerprint-mode', 'custom', '--fingerprint-value', 'x').fingerprintValue, 'x');
+  });
+
+  test('flags of vLLM that ask for what is done anyway are taken', () => {
+    const argv = ['--enforce-eager', '-pp', '1', '--load-format=auto', '--trust_remote_code', '--no-enable-lora', '--disable-log-stats'];
+    assert.equal(loadServeOptions([...argv, '--port', '1'], {}).port, 1);
+    assert.equal(loadServeOptions(['--config', configFile('enforce-eager: true\nenable-lora: false\nnnodes: 1\nport: 2')], {}).port, 2);
+    const file = configFile('enforce-eager: false');
+    assert.match(
+      refusal(() => loadServeOptions(['--config', file], {})),
+      /is not supported by Lockstep: this build has no GPU/,
+    );
+    assert.match(
+      refusal(() => loadServeOptions(['--load-format'], {})),
+      /^--load-format is not supported by Lockstep with another value than auto: the format/,
+    );
+    assert.match(
+      refusal(() => loadServeOptions(['--no-enable-server-load-tracking'], {})),
+      /always counted, at \/load$/,
+    );
+    for (const flag of settledFlags.keys()) assert.ok(refusedFlags.has(flag), flag);
+  });
+
   test('names and values in the file', () => {
     const load = (text: string) => loadServeOptions(['--config', configFile(text)], {});
     assert.match(
       refusal(() => load('prot: 1')),
-      /^prot in .*config.yaml is no option of 'lockstep serve'/,
+      /^prot in .*config.yaml is no option of 'lockstep serve' \(is port meant\?\)/,
     );
     assert.match(
       refusal(() => load('load-format: gguf')),
-      /is not supported by Lockstep: the format is read from the checkpoint/,
+      /is not supported by Lockstep with another value than auto: the format is read from the checkpoint/,
     );
     assert.match(
       refusal(() => load('port: high')),

@@ -7,7 +7,8 @@ import { reasoningFormats } from '../parsing/reasoning-format.js';
 import { toolFormats } from '../parsing/tool-format.js';
 import type { Flag, OptionsOf } from './flag.js';
 import { type CommandTable, loadOptions } from './load-options.js';
-import { parseSpeculativeConfig } from './speculative-config.js';
+import { speculationOf } from './speculative-config.js';
+import { isJsonCompact } from './structured-outputs-config.js';
 
 const model = 'Model';
 const ranks = 'Ranks';
@@ -23,6 +24,8 @@ export const engineFlags = [
     help: 'Hugging Face id, folder in Hugging Face layout, or .gguf file; may stand without the flag. Unset: the small bundled model' },
   { name: 'revision', type: 'string', default: null, group: model, value: 'REV',
     help: 'branch, tag or commit of a Hugging Face id. Unset: main' },
+  { name: 'download-dir', type: 'string', default: null, group: model, value: 'FOLDER',
+    help: 'where models from the hub are kept. Unset: HF_HUB_CACHE, or hub/ in HF_HOME or ~/.cache/huggingface' },
   { name: 'hf-token', type: 'string', default: null, group: model, value: 'TOKEN', variables: ['HF_TOKEN'],
     help: 'token for gated models on the hub' },
   { name: 'dtype', type: 'string', default: 'auto', group: model, value: 'auto|bfloat16|float32',
@@ -63,6 +66,8 @@ export const engineFlags = [
     help: 'size of the KV cache. Unset: the smaller of what max-num-seqs × max-model-len needs and half of the free memory' },
   { name: 'kv-cache-dtype', type: 'string', default: 'auto', group: memory, value: 'auto|bfloat16|int8',
     help: 'how K and V are kept. auto: as the model is computed; int8: half the memory of bfloat16, a scale for each token and head' },
+  { name: 'watermark', type: 'number', default: 0.01, min: 0, max: 0.99, group: memory, value: 'PART',
+    help: 'part of the KV cache that stays free when a request is let in, so that the running ones can grow' },
   { name: 'enable-prefix-caching', type: 'boolean', default: true, group: memory,
     help: 'keep the KV blocks of finished requests for prompts that begin alike' },
 
@@ -80,6 +85,10 @@ export const engineFlags = [
     help: 'order of waiting: first come first served, or by the priority of the request' },
   { name: 'speculative-config', type: 'json', default: null, aliases: ['-sc'], group: scheduler, value: 'JSON',
     help: 'drafts by prompt lookup, for example {"method": "ngram", "num_speculative_tokens": 8}, or a file that holds it; the tokens are the same either way' },
+  { name: 'spec-method', type: 'string', default: null, choices: ['ngram'], group: scheduler,
+    help: 'method of --speculative-config, without the JSON; needs --spec-tokens' },
+  { name: 'spec-tokens', type: 'int', default: null, min: 1, group: scheduler, value: 'N',
+    help: 'num_speculative_tokens of --speculative-config; needs --spec-method' },
   { name: 'max-num-queued-reqs', type: 'int', default: 4096, min: 1, group: scheduler, value: 'N',
     help: 'most requests that wait; one more is answered 429 with Retry-After' },
 ] as const satisfies readonly Flag[];
@@ -99,6 +108,8 @@ const frontEndFlags = [
     help: 'a request may bring its own chat_template' },
   { name: 'chat-template', type: 'string', default: null, group: model, value: 'FILE',
     help: "Jinja template that replaces the model's own" },
+  { name: 'default-chat-template-kwargs', type: 'json', default: {}, group: model, value: 'JSON',
+    help: 'variables for the chat template, for example {"enable_thinking": false}; those of a request (chat_template_kwargs, reasoning_effort) win' },
   { name: 'tool-call-parser', type: 'string', default: null, choices: ['auto', ...toolFormats.map(({ name }) => name)], group: api,
     help: 'how the model writes tool calls; auto: as its chat template shows. Unset: only tool_choice none is served' },
   { name: 'enable-auto-tool-choice', type: 'boolean', default: false, group: api,
@@ -107,6 +118,8 @@ const frontEndFlags = [
     help: 'leave tools out of the prompt of a request with tool_choice none' },
   { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], group: api,
     help: 'how the model marks its reasoning; auto: as its chat template shows. Unset: reasoning is content' },
+  { name: 'structured-outputs-config', type: 'json', default: {}, group: api, value: 'JSON',
+    help: '{"disable_any_whitespace": true}: JSON that requests ask for has no spaces; the other settings of vLLM are refused unless they say what is done anyway' },
   { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',
     help: 'role of the messages that are generated' },
 
@@ -137,6 +150,8 @@ const frontEndFlags = [
     help: 'how long running requests may go on after SIGTERM; a second SIGTERM ends them at once' },
   { name: 'log-level', type: 'string', default: 'info', choices: ['debug', 'info', 'warning', 'error', 'critical'], aliases: ['--uvicorn-log-level'], group: server,
     help: 'least serious records that are written' },
+  { name: 'fail-on-environ-validation', type: 'boolean', default: false, group: server,
+    help: 'end where a LOCKSTEP_* or VLLM_* variable is set that is not read, instead of a warning' },
   { name: 'http-backend', type: 'string', default: 'auto', choices: ['auto', 'uws', 'node'], group: server,
     help: 'auto: uWebSockets.js where its binary loads, else node:http' },
   { name: 'otlp-traces-endpoint', type: 'string', default: null, group: server, value: 'URL',
@@ -163,6 +178,14 @@ const frontEndFlags = [
   { name: 'enable-prompt-tokens-details', type: 'boolean', default: false, group: api,
     help: 'usage says how much of the prompt came from the prefix cache' },
   { name: 'enable-force-include-usage', type: 'boolean', default: false, group: api, help: 'every stream carries usage, asked for or not' },
+  { name: 'stream-interval', type: 'int', default: 1, min: 1, group: api, value: 'TOKENS',
+    help: 'tokens of an event of a stream; the first of a choice comes at once. A request may ask for more (stream_interval)' },
+  { name: 'return-tokens-as-token-ids', type: 'boolean', default: false, group: api,
+    help: 'log-probabilities name tokens as "token_id:5" where a request does not say otherwise' },
+  { name: 'fingerprint-mode', type: 'string', default: 'full', choices: ['full', 'hash', 'none', 'custom'], group: api,
+    help: 'system_fingerprint of answers: version and hash of the model, the hash alone, null, or --fingerprint-value' },
+  { name: 'fingerprint-value', type: 'string', default: null, group: api, value: 'TEXT', help: 'the fingerprint, with --fingerprint-mode custom' },
+  { name: 'disable-fastapi-docs', type: 'boolean', default: false, group: api, help: 'do not serve /openapi.json and /docs' },
   { name: 'server-dev-mode', type: 'boolean', default: false, group: api, variables: ['VLLM_SERVER_DEV_MODE'],
     help: 'serve the routes that steer the engine: /sleep, /pause, /reset_prefix_cache, /server_info and their like' },
   { name: 'enable-sleep-mode', type: 'boolean', default: false, group: api, help: 'serve /sleep, /wake_up and /is_sleeping' },
@@ -225,6 +248,10 @@ export const cacheClearCommand = {
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);
   checkEngineOptions(options);
+  isJsonCompact(options.structuredOutputsConfig);
+  if ((options.fingerprintMode === 'custom') !== (options.fingerprintValue !== null)) {
+    throw startError('--fingerprint-mode custom and --fingerprint-value go together', { param: 'fingerprint-value' });
+  }
   if (options.enableAutoToolChoice && options.toolCallParser === null) {
     const message = '--enable-auto-tool-choice requires --tool-call-parser: auto takes it from the chat template';
     throw startError(message, { param: 'enable-auto-tool-choice' });
@@ -234,12 +261,12 @@ export function loadServeOptions(argv: readonly string[], environment: Readonly<
 
 /** Throws LockstepError `start` for values that no model makes right. */
 export function checkEngineOptions(options: EngineOptions): void {
-  const { device, blockSize, kvCacheDtype, maxNumBatchedTokens, maxNumSeqs, speculativeConfig } = options;
+  const { device, blockSize, kvCacheDtype, maxNumBatchedTokens, maxNumSeqs } = options;
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
   if (device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
-  if (speculativeConfig !== null) parseSpeculativeConfig(speculativeConfig);
+  speculationOf(options);
   if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
   if (kvCacheDtype.startsWith('fp8')) {
     refuse('kv-cache-dtype', `--kv-cache-dtype ${kvCacheDtype} is refused: CPUs have no arithmetic for fp8; int8 takes as little memory`);

@@ -1,10 +1,12 @@
 /**
- * The flags of `vllm serve` that are refused, and why. Each is refused by name: a flag that is taken and then ignored would make
- * somebody believe in a server that does something else.
+ * The flags of `vllm serve` that have no row in `options.ts`: why each is refused, and with which values some are taken, as those say what is
+ * done here anyway. A flag that is taken and then ignored would make somebody believe in a server that does something else.
  */
 const reasons: Readonly<Record<string, string>> = {
-  'this build has no GPU backend': `--gpu-memory-utilization --device-memory-utilization --enforce-eager --disable-cascade-attn
-    --attention-backend --attention-config -ac --disable-custom-all-reduce --num-gpu-blocks-override --kv-offloading-size --kv-offloading-backend
+  'this build has no GPU backend; --kv-cache-memory-bytes is the size of the KV cache': `--gpu-memory-utilization
+    --device-memory-utilization --num-gpu-blocks-override`,
+  'this build has no GPU backend': `--enforce-eager --disable-cascade-attn
+    --attention-backend --attention-config -ac --disable-custom-all-reduce --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
     --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
     --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend
@@ -21,7 +23,6 @@ const reasons: Readonly<Record<string, string>> = {
   'files are mapped and packed by the rank that needs them': `--safetensors-load-strategy --safetensors-prefetch-num-threads
     --safetensors-prefetch-block-size --model-loader-extra-config --ignore-patterns --use-tqdm-on-load --pt-load-map-location
     --max-parallel-loading-workers --weight-transfer-config`,
-  'set HF_HOME or HF_HUB_CACHE instead': '--download-dir',
   'only tensor parallelism is built; run more servers behind a router for more': `--pipeline-parallel-size -pp --data-parallel-size -dp
     --data-parallel-rank -dpn --data-parallel-start-rank -dpr --data-parallel-size-local -dpl --data-parallel-address -dpa
     --data-parallel-rpc-port -dpp --data-parallel-backend -dpb --data-parallel-hybrid-lb -dph --data-parallel-external-lb -dpe
@@ -52,20 +53,24 @@ const reasons: Readonly<Record<string, string>> = {
     --prefix-match-unit --disable-hybrid-kv-cache-manager --engram-config`,
   'the prefix cache keeps blocks until their room is needed': '--prefix-caching-hash-algo --prefix-cache-retention-interval',
   'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',
-  '--speculative-config says all of speculation': '--spec-method --spec-model --spec-tokens',
+  'no draft model or draft head is run here: --spec-method ngram needs none': '--spec-model',
   'speculation is counted for the whole server, in /metrics': '--per-request-spec-decode-metrics',
   "forced and strict calls are held to the function's whole schema": '--tool-strict-level',
   'tools run where the client is': '--tool-server',
   'the markers of reasoning come from --reasoning-parser': '--reasoning-config --cohere-is-reasoning-model --cohere-format',
   'requests say how much a model reasons (reasoning_effort)': '--anthropic-disabled-thinking-effort',
-  'grammars are not built yet': '--structured-outputs-config',
-  "the chat template is the model's own or that of --chat-template": '--chat-template-content-format --default-chat-template-kwargs',
-  'the answers have one form': `--return-tokens-as-token-ids --enable-per-request-metrics --fingerprint-mode --fingerprint-value --stream-interval --logprobs-mode
-    --return-sampling-mask`,
-  'the route does not exist here': '--enable-server-load-tracking --tokens-only --disable-fastapi-docs --enable-offline-docs',
+  'a message goes to the chat template as it came, text or parts': '--chat-template-content-format',
+  'times of requests are in /metrics, in the log and, with --otlp-traces-endpoint, in traces': '--enable-per-request-metrics',
+  'log-probabilities are those of the model before temperature and penalties': '--logprobs-mode',
+  'the answers have one form': '--return-sampling-mask',
+  'the running requests are always counted, at /load': '--enable-server-load-tracking',
+  'the pages at /docs always bring what they need': '--enable-offline-docs',
+  'prompts are always text or messages, and answers text': '--tokens-only',
   'requests come over HTTP': '-i --input-file -o --output-file --output-tmp-dir --url --renderer-num-workers --headless --grpc',
-  'the scheduler has its own rule for this': `--max-num-scheduled-tokens --max-num-active-seqs --max-num-queued-tokens
-    --long-prefill-token-threshold-adaptive --scheduler-reserve-full-isl --watermark --prefill-schedule-interval`,
+  'the scheduler bounds a step by --max-num-batched-tokens and --max-num-seqs, and the queue by --max-num-queued-reqs': `--max-num-scheduled-tokens
+    --max-num-active-seqs --max-num-queued-tokens`,
+  '--long-prefill-token-threshold is the bound, as given': '--long-prefill-token-threshold-adaptive',
+  'a request is let in when its whole prompt has room, in every step': '--scheduler-reserve-full-isl --prefill-schedule-interval',
   'texts are not watermarked': '--watermark-config',
   'an answer is logged whole, when it has ended (--enable-log-outputs)': '--enable-log-deltas',
   'the log has one form, a JSON record a line on stderr; --log-level, --enable-log-requests and --disable-uvicorn-access-log choose what is in it': `--log-error-stack --logging-config --log-config-file --disable-log-stats
@@ -74,10 +79,29 @@ const reasons: Readonly<Record<string, string>> = {
     --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
   'a trace has a span a request (--otlp-traces-endpoint), and profiles are not written':
     '--collect-detailed-traces --profiler-config --enable-trace-replay',
-  'the environment is read by name, and nothing else of it matters': '--fail-on-environ-validation',
   'one thread serves HTTP, and run more servers behind a router where that is not enough': '--api-server-count',
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
 };
+
+/** What is done here anyway, as vLLM's flags say it: the values that may be given, or `on` and `off` for a flag without one. */
+const settled: Readonly<Record<string, string>> = {
+  on: `--enforce-eager --disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
+    --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl`,
+  off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-per-request-metrics',
+  // A permission that nothing makes use of.
+  'on off': '--trust-remote-code',
+  '1': `--pipeline-parallel-size -pp --data-parallel-size -dp --decode-context-parallel-size -dcp --prefill-context-parallel-size -pcp
+    --nnodes -n --prefill-schedule-interval`,
+  '0': '--node-rank -r --optimization-level -O --cpu-offload-gb',
+  auto: '--load-format --config-format --tokenizer-mode --model-impl --chat-template-content-format',
+  none: '--per-request-spec-decode-metrics',
+  raw_logprobs: '--logprobs-mode',
+};
+
+/** Flag, with its dashes, to the values with which it is taken. */
+export const settledFlags: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries(settled).flatMap(([values, flags]) => flags.split(/\s+/).map((flag) => [flag, values.split(' ')] as const)),
+);
 
 /** Flag, with its dashes, to the reason. */
 export const refusedFlags: ReadonlyMap<string, string> = new Map(

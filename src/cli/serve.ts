@@ -8,6 +8,7 @@ import { startEngineThread } from '../engine/early-thread.js';
 import { startError } from '../errors.js';
 import { createAccessLogger, createLogger, type Logger } from '../log.js';
 import { startRankThreads } from '../parallel/threads.js';
+import { strayVariables } from './environment.js';
 import type { ServeOptions } from './options.js';
 import type { StartedEngine } from './start-engine.js';
 
@@ -20,6 +21,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Serves until a signal or a fault ends the process. Throws a start error for what cannot be served. */
 export async function serve(options: ServeOptions, environment: Environment, version: string): Promise<void> {
   const logger = createLogger(options.logLevel);
+  noteStrayVariables(options, environment, logger);
   // Modules are loaded in the order in which they are waited for: threads come up meanwhile, and the port answers before the model is read.
   const threads = { ranks: startRankThreads(options.tensorParallelSize), engine: startEngineThread() };
   const server = await listen(options, environment, logger, version);
@@ -54,6 +56,12 @@ export async function serve(options: ServeOptions, environment: Environment, ver
   }
 }
 
+function noteStrayVariables({ failOnEnvironValidation }: ServeOptions, environment: Environment, logger: Logger): void {
+  const notes = strayVariables(environment);
+  if (notes.length > 0 && failOnEnvironValidation) throw startError(notes.join('; '));
+  for (const note of notes) logger.warn(note);
+}
+
 /** The port is taken before the model is read: /health answers 503 until it is there. */
 async function listen(options: ServeOptions, environment: Environment, logger: Logger, version: string): Promise<HttpServer> {
   const { createServer } = await import('../api/server.js');
@@ -76,6 +84,8 @@ async function listen(options: ServeOptions, environment: Environment, logger: L
     devMode: options.serverDevMode,
     sleepMode: options.enableSleepMode,
     tokenizerInfo: options.enableTokenizerInfoEndpoint,
+    docs: !options.disableFastapiDocs,
+    fingerprint: options.fingerprintMode === 'custom' ? { custom: options.fingerprintValue! } : options.fingerprintMode,
     settings: withoutSecrets(options),
     backend: options.httpBackend,
   });

@@ -20,6 +20,21 @@ const refuse = (message: string): never => {
   throw startError(`--speculative-config: ${message}`, { param: 'speculative-config' });
 };
 
+interface SpeculationFlags {
+  readonly speculativeConfig: Readonly<Record<string, unknown>> | null;
+  readonly specMethod: string | null;
+  readonly specTokens: number | null;
+}
+
+/** What --speculative-config says, or --spec-method and --spec-tokens; null: no drafts. Throws LockstepError `start`. */
+export function speculationOf({ speculativeConfig, specMethod, specTokens }: SpeculationFlags): SpeculativeConfig | null {
+  const inShort = specMethod !== null || specTokens !== null;
+  if (!inShort) return speculativeConfig === null ? null : parseSpeculativeConfig(speculativeConfig);
+  if (speculativeConfig !== null) refuse('it says all of speculation; leave out --spec-method and --spec-tokens');
+  if (specMethod === null || specTokens === null) throw startError('--spec-method and --spec-tokens go together', { param: 'spec-method' });
+  return parseSpeculativeConfig({ method: specMethod, num_speculative_tokens: specTokens });
+}
+
 /** Throws LockstepError `start` naming the field that cannot be honoured, and what may stand there. */
 export function parseSpeculativeConfig(config: Readonly<Record<string, unknown>>): SpeculativeConfig {
   const { method } = config;

@@ -19,7 +19,7 @@ import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { OfflineEngine } from './bench-throughput.js';
 import type { EngineOptions } from './options.js';
-import { parseSpeculativeConfig } from './speculative-config.js';
+import { speculationOf } from './speculative-config.js';
 
 export interface StartedEngine {
   /** MODEL as given, or the bundled model's name. */
@@ -63,8 +63,6 @@ export interface Surroundings {
 const bundledModel = fileURLToPath(new URL('../../../models/guide', import.meta.url));
 const bundledName = 'guide';
 
-/** Part of the blocks that an admission leaves free, so that the running can grow. */
-const watermark = 0.01;
 /** A step of the largest batch on slow, crowded cores takes seconds; a rank that is gone is noticed sooner by its thread's end. */
 const stepTimeoutMs = 60_000;
 
@@ -74,7 +72,11 @@ export async function startEngine(
 ): Promise<StartedEngine> {
   const worldSize = options.tensorParallelSize;
   checkWorldSize(worldSize);
-  const env = options.hfToken === null ? environment : { ...environment, HF_TOKEN: options.hfToken };
+  const env = {
+    ...environment,
+    ...(options.hfToken !== null && { HF_TOKEN: options.hfToken }),
+    ...(options.downloadDir !== null && { HF_HUB_CACHE: options.downloadDir }),
+  };
   const hub = { env, log: logger, progress: process.stderr, ...(options.revision === null ? {} : { revision: options.revision }) };
   const path = options.model === null ? bundledModel : await resolveModel(options.model, hub);
   const { dtype, maxModelLen, quantization, runner, convert, poolerConfig: pooler, hfOverrides: overrides } = options;
@@ -83,7 +85,7 @@ export async function startEngine(
   // Tokens that see each other are computed in one step, and none of them is the same behind another prefix.
   const { causal } = model.spec;
   const chunkedPrefill = options.enableChunkedPrefill && causal;
-  const speculation = options.speculativeConfig === null ? null : parseSpeculativeConfig(options.speculativeConfig);
+  const speculation = speculationOf(options);
   if (model.pooling !== null && speculation !== null)
     throw startError('--speculative-config is of no use with a model that generates no tokens', { param: 'speculative-config' });
   const kvCacheType = options.kvCacheDtype === 'auto' ? null : (options.kvCacheDtype as KvCacheType); // checked with the options
@@ -113,7 +115,7 @@ export async function startEngine(
     chunkedPrefill,
     longPrefillThreshold: options.longPrefillTokenThreshold,
     policy: options.schedulingPolicy,
-    watermark,
+    watermark: options.watermark,
     maxInFlight: options.asyncScheduling ? 2 : 1,
     ...(speculation === null ? {} : { speculation }),
   } as const;
