@@ -63,6 +63,19 @@ test('parts are one text, unless the template walks over them', () => {
   );
 });
 
+test('a message of calls alone has the content that its template can take', () => {
+  const calling: readonly ChatMessage[] = [
+    { role: 'user', content: 'Hi' },
+    { role: 'assistant', content: null, tool_calls: [{ type: 'function', function: { name: 'f', arguments: '{}' } }] },
+  ];
+  assert.equal(render("{% for m in messages %}{{ '[' + m.content + ']' }}{% endfor %}", calling), '[Hi][]');
+  assert.equal(render('{% for m in messages %}[{{ m.content }}]{% endfor %}', calling), '[Hi][]');
+  const twoTurns =
+    '{% for m in messages %}{% if m.tool_calls %}<calls>{% endif %}{% if m.content is not none %}[{{ m.content }}]{% endif %}{% endfor %}';
+  assert.equal(render(twoTurns, calling), '[Hi]<calls>');
+  assert.equal(render('{% for m in messages %}[{{ m.content }}]{% endfor %}', calling, {}, { noContent: null }), '[Hi][None]');
+});
+
 test('a refusal of the template is a 400 with its words', () => {
   assert.throws(
     () => render("{{ raise_exception('Roles must alternate') }}", messages),

@@ -47,8 +47,8 @@ for (const file of folder === null ? [] : readdirSync(join(folder, 'templates'))
   const name = file.replace(/\.jinja$/, '');
   test(name, () => {
     const { bos_token, eos_token, now, cases } = readJson<Cases>(join(folder!, 'cases.json'));
-    // The expected texts were made with content parts as they are.
-    const settings = { contentFormat: 'openai', now: () => new Date(now) } as const;
+    // The expected texts were made with content as it is.
+    const settings = { contentFormat: 'openai', noContent: null, now: () => new Date(now) } as const;
     const template = createChatTemplate(
       readFileSync(join(folder!, 'templates', file), 'utf8'),
       { bosToken: bos_token, eosToken: eos_token },
