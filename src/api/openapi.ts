@@ -19,10 +19,10 @@ export function openApiOf(routes: readonly Route[], version: string): Json {
   const paths: Record<string, Record<string, Json>> = {};
   const schemas: Record<string, unknown> = {};
   for (const route of routes) {
-    const { body, answer, method } = route;
+    const { answer, method } = route;
     const { errors = openAiErrors } = route;
     schemas[errors.name] = errors.schema;
-    if (body !== undefined) schemas[body.name] = bodySchema(body);
+    for (const body of bodiesOf(route)) schemas[body.name] = bodySchema(body);
     if (answer.json !== undefined) schemas[answer.name] = answer.json;
     if (answer.events !== undefined) schemas[`${answer.name}Chunk`] = answer.events;
     const path = pathOf(route);
@@ -38,10 +38,13 @@ export function openApiOf(routes: readonly Route[], version: string): Json {
   };
 }
 
+const bodiesOf = ({ body, bodies }: Route) => bodies ?? (body === undefined ? [] : [body]);
 const pathOf = ({ path }: Route) => path.replaceAll('*', '{id}');
 
 function operation(route: Route, path: string): Json {
-  const { method, summary, body, access } = route;
+  const { method, summary, access } = route;
+  const bodies = bodiesOf(route).map(({ name }) => component(name));
+  const schema = bodies.length === 1 ? bodies[0] : { anyOf: bodies };
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z0-9]+(\w?)/g, (_, letter: string) => letter.toUpperCase())}`,
     summary,
@@ -49,13 +52,15 @@ function operation(route: Route, path: string): Json {
       ...(path.includes('{id}') ? [{ name: 'id', in: 'path', required: true, schema: { type: 'string', minLength: 1 } }] : []),
       ...Object.entries(route.query ?? {}).map(([name, schema]) => ({ name, in: 'query', required: false, schema })),
     ],
-    ...(body === undefined ? {} : { requestBody: { required: true, content: { 'application/json': { schema: component(body.name) } } } }),
+    ...(bodies.length === 0 ? {} : { requestBody: { required: true, content: { 'application/json': { schema } } } }),
     responses: responsesOf(route, path),
     security: access === 'key' ? [{ bearer: [] }, {}] : [],
   };
 }
 
-function responsesOf({ body, answer, access, inference, errors: format = openAiErrors }: Route, path: string): Json {
+function responsesOf(route: Route, path: string): Json {
+  const { answer, access, inference, needs, errors: format = openAiErrors } = route;
+  const bodies = bodiesOf(route);
   const content: Record<string, Json> = {
     ...(answer.json === undefined ? {} : { 'application/json': { schema: component(answer.name) } }),
     ...(answer.media ? { [answer.media]: { schema: { type: 'string' } } } : {}),
@@ -64,9 +69,9 @@ function responsesOf({ body, answer, access, inference, errors: format = openAiE
       : { 'text/event-stream': { schema: { type: 'string', description: eventsAre(answer.name, format.name) } } }),
   };
   const possible: ErrorCode[] = [
-    ...(body === undefined ? [] : (['invalid_body', 'body_too_large'] as const)),
+    ...(bodies.length === 0 ? [] : (['invalid_body', 'body_too_large'] as const)),
     ...(access === 'key' ? (['invalid_api_key'] as const) : []),
-    ...(body?.fields.has('model') || path.includes('{id}') ? (['model_not_found'] as const) : []),
+    ...(bodies.some(({ fields }) => fields.has('model')) || path.includes('{id}') || needs ? (['not_found'] as const) : []),
     ...(inference ? (['queue_full', 'internal'] as const) : []),
     'not_ready',
   ];

@@ -31,6 +31,8 @@ export interface Route {
   readonly query?: Readonly<Record<string, Schema>>;
   /** The table that its handler gives to `checkFields`. */
   readonly body?: RequestBody;
+  /** In place of `body`: those of the routes of which one is meant. */
+  readonly bodies?: readonly RequestBody[];
   readonly answer: Answer;
   readonly handle: (exchange: Exchange, context: Context, rest: string) => void | Promise<void>;
 }

@@ -26,6 +26,7 @@ import { messagesRoutes } from './messages/routes.js';
 import { handleModel, handleModels } from './models.js';
 import { ollamaRoutes } from './ollama/routes.js';
 import { handleOpenApi } from './openapi.js';
+import { embeddingBody, rerankBody, scoreBody } from './pooling/fields.js';
 import { poolingRoutes } from './pooling/routes.js';
 import { handleRenderChat, handleRenderCompletion } from './render.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
@@ -44,7 +45,8 @@ export const routes: readonly Route[] = [
   { method: 'POST', path: '/v1/completions/render', access: 'key', inference: true, handle: handleRenderCompletion,
     summary: 'The same for texts, one for each', body: completionBody, answer: renderedListAnswer },
   { method: 'POST', path: '/invocations', access: 'key', inference: true, handle: handleInvocation,
-    summary: 'Chat, completions, embeddings or scores, as the body is; what SageMaker calls', answer: invocationAnswer },
+    summary: 'Chat, completions, embeddings or scores, as the body is; what SageMaker calls',
+    bodies: [chatBody, completionBody, embeddingBody, scoreBody, rerankBody], answer: invocationAnswer },
   ...poolingRoutes,
   { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels,
     summary: 'The names under which the model is served', answer: modelsAnswer },
@@ -75,14 +77,13 @@ export type RouteMatch =
   | { readonly found: 'nothing' };
 
 export function findRoute(method: string, path: string): RouteMatch {
-  const onPath = routes.filter((route) => matches(route.path, path));
+  const exact = routes.filter((route) => route.path === path);
+  const onPath = exact.length > 0 ? exact : routes.filter((route) => isBelow(route.path, path));
   if (onPath.length === 0) return { found: 'nothing' };
   const route = onPath.find((candidate) => candidate.method === method);
   if (route === undefined) return { found: 'other method', allowed: onPath.map((candidate) => candidate.method).join(', ') };
   return { found: 'route', route, rest: route.path.endsWith('/*') ? path.slice(route.path.length - 1) : '' };
 }
 
-function matches(pattern: string, path: string): boolean {
-  if (!pattern.endsWith('/*')) return pattern === path;
-  return path.length >= pattern.length && path.startsWith(pattern.slice(0, -1));
-}
+const isBelow = (pattern: string, path: string): boolean =>
+  pattern.endsWith('/*') && path.length >= pattern.length && path.startsWith(pattern.slice(0, -1));

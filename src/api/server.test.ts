@@ -335,6 +335,9 @@ for (const backend of backends) {
       assert.equal(wrong.status, 405);
       assert.equal(wrong.headers.get('allow'), 'POST');
       await wrong.text();
+      const exact = await fetch(`${it.url}/v1/responses/input_tokens`, { method: 'DELETE' });
+      assert.equal(exact.headers.get('allow'), 'POST', 'a route of its own, not one below /v1/responses/');
+      await exact.text();
       const prefixed = await start({
         backend,
         rootPath: '/llm/',
