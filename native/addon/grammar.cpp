@@ -78,7 +78,7 @@ GrammarRunObject::GrammarRunObject(const Napi::CallbackInfo& info) : Napi::Objec
   std::shared_ptr<const VocabularyTrie> trie = read_vocabulary(info[0], info[1], &error);
   auto tables = std::make_shared<GrammarTables>();
   const char* problem = nullptr;
-  if (trie) problem = is_array(info[2], napi_int32_array) ? tables->bind(words_of(info[2]), trie->vocab()) : "no compiled grammar";
+  if (trie) problem = is_array(info[2], napi_int32_array) ? tables->bind(words_of(info[2]), *trie) : "no compiled grammar";
   if (!trie || problem != nullptr) {
     fail(info, "createGrammarRun: " + (trie ? std::string(problem) : error));
     return;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "common/alike_states.h"
+#include "common/hash.h"
+
 namespace lockstep {
 namespace {
 
@@ -13,14 +16,9 @@ constexpr size_t kMaskBytes = size_t{16} << 20;  // of masks, which are made ane
 constexpr size_t kMaxWays = 4096;                // of one position
 constexpr size_t kMaxWork = size_t{1} << 16;     // ways looked at for one position
 
-uint64_t mix(uint64_t hash, uint64_t value) {
-  hash ^= value + 0x9e3779b97f4a7c15 + (hash << 6) + (hash >> 2);
-  return hash * 0xff51afd7ed558ccd;
-}
-
 }  // namespace
 
-const char* GrammarTables::bind(std::vector<int32_t> source, int vocab) {
+const char* GrammarTables::bind(std::vector<int32_t> source, const VocabularyTrie& trie) {
   words = std::move(source);
   constexpr int64_t kHeader = 5;
   if (words.size() < kHeader + 256 || words[0] != kMagic) return "no compiled grammar";
@@ -62,7 +60,7 @@ const char* GrammarTables::bind(std::vector<int32_t> source, int vocab) {
     if (calls[2 * i] < 0 || calls[2 * i] >= num_rules || !is_state(calls[2 * i + 1])) return "a bad call";
   }
   for (int64_t i = 0; i < num_tokens; i++) {
-    if (tokens[2 * i] < 0 || tokens[2 * i] >= vocab || !is_state(tokens[2 * i + 1])) return "a bad token";
+    if (tokens[2 * i] < 0 || tokens[2 * i] >= trie.vocab() || !is_state(tokens[2 * i + 1])) return "a bad token";
   }
   if (call_start[0] != 0 || token_start[0] != 0) return "lists out of order";
   outlook.resize(num_states);
@@ -75,6 +73,8 @@ const char* GrammarTables::bind(std::vector<int32_t> source, int vocab) {
     }
     seen.only_ends = final[state] != 0 && seen.byte == kNoByte && !seen.by_token && call_start[state] == call_start[state + 1];
   }
+  // Behind the last byte of a token nothing matters any more.
+  alike = alike_states(*this, trie.max_depth() - 1);
   return nullptr;
 }
 
@@ -223,24 +223,25 @@ int32_t GrammarRun::forced(Position at) {
   return mask ? mask->only : -1;
 }
 
-// The kinds of bytes, and of characters, that lead from a position back to itself.
-uint32_t GrammarRun::loops_of(Position at) {
-  if (sets_[at].loops != kUnknownLoops) return sets_[at].loops;
-  sets_[at].loops = 0;
-  if (by_class(at, tables_->class_of['a']) != at) return 0;
-  uint32_t loops = 0;
-  uint32_t leaving = 0;
-  for (int byte = 0; byte < 0x80; byte++) {
-    const uint32_t kind = VocabularyTrie::kind_of_ascii(static_cast<uint8_t>(byte));
-    loops |= kind;
-    if (by_class(at, tables_->class_of[byte]) != at) leaving |= kind;
+GrammarRun::Stride GrammarRun::stride_of(Position at) {
+  if (sets_[at].stride.kinds != kUnknownKinds) return sets_[at].stride;
+  Stride stride{0, by_class(at, tables_->class_of['a'])};
+  if (stride.to >= 0) {
+    uint32_t leaving = 0;
+    for (int byte = 0; byte < 0x80; byte++) {
+      const uint32_t kind = VocabularyTrie::kind_of_ascii(static_cast<uint8_t>(byte));
+      stride.kinds |= kind;
+      if (by_class(at, tables_->class_of[byte]) != stride.to) leaving |= kind;
+    }
+    stride.kinds &= ~leaving;
+    if (all_characters_lead_to(stride.to, at, 0)) stride.kinds |= VocabularyTrie::kCharacters;
   }
-  sets_[at].loops = (loops & ~leaving) | (loops_over_characters(at, at, 0) ? VocabularyTrie::kCharacters : 0);
-  return sets_[at].loops;
+  sets_[at].stride = stride;
+  return stride;
 }
 
-// Whether every character of several bytes, of which `utf8` have led to `from`, comes back to `at`.
-bool GrammarRun::loops_over_characters(Position at, Position from, int utf8) {
+// Whether every character of several bytes, of which `utf8` have led to `from`, comes to `target`.
+bool GrammarRun::all_characters_lead_to(Position target, Position from, int utf8) {
   int last_class = -1;
   int last_state = -1;
   for (int byte = 0x80; byte < 0x100; byte++) {
@@ -251,14 +252,56 @@ bool GrammarRun::loops_over_characters(Position at, Position from, int utf8) {
     last_class = cls;
     last_state = state;
     const Position to = by_class(from, cls);
-    if (state == 0 ? to != at : to < 0 || !loops_over_characters(at, to, state)) return false;
+    if (state == 0 ? to != target : to < 0 || !all_characters_lead_to(target, to, state)) return false;
   }
   return true;
 }
 
-// One walk through the vocabulary; a part of the tree whose first bytes lead nowhere is passed over.
+// Whether any so many characters of these kinds can come.
+bool GrammarRun::strides_over(Position from, uint32_t kinds, int characters) {
+  for (Position at = from; characters > 0; characters--) {
+    const Stride stride = stride_of(at);
+    if ((kinds & ~stride.kinds) != 0) return false;
+    if (stride.to == at) return true;
+    at = stride.to;
+  }
+  return true;
+}
+
+// The first position that differs from `at` in states that are alike and in nothing else: what any token does is the same at both.
+GrammarRun::Position GrammarRun::twin_of(Position at) {
+  if (sets_[at].twin >= 0) return sets_[at].twin;
+  const auto alike_ways = [this](const std::vector<Way>& ways) {
+    std::vector<Way> alike;
+    for (const Way& way : ways) alike.push_back({tables_->alike[way.state], way.frame});
+    std::sort(alike.begin(), alike.end());
+    alike.erase(std::unique(alike.begin(), alike.end()), alike.end());
+    return alike;
+  };
+  const std::vector<Way> ways = alike_ways(sets_[at].ways);
+  uint64_t hash = sets_[at].complete ? 1 : 0;
+  for (const Way& way : ways) hash = mix(mix(hash, static_cast<uint32_t>(way.state)), static_cast<uint32_t>(way.frame));
+  Position twin = at;
+  for (auto [known, end] = twin_ids_.equal_range(hash); known != end && twin == at; ++known) {
+    const Set& other = sets_[known->second];
+    if (other.complete == sets_[at].complete && alike_ways(other.ways) == ways) twin = known->second;
+  }
+  if (twin == at) twin_ids_.emplace(hash, at);
+  sets_[at].twin = twin;
+  return twin;
+}
+
 std::shared_ptr<const TokenMask> GrammarRun::make_mask(Position at) {
   if (sets_[at].mask) return sets_[at].mask;
+  const Position twin = twin_of(at);
+  std::shared_ptr<const TokenMask> mask = sets_[twin].mask;
+  if (!mask) mask = walk(twin);
+  if (mask) sets_[twin].mask = sets_[at].mask = mask;
+  return mask;
+}
+
+// One walk through the vocabulary; a part of the tree whose first bytes lead nowhere is passed over.
+std::shared_ptr<const TokenMask> GrammarRun::walk(Position at) {
   const std::vector<VocabularyTrie::Node>& nodes = trie_->nodes();
   const std::vector<int32_t>& tokens = trie_->tokens();
   auto mask = std::make_shared<TokenMask>();
@@ -274,8 +317,9 @@ std::shared_ptr<const TokenMask> GrammarRun::make_mask(Position at) {
   for (int32_t i = 0; i < count;) {
     const VocabularyTrie::Node& node = nodes[i];
     const Position from = path_[node.depth];
-    // Within a string, say, nearly the whole vocabulary leads back to the same place.
-    if (node.begins_character && (node.kinds & ~loops_of(from)) == 0) {
+    // Within a string, say, nearly the whole vocabulary can come.
+    if (node.begins_character && strides_over(from, node.kinds, node.characters)) {
+      one_path = false;
       for (int32_t j = node.first_token; j < nodes[node.end].first_token; j++) allow(tokens[j]);
       i = node.end;
       continue;
@@ -312,7 +356,6 @@ std::shared_ptr<const TokenMask> GrammarRun::make_mask(Position at) {
     for (Set& set : sets_) set.mask.reset();
     mask_bytes_ = mask->words.size() * 4;
   }
-  sets_[at].mask = mask;
   return mask;
 }
 
@@ -334,7 +377,7 @@ std::string GrammarStore::add(int id, std::vector<int32_t> words) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!trie_) return "no vocabulary";
   auto tables = std::make_shared<GrammarTables>();
-  const char* problem = tables->bind(std::move(words), trie_->vocab());
+  const char* problem = tables->bind(std::move(words), *trie_);
   if (problem != nullptr) return problem;
   grammars_[id] = std::make_shared<Grammar>(std::move(tables), trie_);
   return "";

@@ -34,9 +34,11 @@ struct GrammarTables {
     bool by_token, only_ends;
   };
   std::vector<Outlook> outlook;  // [states]
+  // [states] Those of one number cannot be told apart by a token.
+  std::vector<int32_t> alike;
 
   // null, or what is wrong.
-  const char* bind(std::vector<int32_t> source, int vocab);
+  const char* bind(std::vector<int32_t> source, const VocabularyTrie& trie);
 };
 
 // The tokens that a position allows.
@@ -80,13 +82,20 @@ class GrammarRun {
   struct Frame {
     int32_t state, below;
   };
-  static constexpr uint32_t kUnknownLoops = ~uint32_t{0};
+  // The kinds of bytes, and of characters, that all lead from a position to the same next one: to itself within a string without bounds,
+  // to one character more within one with bounds.
+  struct Stride {
+    uint32_t kinds;
+    Position to;
+  };
+  static constexpr uint32_t kUnknownKinds = ~uint32_t{0};
   struct Set {
     std::vector<Way> ways;  // sorted; those that a byte or a token can take further
     bool complete = false;
     bool single_byte = false;  // exactly one byte can come next, and no special token
     bool goes_on = false;
-    uint32_t loops = kUnknownLoops;
+    Stride stride{kUnknownKinds, kDead};
+    Position twin = kDead;  // a position with the same mask, or this one; kDead: not looked for yet
     std::shared_ptr<const TokenMask> mask;
   };
 
@@ -95,8 +104,11 @@ class GrammarRun {
   Position by_class(Position from, int cls);
   Position by_token(Position from, int32_t token);
   std::shared_ptr<const TokenMask> make_mask(Position at);
-  uint32_t loops_of(Position at);
-  bool loops_over_characters(Position at, Position from, int utf8);
+  std::shared_ptr<const TokenMask> walk(Position at);
+  Position twin_of(Position at);
+  Stride stride_of(Position at);
+  bool all_characters_lead_to(Position target, Position from, int utf8);
+  bool strides_over(Position from, uint32_t kinds, int characters);
 
   const std::shared_ptr<const GrammarTables> tables_;
   const std::shared_ptr<const VocabularyTrie> trie_;
@@ -105,7 +117,7 @@ class GrammarRun {
   std::unordered_map<uint64_t, int32_t> frame_ids_;
   std::vector<Set> sets_;
   std::vector<int32_t> transitions_;  // [sets, classes] kUnknown: not asked for yet
-  std::unordered_multimap<uint64_t, Position> set_ids_;
+  std::unordered_multimap<uint64_t, Position> set_ids_, twin_ids_;
   size_t bytes_ = 0, mask_bytes_ = 0;
   // Scratch.
   std::vector<Way> open_, found_;

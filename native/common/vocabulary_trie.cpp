@@ -62,7 +62,11 @@ VocabularyTrie::VocabularyTrie(const uint8_t* bytes, const int32_t* ends, int co
   const auto close = [&](size_t depth) {
     for (; path.size() > depth; path.pop_back(), utf8.pop_back()) {
       nodes_[path.back()].end = static_cast<int32_t>(nodes_.size());
-      if (path.size() > 1) nodes_[path[path.size() - 2]].kinds |= nodes_[path.back()].kinds;
+      if (path.size() == 1) continue;
+      const Node& below = nodes_[path.back()];
+      Node& above = nodes_[path[path.size() - 2]];
+      above.kinds |= below.kinds;
+      above.characters = std::max(above.characters, below.characters + (above.begins_character ? 1 : 0));
     }
   };
   for (size_t i = 0; i < tokens_.size(); i++) {
@@ -78,12 +82,12 @@ VocabularyTrie::VocabularyTrie(const uint8_t* bytes, const int32_t* ends, int co
       path.push_back(static_cast<int32_t>(nodes_.size()));
       utf8.push_back(after);
       // The tokens of the nodes on the way begin, and end, where the first token below them does.
-      nodes_.push_back({token[depth], before == 0, kind, depth, 0, static_cast<int32_t>(i)});
+      nodes_.push_back({token[depth], before == 0, kind, before == 0 ? 1 : 0, depth, 0, static_cast<int32_t>(i)});
     }
     max_depth_ = std::max(max_depth_, length);
   }
   close(0);
-  nodes_.push_back({0, true, 0, 0, static_cast<int32_t>(nodes_.size()) + 1, static_cast<int32_t>(tokens_.size())});
+  nodes_.push_back({0, true, 0, 0, 0, static_cast<int32_t>(nodes_.size()) + 1, static_cast<int32_t>(tokens_.size())});
 }
 
 }  // namespace lockstep

@@ -19,6 +19,7 @@ class VocabularyTrie {
     uint8_t byte;
     bool begins_character;  // between characters stands what comes before it
     uint32_t kinds;         // of this byte and all below
+    int32_t characters;     // most that begin on the way from here on down
     int32_t depth;          // of the first byte: 0
     int32_t end;            // behind the last node below this one
     int32_t first_token;    // of tokens(); those of node i end where those of node i+1 begin

@@ -51,7 +51,7 @@ std::shared_ptr<const VocabularyTrie> trie_of(const std::vector<std::string>& to
 
 std::shared_ptr<GrammarRun> run_of(std::vector<int32_t> words, const std::shared_ptr<const VocabularyTrie>& trie, Check& check) {
   auto tables = std::make_shared<GrammarTables>();
-  const char* problem = tables->bind(std::move(words), trie->vocab());
+  const char* problem = tables->bind(std::move(words), *trie);
   check.expect(problem == nullptr, "a sound grammar is refused: %s", problem == nullptr ? "" : problem);
   return std::make_shared<GrammarRun>(tables, trie);
 }
@@ -95,15 +95,40 @@ void forced_text(Check& check) {
   check.expect(other->mask(other->start())->count == 1, "the mask has it alone");
 }
 
+// At most 200 letters, then a dot: far from the bound there is one mask, near it the tokens that would pass it are gone.
+void bounded_length(Check& check) {
+  constexpr int kMost = 200;
+  std::vector<Edge> edges;
+  for (int state = 0; state <= kMost; state++) {
+    for (char letter = 'a'; letter <= 'z' && state < kMost; letter++) edges.push_back({state, letter, state + 1});
+    edges.push_back({state, '.', kMost + 1});
+  }
+  const std::vector<std::string> tokens = {"a", "b", ".", "abc", "abc.", "z.", "abcdefgh", "x", "aA"};
+  const auto run = run_of(one_rule(kMost + 2, edges, {}, {kMost + 1}), trie_of(tokens), check);
+  GrammarRun::Position at = run->start();
+  const std::shared_ptr<const TokenMask> far = run->mask(at);
+  for (int length = 0; length <= kMost; length++) {
+    std::string expected;
+    for (const std::string& token : tokens) {
+      const int letters = static_cast<int>(token.size()) - (token.back() == '.' ? 1 : 0);
+      if (token != "aA" && length + letters <= kMost) expected += token + " ";
+    }
+    check.expect(allowed(*run, at, tokens) == expected, "behind %d letters: %s", length, allowed(*run, at, tokens).c_str());
+    check.expect((run->mask(at) == far) == (kMost - length >= 8), "the mask behind %d letters is made anew, or not", length);
+    at = run->advance(at, 0);
+  }
+}
+
 void damaged(Check& check) {
   const std::vector<int32_t> sound = brackets();
+  const auto trie = trie_of({"a", "b", "c", "d", "e", "f", "g", "h"});
   for (size_t i = 0; i < sound.size(); i++) {
     for (const int32_t value : {-2, 1 << 20}) {
       std::vector<int32_t> words = sound;
       words[i] = value;
       GrammarTables tables;
       // Either refused, or a word that only says whether a rule may end.
-      const bool refused = tables.bind(std::move(words), 8) != nullptr;
+      const bool refused = tables.bind(std::move(words), *trie) != nullptr;
       const bool is_final = i >= 5 + 256 + 1 + 4 * 256 && i < 5 + 256 + 1 + 4 * 256 + 4;
       check.expect(refused || is_final, "word %d may be %d", static_cast<int>(i), value);
     }
@@ -134,6 +159,7 @@ void threads(Check& check) {
 void test_grammar(Check& check) {
   nesting(check);
   forced_text(check);
+  bounded_length(check);
   damaged(check);
   threads(check);
 }

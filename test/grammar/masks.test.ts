@@ -15,6 +15,7 @@ const specs: readonly GrammarSpec[] = [
     schema: { type: 'object', properties: { name: { type: 'string', maxLength: 4 }, kind: { enum: ['red', 'ré'] } }, required: ['kind'] },
   },
   { kind: 'json_schema', schema: { type: 'string', pattern: '^[^a-f]*$' }, whitespace: 'none' },
+  { kind: 'json_schema', schema: { type: 'string', minLength: 14, maxLength: 40 }, whitespace: 'none' },
   { kind: 'free_text', until: '</think>' },
   { kind: 'ebnf', grammar: 'root ::= [^<é]+ "<" root? ">" ' },
 ];
