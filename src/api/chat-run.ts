@@ -57,7 +57,7 @@ export async function runChat(
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
   const { reading, grammar, thinking } = planReading(chat, model, prompt.text, callIdPrefix);
-  const constraints = await constraintsOf(serving, { ...generation, grammar });
+  const constraints = await constraintsOf(serving, { grammar, badWords: generation.badWords });
   if (exchange.aborted) return;
   const sampling = { ...generation.sampling, thinking };
   const request = toRequest(id, prompt.ids, { ...generation, sampling }, constraints, model.maxModelLen);

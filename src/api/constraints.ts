@@ -1,9 +1,9 @@
 /** What a request's output must be and must not hold, as the engine takes it: the grammar compiled, bad words as ids. */
 import { LockstepError } from '../errors.js';
 import type { CompiledGrammar } from '../grammar/compiled.js';
+import type { GrammarSpec } from '../grammar/spec.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Serving } from './context.js';
-import type { Generation } from './generation.js';
 
 export interface Constraints {
   readonly grammar: CompiledGrammar | null;
@@ -14,7 +14,10 @@ const none: Constraints = { grammar: null, badWords: [] };
 /** Ids of all bad words, and one more for each. */
 export const badWordsLenMax = 2048;
 
-export async function constraintsOf({ model, grammars }: Serving, { grammar, badWords }: Generation): Promise<Constraints> {
+export async function constraintsOf(
+  { model, grammars }: Serving,
+  { grammar, badWords }: { readonly grammar: GrammarSpec | null; readonly badWords: readonly string[] },
+): Promise<Constraints> {
   if (grammar === null && badWords.length === 0) return none;
   return {
     grammar: grammar === null ? null : await grammars.compile(grammar),

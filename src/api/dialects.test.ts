@@ -5,7 +5,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
-import { toolFormats } from '../parsing/tool-format.js';
+import { toolFormats } from '../parsing/tool-formats.js';
 import { FakeTokenizer } from './fake-engine.js';
 import { type FakeServer, fakeServer, type Json } from './fake-exchange.js';
 import { ModelMarkup } from './model-markup.js';
@@ -122,4 +122,32 @@ test("/api/chat, Ollama's client", async () => {
   assert.equal(second.message.content, 'It rains.');
   checkSecondPrompt();
   assert.deepEqual((await client.show({ model: 'fake' })).capabilities, ['completion', 'tools', 'thinking']);
+});
+
+test('a schema that cannot be kept is refused by the field that each API has it in', async () => {
+  const bad = { type: 'object', properties: { a: { type: 'string', format: 'regex' } } };
+  const messages = [{ role: 'user', content: 'Hi' }];
+  const body = { model: 'fake', messages, max_tokens: 10 };
+  const format = { type: 'json_schema', json_schema: { name: 'x', schema: bad } };
+  const named = { type: 'function', function: { name: 'f' } };
+  const tool = { type: 'function', function: { name: 'f', parameters: bad } };
+  const requests: readonly (readonly [path: string, body: object, param: string])[] = [
+    ['/v1/chat/completions', { ...body, response_format: format }, 'response_format'],
+    ['/v1/chat/completions', { ...body, structured_outputs: { json: bad } }, 'structured_outputs.json'],
+    ['/v1/chat/completions', { ...body, tools: [tool], tool_choice: named }, 'tools[0].function.parameters'],
+    ['/v1/chat/completions', { ...body, functions: [tool.function], function_call: { name: 'f' } }, 'functions[0].parameters'],
+    ['/v1/completions', { model: 'fake', prompt: 'Hi', guided_regex: '(?=a)' }, 'guided_regex'],
+    ['/v1/responses', { model: 'fake', input: 'Hi', text: { format: { type: 'json_schema', name: 'x', schema: bad } } }, 'text.format'],
+    [
+      '/v1/responses',
+      { model: 'fake', input: 'Hi', tools: [{ type: 'function', name: 'f', parameters: bad }], tool_choice: 'required' },
+      'tools[0].parameters',
+    ],
+  ];
+  for (const [path, request, param] of requests) {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(it.url + path, { method: 'POST', headers, body: JSON.stringify(request) });
+    const { error } = (await response.json()) as Json;
+    assert.deepEqual([response.status, error.param], [400, param], JSON.stringify(error));
+  }
 });

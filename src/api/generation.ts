@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type BeamRule, beamsMax } from '../engine/beam-search.js';
 import { LockstepError } from '../errors.js';
-import type { GrammarSpec } from '../grammar/spec.js';
+import type { FieldSpec } from '../grammar/spec.js';
 import type { RepetitionRule, SamplingParams, StopRule } from '../sampling/params.js';
 import { wrongType } from './fields.js';
 import { exactInteger, type JsonObject } from './json-body.js';
@@ -42,7 +42,7 @@ export interface Generation {
   readonly priority: number;
   readonly cacheSalt: string | null;
   /** What the output must be; null: any text. */
-  readonly grammar: GrammarSpec | null;
+  readonly grammar: FieldSpec | null;
   /** Texts that the output must not hold. */
   readonly badWords: readonly string[];
   /** Most tokens of reasoning; null: no bound. */

@@ -8,7 +8,7 @@ import type { Piscina } from 'piscina';
 import { LockstepError } from '../errors.js';
 import { compileGrammar } from '../grammar/compile.js';
 import type { CompiledGrammar, TokenBytes } from '../grammar/compiled.js';
-import type { GrammarSpec } from '../grammar/spec.js';
+import { fieldOf, type GrammarSpec } from '../grammar/spec.js';
 import { type GrammarVocabulary, grammarVocabulary } from '../grammar/vocabulary.js';
 import type { PreparationSource, ServedModel } from './served-model.js';
 
@@ -28,8 +28,10 @@ export interface CompileSource {
   readonly modelVocab: number;
 }
 
-/** An error of the request crosses the threads as its message; any other rejects the task. */
-export type CompileResult = { readonly automaton: Int32Array; readonly tokens: TokenBytes } | { readonly error: string };
+/** An error of the request crosses the threads as its message and field; any other rejects the task. */
+export type CompileResult =
+  | { readonly automaton: Int32Array; readonly tokens: TokenBytes }
+  | { readonly error: string; readonly param: string | null };
 
 export class GrammarCompiler {
   readonly #model: ServedModel;
@@ -90,7 +92,7 @@ export class GrammarCompiler {
       throw new LockstepError('queue_full', 'Too many grammars are waiting to be compiled. Try again later.', { retryAfterSeconds: 1 });
     }
     const result = await this.#run(pool, spec);
-    if ('error' in result) throw new LockstepError('invalid_value', result.error);
+    if ('error' in result) throw refusal(result.error, result.param);
     // The first thread's stays: grammars of a later one are over an equal vocabulary.
     this.#vocabulary ??= result.tokens;
     return { key, automaton: result.automaton, vocabulary: this.#vocabulary };
@@ -104,7 +106,7 @@ export class GrammarCompiler {
       const isHeap = (cause as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY';
       if (!signal.aborted && !isHeap) throw cause;
       const bound = isHeap ? `${heapMegabytesMax} MB of memory` : `${compileMs / 1000} s`;
-      throw new LockstepError('invalid_value', `The grammar is too costly: it could not be compiled within ${bound}.`, { cause });
+      throw refusal(`The grammar is too costly: it could not be compiled within ${bound}.`, fieldOf(spec), cause);
     }
   }
 
@@ -113,6 +115,9 @@ export class GrammarCompiler {
     this.#pool = null;
   }
 }
+
+const refusal = (message: string, param: string | null, cause?: unknown) =>
+  new LockstepError('invalid_value', message, param === null ? { cause } : { param, cause });
 
 async function startPool(source: CompileSource): Promise<Piscina<GrammarSpec, CompileResult>> {
   const { Piscina } = await import('piscina');

@@ -23,6 +23,6 @@ export default function compileInThread(spec: GrammarSpec): CompileResult {
     return { automaton: compileGrammar(spec, vocabulary.specialTokens), tokens: vocabulary.tokens };
   } catch (error) {
     if (!(error instanceof LockstepError)) throw error;
-    return { error: error.message };
+    return { error: error.message, param: error.param };
   }
 }

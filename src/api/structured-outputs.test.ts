@@ -1,50 +1,63 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LockstepError } from '../errors.js';
+import type { GrammarSpec } from '../grammar/spec.js';
 import { parseGrammar as parse } from './structured-outputs.js';
 
 const parseGrammar = (body: Parameters<typeof parse>[0], compactJson = false) => parse(body, { compactJson });
 
-test('every way to ask for a grammar gives the same data', () => {
+const asked = (name: string, grammar: GrammarSpec) => ({ kind: 'field', name, grammar }) as const;
+
+test('every way to ask for a grammar gives the same data, and says who asked', () => {
   const schema = { type: 'object', properties: { a: { type: 'integer' } } };
   assert.equal(parseGrammar({}), null);
   assert.equal(parseGrammar({ response_format: { type: 'text' } }), null);
-  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }), { kind: 'json_object' });
-  assert.deepEqual(parseGrammar({ response_format: { type: 'json_schema', json_schema: { name: 'x', strict: true, schema } } }), {
-    kind: 'json_schema',
-    schema,
+  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }), asked('response_format', { kind: 'json_object' }));
+  assert.deepEqual(
+    parseGrammar({ response_format: { type: 'json_schema', json_schema: { name: 'x', strict: true, schema } } }),
+    asked('response_format', { kind: 'json_schema', schema }),
+  );
+  const json = { kind: 'json_schema', schema, whitespace: 'any' } as const;
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema } }), asked('structured_outputs.json', json));
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: JSON.stringify(schema), regex: null } })?.grammar, json);
+  assert.deepEqual(parseGrammar({ guided_json: schema }), asked('guided_json', json));
+  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema, disable_any_whitespace: true } })?.grammar, {
+    ...json,
+    whitespace: 'none',
   });
-  const json = { kind: 'json_schema', schema, whitespace: 'any' };
-  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema } }), json);
-  assert.deepEqual(parseGrammar({ structured_outputs: { json: JSON.stringify(schema), regex: null } }), json);
-  assert.deepEqual(parseGrammar({ guided_json: schema }), json);
-  assert.deepEqual(parseGrammar({ structured_outputs: { json: schema, disable_any_whitespace: true } }), { ...json, whitespace: 'none' });
-  assert.deepEqual(parseGrammar({ structured_outputs: { regex: 'a+' } }), parseGrammar({ guided_regex: 'a+' }));
-  assert.deepEqual(parseGrammar({ structured_outputs: { choice: ['a', 'b'] } }), { kind: 'choice', choices: ['a', 'b'] });
-  assert.deepEqual(parseGrammar({ guided_grammar: 'root ::= "a"' }), { kind: 'ebnf', grammar: 'root ::= "a"' });
+  assert.deepEqual(parseGrammar({ structured_outputs: { regex: 'a+' } })?.grammar, parseGrammar({ guided_regex: 'a+' })?.grammar);
+  assert.deepEqual(parseGrammar({ structured_outputs: { choice: ['a', 'b'] } })?.grammar, { kind: 'choice', choices: ['a', 'b'] });
+  assert.deepEqual(parseGrammar({ guided_grammar: 'root ::= "a"' }), asked('guided_grammar', { kind: 'ebnf', grammar: 'root ::= "a"' }));
 });
 
 test('--structured-outputs-config: JSON without spaces, however it is asked for', () => {
   const json = { kind: 'json_object', whitespace: 'none' };
-  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }, true), json);
-  assert.deepEqual(parseGrammar({ structured_outputs: { json_object: true } }, true), json);
+  assert.deepEqual(parseGrammar({ response_format: { type: 'json_object' } }, true)?.grammar, json);
+  assert.deepEqual(parseGrammar({ structured_outputs: { json_object: true } }, true)?.grammar, json);
   const named = { response_format: { type: 'json_schema', json_schema: { name: 'x', schema: {} } } };
-  assert.deepEqual(parseGrammar(named, true), { kind: 'json_schema', schema: {}, whitespace: 'none' });
+  assert.deepEqual(parseGrammar(named, true)?.grammar, { kind: 'json_schema', schema: {}, whitespace: 'none' });
 });
 
 test('structural tags, in the new form and the old', () => {
-  const content = { kind: 'json_schema', schema: { type: 'object' } };
-  const tag = { kind: 'tag', begin: '<f>', content, end: '</f>' };
+  const tagOf = (field: string) => {
+    const content = asked(field, { kind: 'json_schema', schema: { type: 'object' } });
+    return { kind: 'tag', begin: '<f>', content, end: '</f>' } as const;
+  };
+  const triggered = { kind: 'triggered_tags', triggers: ['<f'], atLeastOne: false, stopAfterFirst: false } as const;
   const old = { structures: [{ begin: '<f>', schema: { type: 'object' }, end: '</f>' }], triggers: ['<f'] };
-  const triggered = { kind: 'triggered_tags', triggers: ['<f'], tags: [tag], atLeastOne: false, stopAfterFirst: false };
-  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', ...old } }), triggered);
-  assert.deepEqual(parseGrammar({ structured_outputs: { structural_tag: JSON.stringify(old) } }), triggered);
+  const grammarOf = (format: object) => parseGrammar({ response_format: { type: 'structural_tag', ...format } })?.grammar;
+  assert.deepEqual(grammarOf(old), { ...triggered, tags: [tagOf('response_format.structures.0.schema')] });
+  assert.deepEqual(
+    parseGrammar({ structured_outputs: { structural_tag: JSON.stringify(old) } }),
+    asked('structured_outputs.structural_tag', { ...triggered, tags: [tagOf('structured_outputs.structural_tag.structures.0.schema')] }),
+  );
   const json = { type: 'tag', begin: '<f>', content: { type: 'json_schema', json_schema: { type: 'object' } }, end: '</f>' };
   const format = { type: 'triggered_tags', triggers: ['<f'], tags: [json], at_least_one: true };
-  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', format } }), { ...triggered, atLeastOne: true });
+  const tag = tagOf('response_format.format.tags.0.content.json_schema');
+  assert.deepEqual(grammarOf({ format }), { ...triggered, tags: [tag], atLeastOne: true });
   const think = { type: 'tag', begin: '<think>', content: { type: 'any_text' }, end: '</think>' };
   const sequence = { type: 'sequence', elements: [think, { type: 'or', elements: [{ type: 'const_string', value: 'x' }] }] };
-  assert.deepEqual(parseGrammar({ response_format: { type: 'structural_tag', format: sequence } }), {
+  assert.deepEqual(grammarOf({ format: sequence }), {
     kind: 'sequence',
     elements: [
       { kind: 'tag', begin: '<think>', content: { kind: 'free_text', until: '</think>', excludes: [] }, end: '' },

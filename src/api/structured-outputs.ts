@@ -3,7 +3,7 @@
  * names). Whether the grammar can be kept is found when it is compiled. The wording is vLLM's where it has one.
  */
 import { LockstepError } from '../errors.js';
-import type { GrammarSpec, JsonWhitespace, TagSpec } from '../grammar/spec.js';
+import type { FieldSpec, GrammarSpec, JsonWhitespace, TagSpec } from '../grammar/spec.js';
 import { unrecognized, wrongType } from './fields.js';
 import type { JsonObject } from './json-body.js';
 
@@ -26,7 +26,7 @@ interface Asked {
 }
 
 /** null: any text. Throws for what is no grammar, and for more than one. */
-export function parseGrammar(body: JsonObject, { compactJson }: { readonly compactJson: boolean }): GrammarSpec | null {
+export function parseGrammar(body: JsonObject, { compactJson }: { readonly compactJson: boolean }): FieldSpec | null {
   const asked: Asked[] = [];
   const options = structuredOutputs(body, asked);
   for (const [field, kind] of Object.entries(guided)) if (isGiven(body[field])) asked.push({ field, kind, value: body[field] });
@@ -37,9 +37,12 @@ export function parseGrammar(body: JsonObject, { compactJson }: { readonly compa
       "You can only use one kind of constraints for structured outputs ('json', 'regex' or 'choice').",
     );
   }
-  if (format !== null) return format;
-  return asked.length === 0 ? null : specOf(asked[0]!, options.disable_any_whitespace || compactJson ? 'none' : 'any');
+  if (format !== null) return askedBy('response_format', format);
+  const [first] = asked;
+  return first === undefined ? null : askedBy(first.field, specOf(first, options.disable_any_whitespace || compactJson ? 'none' : 'any'));
 }
+
+const askedBy = (name: string, grammar: GrammarSpec): FieldSpec => ({ kind: 'field', name, grammar });
 
 const isGiven = (value: unknown) => value !== undefined && value !== null && value !== false;
 const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -121,7 +124,7 @@ function structuralTag(value: JsonObject, field: string): GrammarSpec {
   const tags = listOf(value['structures'], `${field}.structures`).map((structure, i): TagSpec => {
     const place = `${field}.structures.${i}`;
     if (!isObject(structure)) throw wrongType(place, 'an object');
-    const content: GrammarSpec = { kind: 'json_schema', schema: structure['schema'] ?? {} };
+    const content = askedBy(`${place}.schema`, { kind: 'json_schema', schema: structure['schema'] ?? {} });
     return { kind: 'tag', begin: textOf(structure['begin'], `${place}.begin`), content, end: textOf(structure['end'], `${place}.end`) };
   });
   const triggers = textsOf(value['triggers'], `${field}.triggers`);
@@ -135,13 +138,13 @@ function formatOf(value: unknown, place: string): GrammarSpec {
   const flag = (name: string) => value[name] === true;
   switch (value['type']) {
     case 'json_schema':
-      return { kind: 'json_schema', schema: value['json_schema'] };
+      return askedBy(`${place}.json_schema`, { kind: 'json_schema', schema: value['json_schema'] });
     case 'const_string':
       return { kind: 'literal', text: textOf(value['value'], `${place}.value`) };
     case 'regex':
-      return { kind: 'regex', pattern: textOf(value['pattern'], `${place}.pattern`) };
+      return askedBy(`${place}.pattern`, { kind: 'regex', pattern: textOf(value['pattern'], `${place}.pattern`) });
     case 'grammar':
-      return { kind: 'ebnf', grammar: textOf(value['grammar'], `${place}.grammar`) };
+      return askedBy(`${place}.grammar`, { kind: 'ebnf', grammar: textOf(value['grammar'], `${place}.grammar`) });
     case 'any_text':
       return { kind: 'free_text', excludes: isGiven(value['excludes']) ? textsOf(value['excludes'], `${place}.excludes`) : [] };
     case 'sequence':

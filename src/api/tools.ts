@@ -29,6 +29,8 @@ export interface CallableFunction {
   readonly name: string;
   /** Of its arguments. */
   readonly schema: unknown;
+  /** The field of the request that gives the schema. */
+  readonly field: string;
   /** Its arguments are held to the schema even where the model is free to call. */
   readonly strict: boolean;
 }
@@ -69,7 +71,8 @@ export function parseToolRequest(body: JsonObject, { toolFormat, autoToolChoice 
     throw refusal('When using `tool_choice`, `tools` must be set. (parameter=tool_choice)', 'tool_choice');
   }
   if (choice.kind === 'none') return null;
-  const functions = new Map(tools.map((tool) => [tool.function.name, callable(tool.function)]));
+  const fieldOf = (i: number) => (isLegacy ? `functions[${i}].parameters` : `tools[${i}].function.parameters`);
+  const functions = new Map(tools.map((tool, i) => [tool.function.name, callable(tool.function, fieldOf(i))]));
   const allowed = choice.kind === 'named' ? [choice.name] : (choice.allowed ?? [...functions.keys()]);
   if (!allowed.every((name) => functions.has(name))) {
     const message = 'The tool specified in `tool_choice` does not match any of the specified `tools` (parameter=tool_choice)';
@@ -135,10 +138,10 @@ function choiceOf(body: JsonObject): Choice {
 }
 
 /** A function without parameters takes none. */
-function callable({ name, parameters, strict }: GivenFunction): CallableFunction {
+function callable({ name, parameters, strict }: GivenFunction, field: string): CallableFunction {
   const schema = parameters ?? { properties: {}, additionalProperties: false };
   const isTyped = ['type', '$ref', 'anyOf', 'oneOf', 'allOf'].some((key) => key in schema);
-  return { name, schema: isTyped ? schema : { type: 'object', ...schema }, strict: strict === true };
+  return { name, schema: isTyped ? schema : { type: 'object', ...schema }, field, strict: strict === true };
 }
 
 /** JSON.parse makes 1.0 and 1 one number, but they are different tokens in a prompt. */

@@ -1,12 +1,13 @@
 /** GrammarSpec -> the automaton that the ranks run. Takes milliseconds to seconds: `compiler.ts` runs it in a thread of its own. */
 import { LockstepError } from '../errors.js';
 import { compileRules } from './automaton.js';
+import { callArguments } from './call-arguments.js';
 import { ebnf } from './ebnf.js';
 import { jsonSchema } from './json-schema.js';
 import { JsonText } from './json-text.js';
 import { type Piece, Rules } from './pieces.js';
 import { regexDfa } from './regex.js';
-import type { GrammarSpec, TagSpec } from './spec.js';
+import { fieldOf, type GrammarSpec, type TagSpec } from './spec.js';
 import { freeText, type MadeTag, separatedTags, triggeredTags } from './tags.js';
 
 /** Grammars within grammars. */
@@ -16,13 +17,26 @@ export const choicesMax = 10_000;
 const choiceCharsMax = 1 << 20;
 
 /**
- * `specialTokens`: ids of the tokens that stand for no text, by their name. Throws `invalid_value` for what cannot be kept or is too large.
+ * `specialTokens`: ids of the tokens that stand for no text, by their name. Throws `invalid_value` for what cannot be kept or is too large;
+ * `param` is the innermost field that it is said in, or the outermost one for what is wrong with the whole.
  */
 export function compileGrammar(spec: GrammarSpec, specialTokens: ReadonlyMap<string, number>): Int32Array {
-  const rules = new Rules(specialTokens);
-  const root = rules.declare();
-  rules.body(root, pieceOf(rules, spec, 0));
-  return compileRules(rules.list, root);
+  return naming(fieldOf(spec), () => {
+    const rules = new Rules(specialTokens);
+    const root = rules.declare();
+    rules.body(root, pieceOf(rules, spec, 0));
+    return compileRules(rules.list, root);
+  });
+}
+
+/** Errors of `compile` that name no field yet name this one. */
+function naming<T>(field: string | null, compile: () => T): T {
+  try {
+    return compile();
+  } catch (error) {
+    if (field === null || !(error instanceof LockstepError) || error.param !== null) throw error;
+    throw new LockstepError(error.code, error.message, { param: field, cause: error });
+  }
 }
 
 function pieceOf(rules: Rules, spec: GrammarSpec, depth: number): Piece {
@@ -31,9 +45,11 @@ function pieceOf(rules: Rules, spec: GrammarSpec, depth: number): Piece {
   const made = ({ begin, content, end }: TagSpec): MadeTag => ({ begin, content: rules.define(inner(content)), end });
   switch (spec.kind) {
     case 'json_object':
-      return new JsonText(rules, spec.whitespace ?? 'any').object;
+      return new JsonText(rules, spec.whitespace ?? 'any', 'json').object;
     case 'json_schema':
       return jsonSchema(rules, spec);
+    case 'arguments':
+      return callArguments(rules, spec);
     case 'regex':
       return rules.chars(regexDfa(spec.pattern, { search: false }), 'utf8');
     case 'choice':
@@ -55,6 +71,10 @@ function pieceOf(rules: Rules, spec: GrammarSpec, depth: number): Piece {
       return triggeredTags(rules, spec, spec.tags.map(made));
     case 'tags':
       return separatedTags(rules, spec, spec.tags.map(made));
+    case 'field': {
+      const piece = naming(spec.name, () => inner(spec.grammar));
+      return (rule, from) => naming(spec.name, () => piece(rule, from));
+    }
   }
 }
 

@@ -2,11 +2,13 @@
  * What an output must be, as plain data: `api/` makes it of a request, `compile.ts` makes an automaton of it. A grammar is over the bytes of
  * the output's text; the sequence may end where the grammar is complete, and nowhere else.
  */
+import type { WrittenArguments } from '../parsing/tool-format.js';
 
 export type GrammarSpec =
   /** Any JSON object. */
   | { readonly kind: 'json_object'; readonly whitespace?: JsonWhitespace }
   | JsonSchemaSpec
+  | ArgumentsSpec
   /** The whole output matches (anchored at both ends); JavaScript's syntax of regular languages. */
   | { readonly kind: 'regex'; readonly pattern: string }
   /** Exactly one of these texts. */
@@ -20,7 +22,15 @@ export type GrammarSpec =
   | { readonly kind: 'any_of'; readonly elements: readonly GrammarSpec[] }
   | TagSpec
   | TriggeredTags
-  | SeparatedTags;
+  | SeparatedTags
+  | FieldSpec;
+
+/** What a field of the request asks for: what is wrong with it names the field. */
+export interface FieldSpec {
+  readonly kind: 'field';
+  readonly name: string;
+  readonly grammar: GrammarSpec;
+}
 
 /** any: as the model likes it, up to a bound; none: separated by `, ` and `: ` and nothing else. Left out: any. */
 export type JsonWhitespace = 'any' | 'none';
@@ -32,6 +42,14 @@ export interface JsonSchemaSpec {
   readonly whitespace?: JsonWhitespace;
   /** Objects without `additionalProperties` take no others. Left out: true, as OpenAI's strict mode and xgrammar have it. */
   readonly closedObjects?: boolean;
+}
+
+/** The arguments of a call by such a schema, as models write them that have no JSON for the whole: `parsing/` reads JSON out of them. */
+export interface ArgumentsSpec {
+  readonly kind: 'arguments';
+  readonly schema: unknown;
+  readonly form: Exclude<WrittenArguments, { kind: 'json' }>;
+  readonly whitespace?: JsonWhitespace;
 }
 
 /** Any text, but none of `excludes` in it; with `until` it ends with the first occurrence of that, which is part of it. */
@@ -75,4 +93,15 @@ export interface SeparatedTags {
 /** Any text up to the end of the reasoning (`</think>`), then what `grammar` says. */
 export function afterReasoning(endMarker: string, grammar: GrammarSpec): GrammarSpec {
   return { kind: 'sequence', elements: [{ kind: 'free_text', until: endMarker }, grammar] };
+}
+
+/** The field that asks for the whole, or for the first part of it that a field asks for; null: none. */
+export function fieldOf(spec: GrammarSpec): string | null {
+  if (spec.kind === 'field') return spec.name;
+  if (spec.kind !== 'sequence' && spec.kind !== 'any_of') return null;
+  for (const each of spec.elements) {
+    const field = fieldOf(each);
+    if (field !== null) return field;
+  }
+  return null;
 }

@@ -9,6 +9,7 @@ export const messagesNames: FieldNames = {
   response_format: 'output_config.format',
   reasoning_effort: 'output_config.effort',
   thinking_token_budget: 'thinking.budget_tokens',
+  'tools[].function.parameters': 'tools[].input_schema',
 };
 
 type Block = Readonly<Record<string, unknown>> & { readonly type: string };

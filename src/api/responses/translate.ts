@@ -13,6 +13,7 @@ export const responsesNames: FieldNames = {
   verbosity: 'text.verbosity',
   reasoning_effort: 'reasoning.effort',
   messages: 'input',
+  'tools[].function.parameters': 'tools[].parameters',
 };
 
 export interface Item extends JsonObject {
