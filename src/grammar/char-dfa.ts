@@ -3,7 +3,7 @@
  * decided how it is written in bytes (`pieces.ts`). Every state can reach an end, so that nothing leads nowhere.
  */
 import { LockstepError } from '../errors.js';
-import { allChars, type CharSet } from './char-set.js';
+import { allChars, type CharSet, complement, union } from './char-set.js';
 
 export interface CharDfa {
   /** -1: the language is empty. */
@@ -96,6 +96,40 @@ export function intersectDfas(a: CharDfa, b: CharDfa): CharDfa {
       return out;
     },
     ([p, q]) => a.final[p]! && b.final[q]!,
+  );
+}
+
+export function accepts(dfa: CharDfa, text: string): boolean {
+  let state = dfa.start;
+  for (const char of text) {
+    if (state < 0) return false;
+    const code = char.codePointAt(0)!;
+    const edges = dfa.edges[state]!;
+    let to = -1;
+    for (let i = 0; i < edges.length; i += 3) if (edges[i]! <= code && code <= edges[i + 1]!) to = edges[i + 2]!;
+    state = to;
+  }
+  return state >= 0 && dfa.final[state]!;
+}
+
+/** Every text that is not of `dfa`. */
+export function complementDfa(dfa: CharDfa): CharDfa {
+  const beyond = -1;
+  return explore<number>(
+    dfa.start,
+    String,
+    (state) => {
+      if (state === beyond) return edgesOver(allChars, beyond);
+      const edges = dfa.edges[state]!;
+      const out: CharEdge<number>[] = [];
+      const inside: number[] = [];
+      for (let i = 0; i < edges.length; i += 3) {
+        out.push({ lo: edges[i]!, hi: edges[i + 1]!, to: edges[i + 2]! });
+        inside.push(edges[i]!, edges[i + 1]!);
+      }
+      return [...out, ...edgesOver(complement(union(inside)), beyond)];
+    },
+    (state) => state === beyond || !dfa.final[state],
   );
 }
 

@@ -173,9 +173,14 @@ test('special tokens stand for markers, and for nothing else', () => {
 
 test('schema features that cannot be kept are refused by name and place', () => {
   const refused: readonly (readonly [unknown, RegExp])[] = [
-    [{ type: 'object', properties: { a: { type: 'array', uniqueItems: true } } }, /`uniqueItems` at #\/properties\/a /],
-    [{ not: { type: 'string' } }, /`not` at # /],
-    [{ if: {} }, /`if`/],
+    [{ type: 'object', properties: { a: { type: 'array', uniqueItems: true } } }, /`uniqueItems` of other items .* at #\/properties\/a /],
+    [{ type: 'array', items: { enum: [1, 2, 3, 4, 5, 6, 7, 8, 9] }, uniqueItems: true }, /`uniqueItems`/],
+    [{ not: { type: 'string', format: 'date' } }, /`format` within `not`.* at #\/not /],
+    [{ if: { uniqueItems: true }, else: false }, /`uniqueItems` within `not`, or that an `if`/],
+    [{ type: 'object', not: { const: {} } }, /`not` of an object/],
+    [{ not: { enum: 5 } }, /`enum` at #\/not must be a list/],
+    [{ type: 'array', prefixItems: [{}], items: false, contains: { const: 1 } }, /`contains` beside a closed list/],
+    [{ enum: [{}], minProperties: 1 }, /`minProperties` beside an object in `enum`/],
     [{ type: 'number', multipleOf: 0.1 }, /`multipleOf`/],
     [{ $ref: '#/$defs/no' }, /points to nothing/],
     [{ $ref: 'https://example.com/a' }, /points out of the schema/],
@@ -185,7 +190,15 @@ test('schema features that cannot be kept are refused by name and place', () => 
     [{ type: 'object', properties: [] }, /`properties`/],
     [{ type: 'string', minLength: -1 }, /`minLength`/],
     [{ type: 'object', minProperties: 3 }, /`minProperties`/],
-    [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, /`oneOf`/],
+    [
+      {
+        oneOf: [
+          { type: 'string', format: 'date' },
+          { type: 'string', format: 'time' },
+        ],
+      },
+      /`oneOf`/,
+    ],
     [{ type: 'object', properties: { a: 5 } }, /is no schema/],
     [false, /allows no text/],
     [{ type: 'integer', minimum: 3, maximum: 2 }, /allows no text/],
@@ -218,4 +231,50 @@ test('objects: order, optional, additional and pattern properties', () => {
     ['{"A":1}', '{"a":1,"b":2,"c":3}'],
   );
   check({ kind: 'json_schema', schema: { type: 'object', properties }, closedObjects: false }, ['{"a":1,"d":1}'], ['{"b":1}']);
+});
+
+test('not, if, dependencies: what breaks a schema', () => {
+  check(json({ type: 'string', not: { enum: ['a', 'b'] } }), ['""', '"c"', '"ab"'], ['"a"', '"b"', '1']);
+  check(json({ not: { type: ['string', 'object', 'array'] } }), ['1', '1.5', 'null', 'true'], ['"a"', '{}', '[]']);
+  check(json({ type: ['number', 'null'], not: { type: 'integer' } }), ['1.5', '-0.25', 'null'], ['1', '1.0', '10']);
+  check(json({ type: 'number', not: { const: 1.5 } }), ['1', '1.51', '-1.5'], ['1.5', '1.500']);
+  check(json({ enum: [1, 2, 'a', null], not: { type: 'number' } }), ['"a"', 'null'], ['1', '2']);
+  check(json({ type: 'string', not: { pattern: '^x' }, minLength: 1 }), ['"a"', '"ax"'], ['"x"', '"xa"', '""']);
+  check(json({ type: 'integer', not: { minimum: 3, maximum: 5 } }), ['2', '6', '-1'], ['3', '4', '5']);
+  check(json({ not: { not: { const: 'a' } } }), ['"a"'], ['"b"']);
+  check(json({ enum: ['a', 'bb', 'ccc'], minLength: 2 }), ['"bb"', '"ccc"'], ['"a"']);
+
+  const paid = { properties: { kind: { const: 'card' } }, required: ['kind'] };
+  const order = {
+    type: 'object',
+    properties: { kind: { enum: ['card', 'cash'] }, number: { type: 'integer' } },
+    required: ['kind'],
+    if: paid,
+    // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword
+    then: { required: ['number'] },
+    else: { properties: { number: false } },
+  };
+  check(json(order), ['{"kind":"card","number":1}', '{"kind":"cash"}'], ['{"kind":"card"}', '{"kind":"cash","number":1}']);
+  check(
+    json({ type: 'object', properties: { a: { const: 1 }, b: { const: 2 } }, dependentRequired: { a: ['b'] } }),
+    ['{}', '{"b":2}', '{"a":1,"b":2}'],
+    ['{"a":1}'],
+  );
+  check(json({ oneOf: [{ type: 'integer' }, { type: 'number', minimum: 0 }] }), ['1.5', '-1'], ['1', '0', '-1.5']);
+});
+
+test('contains, and items none twice', () => {
+  check(json({ type: 'array', items: { enum: [1, 2] }, contains: { const: 2 } }), ['[2]', '[2,1,2]'], ['[]', '[1]']);
+  check(
+    json({ type: 'array', items: { enum: [1, 2] }, contains: { const: 2 }, minContains: 2, maxContains: 2 }),
+    ['[2,2]', '[2,2,1]'],
+    ['[2]', '[2,2,2]'],
+  );
+  check(json({ type: 'array', items: { enum: [1, 2] }, contains: { const: 3 }, minContains: 0 }), ['[]', '[1]'], ['[3]']);
+  check(json({ type: 'array', items: { enum: ['a', 'b', 'c'] }, uniqueItems: true }), ['[]', '["b","a"]', '["c","a","b"]'], ['["a","a"]']);
+  check(
+    json({ type: 'array', items: { type: 'boolean' }, uniqueItems: true, minItems: 1, maxItems: 1 }),
+    ['[true]'],
+    ['[]', '[true,false]'],
+  );
 });

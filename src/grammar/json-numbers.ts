@@ -1,6 +1,6 @@
 /** JSON numbers within bounds, as automata over their digits. */
 import { LockstepError } from '../errors.js';
-import { type CharDfa, type CharEdge, explore } from './char-dfa.js';
+import { type CharDfa, type CharEdge, complementDfa, explore, intersectDfas } from './char-dfa.js';
 import { regexDfa } from './regex.js';
 
 export interface NumberBounds {
@@ -10,6 +10,10 @@ export interface NumberBounds {
   readonly most: Bound | null;
   /** Integers only; null: any. */
   readonly multipleOf: number | null;
+  /** Numbers that it must not be. */
+  readonly except: readonly number[];
+  /** It must not be an integer. */
+  readonly fraction: boolean;
 }
 
 export interface Bound {
@@ -29,9 +33,27 @@ export const anyNumber = regexDfa(`-?(?:0|[1-9][0-9]{0,${freeDigits - 1}})(?:\\.
 });
 const anyInteger = regexDfa(`0|-?[1-9][0-9]{0,${freeDigits - 1}}`, { search: false });
 
-/** Numbers in plain decimal notation; empty where no number of `boundDigits` digits is within the bounds. */
-export function numberDfa({ integer, least, most, multipleOf }: NumberBounds): CharDfa {
-  if (least === null && most === null && multipleOf === null) return integer ? anyInteger : anyNumber;
+const withFraction = regexDfa('-?[0-9]+\\.[0-9]*[1-9][0-9]*', { search: false });
+
+/** Numbers in plain decimal notation unless any will do; empty where no number of `boundDigits` digits is within the bounds. */
+export function numberDfa(bounds: NumberBounds): CharDfa {
+  const { integer, least, most, multipleOf, except, fraction } = bounds;
+  const isFree = least === null && most === null && multipleOf === null && except.length === 0 && !fraction;
+  if (isFree) return integer ? anyInteger : anyNumber;
+  const within = digitsDfa(bounds);
+  const others =
+    except.length === 0 ? within : intersectDfas(within, complementDfa(regexDfa(except.map(writings).join('|'), { search: false })));
+  return fraction ? intersectDfas(others, withFraction) : others;
+}
+
+/** Every way to write a number without an exponent. */
+function writings(value: number): string {
+  const { negative, whole, fraction } = decimalOf(value);
+  const sign = value === 0 ? '-?' : negative ? '-' : '';
+  return fraction === '' ? `${sign}${whole}(?:\\.0+)?` : `${sign}${whole}\\.${fraction}0*`;
+}
+
+function digitsDfa({ integer, least, most, multipleOf }: NumberBounds): CharDfa {
   const lower = least === null ? null : { ...least, digits: decimalOf(least.value) };
   const upper = most === null ? null : { ...most, digits: decimalOf(most.value) };
   const start: Place = { at: 'start', negative: false, count: 0, lower: 0, upper: 0, rest: 0, total: 0 };

@@ -3,29 +3,34 @@
  * and tuples are closed where nothing else is said, numbers have a bounded number of digits, and strings with limits are written in one way.
  */
 
-import { intersectDfas } from './char-dfa.js';
+import { isDeepStrictEqual } from 'node:util';
+import { accepts, type CharDfa, intersectDfas } from './char-dfa.js';
 import { formatPatterns, unservedFormats } from './formats.js';
 import { type Bound, checkMultiple, numberDfa } from './json-numbers.js';
-import { JsonText, type StringLimits, stringDfa } from './json-text.js';
+import { anyText, JsonText, type StringLimits, stringDfa } from './json-text.js';
 import type { Piece, Rules } from './pieces.js';
 import { regexDfa } from './regex.js';
+import { areDisjoint } from './schema-disjoint.js';
 import {
   allKinds,
-  alternatives,
-  checkedSchema,
+  both,
+  type Contained,
+  excludedOf,
   type Flat,
-  isOnly,
+  type Items,
   itemsOf,
+  keywordsOf,
   kindOf,
+  namesProperties,
   propertiesOf,
   refusal,
-  refuseOverlap,
   requiredOf,
-  resolveRef,
   type Schema,
   typesOf,
   valuesOf,
 } from './schema-merge.js';
+import { keepsRest } from './schema-values.js';
+import { checkedSchema, isOnly, resolveRef, SchemaWays } from './schema-ways.js';
 import type { JsonSchemaSpec } from './spec.js';
 
 /** Characters of a schema as JSON. */
@@ -34,39 +39,51 @@ export const schemaCharsMax = 512 * 1024;
 const nestingMax = 128;
 
 export function jsonSchema(rules: Rules, { schema, whitespace, closedObjects }: JsonSchemaSpec): Piece {
-  const size = JSON.stringify(schema)?.length ?? 0;
-  if (size > schemaCharsMax) throw refusal('the whole', '#', `has ${size} characters, and at most ${schemaCharsMax} are allowed`);
-  const compiler = new SchemaCompiler(rules, checkedSchema(schema, '#'), new JsonText(rules, whitespace ?? 'any'), closedObjects ?? true);
+  const compiler = new SchemaCompiler(rules, schema, new JsonText(rules, whitespace ?? 'any', 'json'), closedObjects ?? true);
   return compiler.piece(schema, '#');
 }
 
-const keywordsOf: Readonly<Record<string, readonly string[]>> = {
-  object: [
-    'properties',
-    'required',
-    'additionalProperties',
-    'patternProperties',
-    'propertyNames',
-    'minProperties',
-    'maxProperties',
-    'unevaluatedProperties',
-  ],
-  array: ['items', 'prefixItems', 'additionalItems', 'minItems', 'maxItems'],
-  string: ['minLength', 'maxLength', 'pattern', 'format'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-};
+/** Values of a list without equal items: each set of those that are left is a rule. */
+const uniqueValuesMax = 8;
+/** Of `minContains`. */
+const containedMax = 256;
 
-class SchemaCompiler {
+/** How the members of an object are written. */
+export interface ObjectForm {
+  readonly open: Piece;
+  readonly close: Piece;
+  readonly comma: Piece;
+  named(name: string, value: Schema, place: string): Piece;
+  /** A member of any other name, of those of `keys`; null: whatever it is. */
+  other(keys: CharDfa | null, value: Schema, place: string): Piece;
+}
+
+export class SchemaCompiler {
   /** Rules by the text of their schema: what is said twice is made once, and recursion comes back to its rule. */
   readonly #known = new Map<string, Piece>();
+  readonly root: Schema;
+  readonly #ways: SchemaWays;
+  readonly #form: ObjectForm;
   #depth = 0;
 
   constructor(
     readonly rules: Rules,
-    readonly root: Schema,
+    root: unknown,
     readonly json: JsonText,
     readonly closed: boolean,
-  ) {}
+  ) {
+    const size = JSON.stringify(root)?.length ?? 0;
+    if (size > schemaCharsMax) throw refusal('the whole', '#', `has ${size} characters, and at most ${schemaCharsMax} are allowed`);
+    this.root = checkedSchema(root, '#');
+    this.#ways = new SchemaWays(this.root);
+    this.#form = {
+      open: rules.sequence(rules.text('{'), json.space),
+      close: rules.sequence(json.space, rules.text('}')),
+      comma: json.comma,
+      named: (name, value, place) => rules.sequence(rules.text(JSON.stringify(name)), json.colon, this.piece(value, place)),
+      other: (keys, value, place) => rules.sequence(json.stringOf(keys), json.colon, this.piece(value, place)),
+    };
+  }
 
   piece(value: unknown, place: string): Piece {
     const schema = checkedSchema(value, place);
@@ -83,28 +100,43 @@ class SchemaCompiler {
     return this.rules.call(id);
   }
 
+  /** The members of an object that satisfies the schema of the whole, in a form of their own. */
+  members(form: ObjectForm): Piece {
+    const objects = this.#ways.alternatives(this.root, '#').filter((flat) => (typesOf(flat) ?? ['object']).includes('object'));
+    if (objects.some((flat) => valuesOf(flat) !== null)) throw refusal('`enum` or `const` of whole arguments', '#');
+    return this.rules.either(...objects.map((flat) => this.#object(flat, '#', form)));
+  }
+
+  /** Strings that satisfy a schema and are of `fits`, as they stand. */
+  text(value: Schema, place: string, fits: CharDfa): Piece {
+    const { rules } = this;
+    const ways = this.#ways.alternatives({ allOf: [value, { type: 'string' }] }, place).map((flat) => {
+      const listed = valuesOf(flat)?.filter((each): each is string => typeof each === 'string' && keepsRest(each, flat, place));
+      if (listed !== undefined) return rules.either(...listed.filter((each) => accepts(fits, each)).map((each) => rules.text(each)));
+      const dfa = stringDfa(this.#stringLimits(flat, place));
+      return rules.chars(dfa === null ? fits : intersectDfas(dfa, fits), 'utf8');
+    });
+    return rules.define(rules.either(...ways));
+  }
+
   #body(schema: Flat, place: string): Piece {
     if ('$ref' in schema && isOnly(schema, '$ref')) return this.piece(resolveRef(this.root, schema['$ref'], place), String(schema['$ref']));
     for (const name of ['anyOf', 'oneOf']) {
       const list = schema[name];
       if (!isOnly(schema, name) || !Array.isArray(list) || list.length === 0) continue;
-      const each = list as unknown[];
-      if (name === 'oneOf') {
-        refuseOverlap(
-          each.map((one, i) => alternatives(this.root, one, `${place}/oneOf/${i}`)),
-          `${place}/oneOf`,
-        );
-      }
-      return this.rules.either(...each.map((one, i) => this.piece(one, `${place}/${name}/${i}`)));
+      const each = (list as unknown[]).map((one, i) => [one, `${place}/${name}/${i}`] as const);
+      if (name === 'oneOf' && !areDisjoint(each.map(([one, at]) => this.#ways.alternatives(one, at)))) continue;
+      return this.rules.either(...each.map(([one, at]) => this.piece(one, at)));
     }
-    return this.rules.either(...alternatives(this.root, schema, place).map((flat) => this.#flat(flat, place)));
+    return this.rules.either(...this.#ways.alternatives(schema, place).map((flat) => this.#flat(flat, place)));
   }
 
   #flat(schema: Flat, place: string): Piece {
     const values = valuesOf(schema);
-    if (values !== null) return this.#values(schema, values, place);
+    if (values !== null)
+      return this.rules.either(...values.filter((value) => keepsRest(value, schema, place)).map((value) => this.#literal(value)));
     const said = Object.keys(keywordsOf).filter((kind) => keywordsOf[kind]!.some((name) => name in schema));
-    const types = typesOf(schema) ?? (said.length > 0 ? said : null);
+    const types = typesOf(schema) ?? (said.length > 0 ? said : excludedOf(schema) === null ? null : allKinds);
     if (types === null) return this.json.value;
     const unknown = types.find((type) => !allKinds.includes(type));
     if (unknown !== undefined) throw refusal(`\`type\` ${JSON.stringify(unknown)}`, place);
@@ -113,11 +145,14 @@ class SchemaCompiler {
   }
 
   #typed(type: string, schema: Flat, place: string): Piece {
+    const excluded = excludedOf(schema)?.values ?? [];
+    const words = (values: readonly unknown[]) =>
+      this.rules.either(...values.filter((value) => !excluded.includes(value)).map((value) => this.#literal(value)));
     switch (type) {
       case 'null':
-        return this.rules.text('null');
+        return words([null]);
       case 'boolean':
-        return this.rules.either(this.rules.text('true'), this.rules.text('false'));
+        return words([true, false]);
       case 'string':
         return this.json.stringOf(stringDfa(this.#stringLimits(schema, place)));
       case 'array':
@@ -129,22 +164,10 @@ class SchemaCompiler {
     }
   }
 
-  /** `enum` and `const`. What else is said of the value may be its type. */
-  #values(schema: Flat, values: readonly unknown[], place: string): Piece {
-    const other = Object.values(keywordsOf)
-      .flat()
-      .find((name) => name in schema && name !== 'format');
-    if (other !== undefined) throw refusal(`\`${other}\` beside \`enum\` or \`const\``, place);
-    const types = typesOf(schema);
-    const isTyped = (value: unknown) =>
-      types === null || types.includes(kindOf(value)) || (kindOf(value) === 'integer' && types.includes('number'));
-    return this.rules.either(...values.filter(isTyped).map((value) => this.#literal(value)));
-  }
-
   #literal(value: unknown): Piece {
     const { rules, json } = this;
     if (Array.isArray(value)) return json.braces('[', this.#joined(value.map((each) => this.#literal(each))), ']');
-    if (typeof value !== 'object' || value === null) return rules.text(JSON.stringify(value));
+    if (typeof value !== 'object' || value === null) return rules.text(json.scalar(value));
     const members = Object.entries(value).map(([name, each]) =>
       rules.sequence(rules.text(JSON.stringify(name)), json.colon, this.#literal(each)),
     );
@@ -173,7 +196,9 @@ class SchemaCompiler {
     });
     const minLength = this.#count(schema, 'minLength', 0, place);
     const maxLength = this.#count(schema, 'maxLength', Number.POSITIVE_INFINITY, place);
-    return { minLength, maxLength, patterns: list('pattern'), formats, except: [] };
+    const { values = [], patterns: exceptPatterns = [] } = excludedOf(schema) ?? {};
+    const except = values.filter((value) => typeof value === 'string');
+    return { minLength, maxLength, patterns: list('pattern'), formats, except, exceptPatterns };
   }
 
   #number(schema: Flat, integer: boolean, place: string): Piece {
@@ -191,20 +216,32 @@ class SchemaCompiler {
     const most = bounds(['maximum', 'exclusiveMaximum'], (a, b) => a < b);
     const { multipleOf } = schema;
     if (multipleOf !== undefined && !integer) throw refusal('`multipleOf` of a number that is no integer', place);
-    const dfa = numberDfa({ integer, least, most, multipleOf: multipleOf === undefined ? null : checkMultiple(multipleOf, place) });
-    return this.rules.chars(dfa, 'utf8');
+    const { values = [], integers: fraction = false } = excludedOf(schema) ?? {};
+    const except = values.filter((value) => typeof value === 'number');
+    const multiple = multipleOf === undefined ? null : checkMultiple(multipleOf, place);
+    return this.rules.chars(numberDfa({ integer, least, most, multipleOf: multiple, except, fraction }), 'utf8');
   }
 
   #array(schema: Flat, place: string): Piece {
     const { rules, json } = this;
-    const { prefix, rest } = itemsOf(schema);
-    const least = this.#count(schema, 'minItems', 0, place);
+    this.#refuseExcluded('array', schema, place);
+    const given = itemsOf(schema);
+    const contained = (schema['contains'] ?? null) as Contained | null;
+    if (contained !== null && contained.least > contained.most) return rules.either();
+    const { prefix, rest } = contained === null ? given : withContained(given, contained, place);
+    const numContained = prefix.length - given.prefix.length;
+    const least = Math.max(this.#count(schema, 'minItems', 0, place), numContained === 0 ? 0 : prefix.length);
     // A tuple is closed where nothing is said of what comes behind it, unless it must be longer.
     const restSchema = rest ?? !(prefix.length > 0 && this.closed && least <= prefix.length);
     const most = Math.min(
       this.#count(schema, 'maxItems', Number.POSITIVE_INFINITY, place),
       restSchema === false ? prefix.length : Number.POSITIVE_INFINITY,
     );
+    if (schema['uniqueItems'] === true && most > 1) {
+      if (prefix.length === 0) return this.#uniqueItems(restSchema, least, most, place);
+      const each = prefix.map((one, i) => this.#ways.alternatives(one, `${place}/prefixItems/${i}`));
+      if (restSchema !== false || !areDisjoint(each)) throw unsureUnique(place);
+    }
     if (most < least) return rules.either();
     const items = prefix.map((each, i) => this.piece(each, `${place}/prefixItems/${i}`));
     const item = most > prefix.length ? this.piece(restSchema, `${place}/items`) : rules.empty;
@@ -223,14 +260,47 @@ class SchemaCompiler {
     return json.braces('[', follow, ']');
   }
 
-  #object(schema: Flat, place: string): Piece {
+  /** Items of a list of values, none twice. */
+  #uniqueItems(item: Schema, least: number, most: number, place: string): Piece {
     const { rules, json } = this;
-    const members = this.#members(schema, place);
-    const extra = this.#extraMember(
-      schema,
-      members.map(({ name }) => name),
-      place,
-    );
+    const at = `${place}/items`;
+    const values: unknown[] = [];
+    for (const flat of this.#ways.alternatives(item, at)) {
+      const types = typesOf(flat) ?? [];
+      const words = types.length > 0 && types.every((type) => type === 'boolean' || type === 'null') ? [true, false, null] : null;
+      const listed = valuesOf(flat) ?? words;
+      if (listed === null) throw unsureUnique(place);
+      for (const value of listed) {
+        if (keepsRest(value, flat, at) && !values.some((other) => isDeepStrictEqual(other, value))) values.push(value);
+      }
+    }
+    if (values.length > uniqueValuesMax) throw unsureUnique(place);
+    const known = new Map<number, Piece>();
+    // `left`: a bit for each value that is not there yet.
+    const follow = (left: number, count: number): Piece => {
+      const made = known.get(left);
+      if (made !== undefined) return made;
+      const ways = values.flatMap((value, i) => {
+        if ((left >> i) % 2 === 0 || count >= most) return [];
+        return [rules.sequence(count === 0 ? rules.empty : json.comma, this.#literal(value), follow(left - (1 << i), count + 1))];
+      });
+      const piece = rules.define(rules.either(...ways, ...(count >= least ? [rules.empty] : [])));
+      known.set(left, piece);
+      return piece;
+    };
+    return json.braces('[', follow((1 << values.length) - 1, 0), ']');
+  }
+
+  #refuseExcluded(kind: string, schema: Flat, place: string): void {
+    if (excludedOf(schema)?.values.some((value) => kindOf(value) === kind)) throw refusal(`\`not\` of an ${kind}`, place);
+  }
+
+  #object(schema: Flat, place: string, form = this.#form): Piece {
+    const { rules, json } = this;
+    this.#refuseExcluded('object', schema, place);
+    const members = this.#members(schema, place, form);
+    const names = members.map(({ name }) => name);
+    const extra = this.#extraMember(schema, names, place, form);
     const numRequired = members.filter(({ required }) => required).length;
     const least = this.#count(schema, 'minProperties', 0, place);
     const most = this.#count(schema, 'maxProperties', Number.POSITIVE_INFINITY, place);
@@ -241,26 +311,25 @@ class SchemaCompiler {
     if (most < members.length || (most !== Number.POSITIVE_INFINITY && extra !== null && members.length > 0)) {
       throw refusal('`maxProperties` beside optional properties', place);
     }
-    const extras = extra === null ? rules.empty : rules.repeat(rules.sequence(json.comma, extra), 0, Number.POSITIVE_INFINITY);
+    const extras = extra === null ? rules.empty : rules.repeat(rules.sequence(form.comma, extra), 0, Number.POSITIVE_INFINITY);
     // From the back: what may follow once there is a member, and what an object may begin with.
     let after: Piece = extras;
     const begins: Piece[] = [];
-    if (extra !== null) begins.push(members.length === 0 ? json.list(extra, 1, most) : rules.sequence(extra, extras));
+    if (extra !== null) begins.push(members.length === 0 ? json.list(extra, 1, most, form.comma) : rules.sequence(extra, extras));
     if (least === 0) begins.push(rules.empty);
-    if (most === 0) return json.braces('{', rules.empty, '}');
+    if (most === 0) return rules.sequence(form.open, form.close);
     for (const { member, required } of [...members].reverse()) {
       const rest = after;
       if (required) begins.length = 0;
       begins.push(rules.sequence(member, rest));
-      const more = rules.sequence(json.comma, member, rest);
+      const more = rules.sequence(form.comma, member, rest);
       after = rules.define(required ? more : rules.either(more, rest));
     }
-    return json.braces('{', rules.either(...begins), '}');
+    return rules.sequence(form.open, rules.either(...begins), form.close);
   }
 
   /** The properties that are named, in the schema's order; then those that are only required. */
-  #members(schema: Flat, place: string): { name: string; member: Piece; required: boolean }[] {
-    const { rules, json } = this;
+  #members(schema: Flat, place: string, form: ObjectForm): { name: string; member: Piece; required: boolean }[] {
     const [properties, required] = [schema['properties'] ?? {}, schema['required'] ?? []];
     if (typeof properties !== 'object' || properties === null || Array.isArray(properties))
       throw refusal('`properties`', place, 'must be an object');
@@ -276,25 +345,24 @@ class SchemaCompiler {
       const isRequired = requiredOf(schema).includes(name);
       if (value === false && !isRequired) return [];
       const at = isNamed ? `${place}/properties/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : `${place}/additionalProperties`;
-      return [{ name, member: rules.sequence(rules.text(JSON.stringify(name)), json.colon, this.piece(value, at)), required: isRequired }];
+      return [{ name, member: form.named(name, value, at), required: isRequired }];
     });
   }
 
   /** A member of a name that is not among `names`; null: there are none. */
-  #extraMember(schema: Flat, names: readonly string[], place: string): Piece | null {
-    const { rules, json } = this;
+  #extraMember(schema: Flat, names: readonly string[], place: string, form: ObjectForm): Piece | null {
     const named = Object.keys(propertiesOf(schema));
     const except = [...new Set([...names, ...named])];
     const said = schema['additionalProperties'] ?? schema['unevaluatedProperties'];
-    if ('patternProperties' in schema) return this.#patternMember(schema, except, place);
-    const rest = said ?? !(this.closed && named.length > 0);
+    if ('patternProperties' in schema) return this.#patternMember(schema, except, place, form);
+    const rest = said ?? !(this.closed && namesProperties(schema));
     if (rest === false) return null;
     const keys = this.#keyLimits(schema, except, place);
-    return rules.sequence(json.stringOf(stringDfa(keys)), json.colon, this.piece(rest, `${place}/additionalProperties`));
+    return form.other(stringDfa(keys), rest as Schema, `${place}/additionalProperties`);
   }
 
   #keyLimits(schema: Flat, except: readonly string[], place: string): StringLimits {
-    const free: StringLimits = { minLength: 0, maxLength: Number.POSITIVE_INFINITY, patterns: [], formats: [], except };
+    const free: StringLimits = { ...anyText, except };
     const { propertyNames } = schema;
     if (propertyNames === undefined || propertyNames === true) return free;
     const at = `${place}/propertyNames`;
@@ -310,8 +378,7 @@ class SchemaCompiler {
     return { ...this.#stringLimits(flat as Flat, at), except };
   }
 
-  #patternMember(schema: Flat, except: readonly string[], place: string): Piece {
-    const { rules, json } = this;
+  #patternMember(schema: Flat, except: readonly string[], place: string, form: ObjectForm): Piece {
     const patterns = Object.entries((schema['patternProperties'] ?? {}) as Readonly<Record<string, unknown>>);
     const rest = schema['additionalProperties'] ?? schema['unevaluatedProperties'] ?? !this.closed;
     if (patterns.length !== 1 || rest !== false || 'propertyNames' in schema)
@@ -320,8 +387,19 @@ class SchemaCompiler {
     const keys = regexDfa(pattern, { search: true });
     const matched = except.find((name) => new RegExp(pattern, 'u').test(name));
     if (matched !== undefined) throw refusal(`\`patternProperties\` that match the property ${JSON.stringify(matched)}`, place);
-    const free = stringDfa({ minLength: 0, maxLength: Number.POSITIVE_INFINITY, patterns: [], formats: [], except });
+    const free = stringDfa({ ...anyText, except });
     const dfa = free === null ? keys : intersectDfas(keys, free);
-    return rules.sequence(json.stringOf(dfa), json.colon, this.piece(value, `${place}/patternProperties`));
+    return form.other(dfa, value as Schema, `${place}/patternProperties`);
   }
 }
+
+/** Items that `contains` asks for come first, behind a prefix; with `maxContains` the others are none of them. */
+function withContained({ prefix, rest }: Items, { schema, least, most }: Contained, place: string): Items {
+  const other = most === Number.POSITIVE_INFINITY ? true : { not: schema };
+  if (rest === false && least > 0) throw refusal('`contains` beside a closed list of items', place);
+  const wanted = Array.from({ length: Math.min(least, containedMax + 1) }, () => both(rest ?? true, schema));
+  if (wanted.length > containedMax) throw refusal('`minContains`', place, `is above ${containedMax}`);
+  return { prefix: [...prefix.map((one) => both(one, other)), ...wanted], rest: both(rest ?? true, other) };
+}
+
+const unsureUnique = (place: string) => refusal(`\`uniqueItems\` of other items than at most ${uniqueValuesMax} values of \`enum\``, place);

@@ -54,6 +54,37 @@ const leaf: fc.Arbitrary<Schema> = fc.oneof(
   fc.oneof(scalar, fc.constant({ a: [1, 'x'] })).map((value) => ({ const: value })),
 );
 
+/** Schemas that can be broken: what `not`, `if` and the alternatives of `oneOf` may be. */
+const breakable: fc.Arbitrary<Schema> = fc.oneof(
+  fc.constantFrom<Schema>(
+    { type: 'string' },
+    { type: 'integer' },
+    { type: 'number' },
+    { type: ['object', 'array', 'null'] },
+    { pattern: '^[a-m]' },
+    { minLength: 3 },
+    { maxLength: 2 },
+    { minItems: 2 },
+    { contains: { type: 'integer' } },
+    { items: { type: 'string' } },
+    { allOf: [{ type: 'number' }, { minimum: 0 }] },
+    { anyOf: [{ type: 'string' }, { maximum: 10 }] },
+    { not: { type: 'boolean' } },
+  ),
+  number.map(({ multipleOf: _, ...bounds }) => bounds),
+  fc.uniqueArray(scalar, { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
+  fc
+    .tuple(
+      names,
+      fc.oneof(
+        scalar.map((value) => ({ const: value })),
+        fc.constant({ type: 'string' }),
+      ),
+      fc.boolean(),
+    )
+    .map(([name, value, isRequired]) => ({ type: 'object', properties: { [name]: value }, ...(isRequired && { required: [name] }) })),
+);
+
 const { schema: nested } = fc.letrec<{ schema: Schema; object: Schema; array: Schema }>((tie) => ({
   object: fc
     .record({
@@ -92,6 +123,25 @@ const { schema: nested } = fc.letrec<{ schema: Schema; object: Schema; array: Sc
       ],
     })),
     fc.tuple(text, number).map((oneOf) => ({ oneOf })),
+    fc.array(breakable, { minLength: 2, maxLength: 3 }).map((oneOf) => ({ oneOf })),
+    fc.tuple(fc.oneof(leaf, tie('object'), fc.constant({})), breakable).map(([schema, not]) => ({ ...schema, not })),
+    fc
+      .tuple(fc.oneof(leaf, tie('object'), tie('array')), breakable, fc.option(breakable), fc.option(breakable))
+      .map(([schema, test, then, other]) => ({ ...schema, if: test, ...(then && { then }), ...(other && { else: other }) })),
+    fc.tuple(tie('object'), names, names).map(([object, a, b]) => ({ ...object, dependentRequired: { [a]: [b] } })),
+    fc.tuple(tie('object'), names, tie('object')).map(([object, a, then]) => ({ ...object, dependentSchemas: { [a]: then } })),
+    fc
+      .tuple(fc.option(leaf), leaf, fc.nat(2), fc.option(fc.integer({ min: 2, max: 3 })))
+      .map(([items, contains, minContains, maxContains]) => ({
+        type: 'array',
+        ...(items && { items }),
+        contains,
+        minContains,
+        ...(maxContains && { maxContains }),
+      })),
+    fc
+      .tuple(fc.uniqueArray(scalar, { minLength: 1, maxLength: 5 }), fc.nat(2))
+      .map(([values, minItems]) => ({ type: 'array', items: { enum: values }, uniqueItems: true, minItems })),
     fc.constant<Schema>({ type: 'object', patternProperties: { '^x_[a-z]{1,4}$': { type: 'integer' } }, additionalProperties: false }),
   ),
 }));
@@ -111,3 +161,21 @@ const definitions = {
 };
 
 export const anySchema: fc.Arbitrary<Schema> = nested.map((schema) => ({ ...schema, $defs: definitions }));
+
+/** Of a function's parameters. */
+export const anyParameters: fc.Arbitrary<Schema> = fc
+  .record({
+    entries: fc.uniqueArray(fc.tuple(fc.constantFrom('city', 'days', 'text', 'x_1'), fc.oneof(text, nested), fc.boolean()), {
+      minLength: 1,
+      maxLength: 3,
+      selector: ([name]) => name,
+    }),
+    extra: fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: fc.oneof(leaf, fc.constant(true)) }),
+  })
+  .map(({ entries, extra }) => ({
+    type: 'object',
+    properties: Object.fromEntries(entries.map(([name, schema]) => [name, schema])),
+    required: entries.filter(([, , isRequired]) => isRequired).map(([name]) => name),
+    ...(extra === undefined ? {} : { additionalProperties: extra }),
+    $defs: definitions,
+  }));
