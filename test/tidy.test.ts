@@ -36,7 +36,7 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   metrics: ['errors', 'log'],
   tokenizer: ['model', 'cache', 'errors'],
   sampling: ['tokenizer', 'errors'],
-  grammar: ['errors', 'type:tokenizer'],
+  grammar: ['errors', 'parsing', 'type:tokenizer'],
   addon: ['errors', 'type:step', 'type:model'],
   scheduler: ['step', 'sampling', 'errors'],
   parallel: ['step', 'model', 'addon', 'type:grammar', 'cache', 'errors', 'log'],

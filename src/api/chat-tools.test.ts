@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
-import { toolFormats } from '../parsing/tool-format.js';
+import { toolFormats } from '../parsing/tool-formats.js';
 import { FakeEngine, FakeTokenizer, fakeModel } from './fake-engine.js';
 import { type MarkupOptions, ModelMarkup } from './model-markup.js';
 import type { ServedModel } from './served-model.js';

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fc } from '../../test/property.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
-import { toolFormats } from '../parsing/tool-format.js';
+import { toolFormats } from '../parsing/tool-formats.js';
 import { FakeTokenizer } from './fake-engine.js';
 import { type FakeServer, fakeServer, saying } from './fake-exchange.js';
 import type { RequestBody } from './fields.js';

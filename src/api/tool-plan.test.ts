@@ -1,15 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { GrammarSpec, TagSpec } from '../grammar/spec.js';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { GrammarSpec, SeparatedTags, TagSpec } from '../grammar/spec.js';
+import { generate, Walker } from '../grammar/test-walker.js';
 import { OutputParser } from '../parsing/output-parser.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
-import { toolFormats } from '../parsing/tool-format.js';
+import { toolFormats } from '../parsing/tool-formats.js';
 import { afterReasoningOf, planTools } from './tool-plan.js';
 import type { CallableFunction, ToolRequest } from './tools.js';
 
 const schema = { type: 'object', properties: { city: { type: 'string' } } };
-const weather: CallableFunction = { name: 'get_weather', schema, strict: false };
-const now: CallableFunction = { name: 'now', schema: { type: 'object' }, strict: false };
+const weather: CallableFunction = { name: 'get_weather', schema, field: 'tools[0].function.parameters', strict: false };
+const now: CallableFunction = {
+  name: 'now',
+  schema: { type: 'object', properties: {}, additionalProperties: false },
+  field: 'tools[1].function.parameters',
+  strict: false,
+};
 const formatOf = (name: string) => toolFormats.find((format) => format.name === name)!;
 
 function request(choice: ToolRequest['choice'], changes: Partial<ToolRequest> = {}, functions = [weather, now]): ToolRequest {
@@ -26,23 +33,33 @@ function request(choice: ToolRequest['choice'], changes: Partial<ToolRequest> = 
 const plan = (asked: ToolRequest, format = 'hermes', answer: GrammarSpec | null = null) =>
   planTools(asked, formatOf(format), answer, 'call_');
 
-/** What a sequence of calls by these tags could be, with `args` as all their arguments. */
-const written = (tags: readonly TagSpec[], separator: string, args: string) =>
-  tags.map(({ begin, end }) => begin + args + end).join(separator);
+/** The calls of a grammar that forces them. */
+function forcedTags(grammar: GrammarSpec | null): { open: GrammarSpec; run: SeparatedTags; close: GrammarSpec } {
+  assert.ok(grammar?.kind === 'field' && grammar.name === 'tools' && grammar.grammar.kind === 'sequence');
+  const [open, run, close] = grammar.grammar.elements;
+  assert.ok(run?.kind === 'tags');
+  return { open: open!, run, close: close! };
+}
 
 describe('the grammar', () => {
   const weatherTag: TagSpec = {
     kind: 'tag',
     begin: '<tool_call>\n{"name": "get_weather", "arguments": ',
-    content: { kind: 'json_schema', schema, whitespace: 'none' },
+    content: { kind: 'field', name: weather.field, grammar: { kind: 'json_schema', schema, whitespace: 'none' } },
     end: '}\n</tool_call>',
   };
 
   test('required: calls and nothing else; one, where they may not be several', () => {
-    const grammar = plan(request('required', {}, [weather])).grammar;
-    assert.deepEqual(grammar, { kind: 'tags', tags: [weatherTag], separator: '\n', atLeastOne: true, stopAfterFirst: false });
-    const single = plan(request('required', { parallel: false })).grammar;
-    assert.ok(single?.kind === 'tags' && single.stopAfterFirst);
+    const { open, run, close } = forcedTags(plan(request('required', {}, [weather])).grammar);
+    assert.deepEqual(run, { kind: 'tags', tags: [weatherTag], separator: '\n', atLeastOne: true, stopAfterFirst: false });
+    assert.deepEqual(
+      [open, close],
+      [
+        { kind: 'literal', text: '' },
+        { kind: 'literal', text: '' },
+      ],
+    );
+    assert.ok(forcedTags(plan(request('required', { parallel: false })).grammar).run.stopAfterFirst);
   });
 
   test('auto: none, unless something must hold', () => {
@@ -65,7 +82,7 @@ describe('the grammar', () => {
     const answer: GrammarSpec = { kind: 'json_object' };
     const grammar = plan(request('auto'), 'hermes', answer).grammar;
     assert.ok(grammar?.kind === 'any_of' && grammar.elements[1] === answer);
-    assert.equal(plan(request('required'), 'hermes', answer).grammar?.kind, 'tags');
+    assert.equal(forcedTags(plan(request('required'), 'hermes', answer).grammar).run.kind, 'tags');
   });
 
   test('reasoning goes before it where it has begun, and may where it can', () => {
@@ -82,31 +99,59 @@ describe('the grammar', () => {
 });
 
 describe('every format', () => {
-  const args = '{"city": "a } b", "list": [{"x": "</tool_call>"}]}';
-  for (const format of toolFormats) {
-    test(`${format.name} reads forced calls`, () => {
-      const { reading, grammar } = plan(request('required'), format.name);
-      assert.ok(grammar?.kind === 'tags');
-      const text = written(grammar.tags, grammar.separator, args);
-      const parser = new OutputParser({ tools: reading, reasoning: null });
-      const events = [...[...text].flatMap((letter) => parser.push(letter)), ...parser.end()];
-      assert.deepEqual(
-        events.flatMap((event) => (event.type === 'call' ? [event.name] : [])),
-        ['get_weather', 'now'],
-      );
-      for (const index of [0, 1]) {
-        const own = events.map((event) => (event.type === 'arguments' && event.index === index ? event.text : ''));
-        assert.equal(own.join(''), args);
+  const parameters = {
+    type: 'object',
+    properties: {
+      city: { type: 'string', maxLength: 12 },
+      near: { type: ['string', 'null'], enum: [null, 'a } b', '</tool_call>'] },
+      days: { type: 'integer', minimum: 0, maximum: 20 },
+      list: { type: 'array', items: { type: 'object', properties: { x: { enum: ["it's", true, 1.5] } }, required: ['x'] }, maxItems: 2 },
+    },
+    required: ['city', 'near', 'list'],
+  };
+  const validate = new Ajv2020({ strict: false, allowUnionTypes: true }).compile(parameters);
+  const functions = [{ ...weather, schema: parameters }, now];
+
+  for (const { name, written, opens } of toolFormats) {
+    test(`${name}: what its grammar forces are calls that are read and keep their schemas`, () => {
+      const { reading, grammar } = plan(request('required', {}, functions), name);
+      assert.equal(reading.format.name, name);
+      const walker = new Walker(grammar!);
+      let seed = 7;
+      const choose = (count: number) => (seed = (Math.imul(seed, 48271) >>> 0) % 2147483647) % count;
+      for (let i = 0; i < 20; i++) {
+        const text = generate(walker, choose, 2000);
+        if (text === null) continue;
+        const parser = new OutputParser({ tools: reading, reasoning: null });
+        const events = [...text.split('').flatMap((letter) => parser.push(letter)), ...parser.end()];
+        assert.ok(
+          events.every(({ type }) => type !== 'content'),
+          text,
+        );
+        const calls = events.filter((event) => event.type === 'call');
+        assert.ok(calls.length > 0, text);
+        for (const [index, call] of calls.entries()) {
+          const own = events.map((event) => (event.type === 'arguments' && event.index === index ? event.text : '')).join('');
+          const args: unknown = JSON.parse(own);
+          if (call.name === 'get_weather') assert.ok(validate(args), `${own} of ${text}: ${JSON.stringify(validate.errors)}`);
+          else assert.deepEqual([call.name, args], ['now', {}]);
+        }
       }
-      assert.ok(events.every(({ type }) => type !== 'content'));
     });
 
-    test(`${format.name} begins a call with what triggers its grammar`, () => {
-      const { grammar } = plan(request('auto', { isRestricted: true }), format.name);
+    test(`${name} begins a call with what triggers its grammar`, () => {
+      const { grammar } = plan(request('auto', { isRestricted: true }), name);
       assert.ok(grammar?.kind === 'triggered_tags');
-      assert.ok(grammar.tags.every(({ begin }) => begin.startsWith(grammar.triggers[0]!) && grammar.triggers[0] !== ''));
+      assert.ok(grammar.tags.every(({ begin }) => grammar.triggers.some((trigger) => trigger !== '' && begin.startsWith(trigger))));
+      if (opens.some((open) => (written!.open + written!.begin).startsWith(open))) assert.ok(opens.includes(grammar.triggers[0]!));
     });
   }
+
+  test('a parameter whose name cannot stand there is written in the common form', () => {
+    const odd = { ...weather, schema: { type: 'object', properties: { 'a b': { type: 'string' } } } };
+    assert.equal(plan(request('required', {}, [odd]), 'qwen3_coder').reading.format.name, 'hermes');
+    assert.equal(plan(request('auto', {}, [odd]), 'qwen3_coder').reading.format.name, 'qwen3_coder');
+  });
 });
 
 test('ids of calls are as the format has them', () => {

@@ -1,14 +1,15 @@
 /**
  * How the calls of an answer are read, and the grammar that keeps them valid where they must be. Forced calls are written in the model's own
- * markup wherever its arguments are JSON, so that one parser reads them and free ones.
+ * markup wherever the names of all parameters can be, so that one parser reads them and free ones.
  */
 import { randomBytes } from 'node:crypto';
 import type { GrammarSpec, TagSpec } from '../grammar/spec.js';
 import type { ToolReading } from '../parsing/output-parser.js';
 import type { ReasoningFormat, ReasoningStart } from '../parsing/reasoning-format.js';
 import { typesFrom } from '../parsing/schema-types.js';
-import { commonFormat, type JsonMarkup, type ToolFormat } from '../parsing/tool-format.js';
-import type { ToolRequest } from './tools.js';
+import { type ToolFormat, type WrittenCalls, writtenKeys } from '../parsing/tool-format.js';
+import { commonFormat } from '../parsing/tool-formats.js';
+import type { CallableFunction, ToolRequest } from './tools.js';
 
 export interface ToolPlan {
   readonly reading: ToolReading;
@@ -21,11 +22,12 @@ export function planTools(request: ToolRequest, own: ToolFormat, answer: Grammar
   const { functions, choice, parallel, isRestricted } = request;
   const forced = choice !== 'auto';
   const isFree = !forced && !isRestricted && answer === null && [...functions.values()].every(({ strict }) => !strict);
-  const format = isFree || own.json !== null ? own : commonFormat;
+  const format = isFree || canWrite(own, functions.values()) ? own : commonFormat;
   const reading: ToolReading = {
     format,
     isKnown: (name) => functions.has(name),
     typesOf: typesFrom(new Map([...functions.values()].map(({ name, schema }) => [name, schema]))),
+    isHeld: (name) => forced || functions.get(name)?.strict === true,
     forced,
     callsMax: parallel ? Number.POSITIVE_INFINITY : 1,
     newCallId: () => newCallId(format, callIdPrefix),
@@ -33,25 +35,51 @@ export function planTools(request: ToolRequest, own: ToolFormat, answer: Grammar
   return { reading, grammar: isFree ? null : grammarOf(request, format, forced ? null : answer) };
 }
 
+/** Whether the names of all parameters can stand where the format has them. */
+function canWrite({ written }: ToolFormat, functions: Iterable<CallableFunction>): boolean {
+  if (written === null) return false;
+  const key = new RegExp(`^${writtenKeys[written.arguments.kind]}$`, 'u');
+  return [...functions].every(({ schema }) =>
+    Object.keys((schema as { properties?: object }).properties ?? {}).every((name) => key.test(name)),
+  );
+}
+
 /** As models are shown arguments: left free, small ones fill the room with it. */
 const whitespace = 'none';
 
-function grammarOf({ functions, choice, parallel }: ToolRequest, format: ToolFormat, answer: GrammarSpec | null): GrammarSpec {
-  const json = format.json!;
+function grammarOf(request: ToolRequest, format: ToolFormat, answer: GrammarSpec | null): GrammarSpec {
+  const { functions, choice, parallel, isLegacy } = request;
+  const written = format.written!;
   const forced = choice !== 'auto';
-  const tags = [...functions.values()].map(({ name, schema, strict }): TagSpec => {
-    const content: GrammarSpec = forced || strict ? { kind: 'json_schema', schema, whitespace } : { kind: 'json_object', whitespace };
-    return { kind: 'tag', begin: json.begin + name + json.nameEnd, content, end: json.end };
-  });
-  const calls: GrammarSpec = { kind: 'tags', tags, separator: json.separator, atLeastOne: true, stopAfterFirst: !parallel };
+  const tags = [...functions.values()].map((each) => tagOf(each, written, forced));
+  const run: GrammarSpec = { kind: 'tags', tags, separator: written.separator, atLeastOne: true, stopAfterFirst: !parallel };
+  const calls: GrammarSpec = {
+    kind: 'field',
+    name: isLegacy ? 'functions' : 'tools',
+    grammar: { kind: 'sequence', elements: [literal(written.open), run, literal(written.close)] },
+  };
   if (forced) return calls;
   if (answer !== null) return { kind: 'any_of', elements: [calls, answer] };
-  return { kind: 'triggered_tags', triggers: [triggerOf(format.opens, json)], tags, atLeastOne: false, stopAfterFirst: !parallel };
+  // Each call is a run of its own.
+  const alone = tags.map((tag): TagSpec => ({ ...tag, begin: written.open + tag.begin, end: tag.end + written.close }));
+  const open = format.opens.find((each) => alone[0]!.begin.startsWith(each));
+  const triggers = open === undefined ? alone.map(({ begin }) => begin) : [open];
+  return { kind: 'triggered_tags', triggers, tags: alone, atLeastOne: false, stopAfterFirst: !parallel };
 }
 
-/** What a call begins with, however the model spaces what follows. */
-const triggerOf = (opens: readonly string[], { begin }: JsonMarkup) =>
-  opens.find((open) => begin.startsWith(open)) ?? begin.slice(0, begin.indexOf(':'));
+const literal = (text: string): GrammarSpec => ({ kind: 'literal', text });
+
+function tagOf({ name, schema, field, strict }: CallableFunction, written: WrittenCalls, forced: boolean): TagSpec {
+  const tag = { kind: 'tag', begin: written.begin + name + written.nameEnd, end: written.end } as const;
+  const form = written.arguments;
+  if (forced || strict) {
+    const grammar: GrammarSpec =
+      form.kind === 'json' ? { kind: 'json_schema', schema, whitespace } : { kind: 'arguments', schema, form, whitespace };
+    return { ...tag, content: { kind: 'field', name: field, grammar } };
+  }
+  if (form.kind === 'json') return { ...tag, content: { kind: 'json_object', whitespace } };
+  return { ...tag, content: { kind: 'free_text', until: written.end }, end: '' };
+}
 
 /** What follows reasoning, where the answer begins with it or may. */
 export function afterReasoningOf({ begin, end }: ReasoningFormat, start: ReasoningStart, grammar: GrammarSpec): GrammarSpec {

@@ -19,6 +19,8 @@ export interface Flag {
   /** What stands for the value in the help. */
   readonly value?: string;
   readonly choices?: readonly string[];
+  /** Choices of vLLM that are none here, and why. */
+  readonly refusedChoices?: ReadonlyMap<string, string>;
   /** Of numbers; both are allowed values. */
   readonly min?: number;
   readonly max?: number;
@@ -84,6 +86,8 @@ export function parseValue(flag: Flag, raw: unknown, where: string): FlagValue {
       return parseObject(raw) ?? refuse('a JSON object or a file that holds one');
     case 'string': {
       const text = typeof raw === 'string' ? raw : typeof raw === 'number' ? String(raw) : refuse('a string');
+      const reason = flag.refusedChoices?.get(text);
+      if (reason !== undefined) throw startError(`${where} '${text}' is refused: ${reason}`, { param: flag.name });
       if (flag.choices && !flag.choices.includes(text)) refuse(`one of ${flag.choices.join(', ')}`);
       return text;
     }

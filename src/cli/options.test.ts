@@ -9,6 +9,7 @@ import { type Flag, parseValue } from './flag.js';
 import { commandFor, loadOptions } from './load-options.js';
 import { chatCommand, loadServeOptions, serveCommand, serveFlags } from './options.js';
 import { refusedFlags, settledFlags } from './refused-flags.js';
+import { refusedParsers } from './refused-parsers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-options-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -244,4 +245,21 @@ test('no flag is both taken and refused, and every row of the table is in the he
   assert.equal(new Set(own).size, own.length);
   const help = commandFor(serveCommand).helpInformation();
   for (const flag of serveFlags) assert.ok(help.includes(`--${flag.name}`), flag.name);
+});
+
+/** ToolParserManager's, of vLLM 0.32.0 and the releases next to it. */
+const vllmParsers =
+  'apertus cohere_command3 cohere_command4 deepseek_v3 deepseek_v31 deepseek_v32 deepseek_v4 deepseek_v41 dots ernie45 functiongemma gemma4 ' +
+  'gigachat3 glm45 glm47 granite granite-20b-fc granite4 hermes hf hunyuan_a13b hy_v3 hy_v4 inkling internlm jamba k2_horizon kimi_k2 ' +
+  'kimi_k3 lfm2 ling3 llama3_json llama4_json llama4_pythonic longcat mimo minicpm5 minimax_m2 minimax_m3 mistral muse_glimmer olmo3 openai ' +
+  'phi4_mini_json plamo3 poolside_v1 pythonic qwen3_coder qwen3_json qwen3_xml seed_oss solar_open2 step3 step3p5 xlam';
+
+test('every tool parser of vLLM is taken, or refused with a reason', () => {
+  for (const name of vllmParsers.split(' ')) {
+    const load = () => loadServeOptions(['--tool-call-parser', name], {});
+    const reason = refusedParsers.get(name);
+    if (reason === undefined) assert.equal(load().toolCallParser, name);
+    else assert.throws(load, new RegExp(`--tool-call-parser '${name}' is refused: ${reason}`));
+  }
+  assert.throws(() => loadServeOptions(['--tool-call-parser', 'other'], {}), /must be one of auto, qwen3_coder/);
 });

@@ -17,13 +17,15 @@ const framed =
   };
 const json = ({ function: { name, arguments: args } }: Call) => JSON.stringify({ name, arguments: args });
 
+const jsonCalls = { open: '', nameEnd: '', arguments: { kind: 'json' }, separator: '', close: '' } as const;
+
 test('a list of objects between markers', () => {
   const format = toolFormatOf(
     '',
     framed((calls) => `<calls>[${calls.map(json).join(', ')}]</calls><|also|>`),
   )!;
   assert.deepEqual([format.name, format.opens, format.closes, format.bare], ['generic', ['<calls>'], ['</calls>'], undefined]);
-  assert.deepEqual(format.json, { begin: '<calls>[{"name":"', nameEnd: '","arguments":', end: '}]</calls>', separator: '' });
+  assert.deepEqual(format.written, { ...jsonCalls, begin: '<calls>[{"name":"', nameEnd: '","arguments":', end: '}]</calls>' });
 });
 
 test('names and values between markers', () => {
@@ -43,7 +45,8 @@ test('names and values between markers', () => {
       end: '</call>',
     },
   ]);
-  assert.equal(format.json, null);
+  const args = { kind: 'parameters', begin: '\n<key>', keyEnd: '</key>\n<value>', end: '</value>' } as const;
+  assert.deepEqual(format.written, { ...jsonCalls, begin: '<call>', nameEnd: '', arguments: args, end: '\n</call>', separator: '\n' });
 });
 
 test('names between markers, arguments as JSON', () => {
@@ -53,7 +56,7 @@ test('names between markers, arguments as JSON', () => {
     framed((calls) => `<all>${calls.map(print).join('')}</all>`),
   )!;
   assert.deepEqual([format.opens, format.closes], [['<all>'], ['</all>']]);
-  assert.deepEqual(format.json, { begin: '<all><do ', nameEnd: '>', end: '</do></all>', separator: '' });
+  assert.deepEqual(format.written, { ...jsonCalls, begin: '<all><do ', nameEnd: '>', end: '</do></all>' });
 });
 
 test('a row that reads what the template prints goes before that', () => {

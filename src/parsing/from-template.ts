@@ -5,7 +5,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { OutputParser } from './output-parser.js';
 import { typesFrom } from './schema-types.js';
-import { commonFormat, type NamedCall, type ObjectCall, type ParameterMarkup, type ToolFormat, toolFormats } from './tool-format.js';
+import type { NamedCall, ObjectCall, ParameterMarkup, ToolFormat, WrittenCalls } from './tool-format.js';
+import { commonFormat, toolFormats } from './tool-formats.js';
 
 /** Renders messages in the wire's shape; may throw. */
 export type Render = (
@@ -48,7 +49,7 @@ function printedCalls(render: Render): { readonly text: string; readonly count: 
 function reads(format: ToolFormat, { text, count }: { readonly text: string; readonly count: number }): boolean {
   const typesOf = typesFrom(new Map(names.map((name) => [name, parameters])));
   const parser = new OutputParser({
-    tools: { format, isKnown: () => true, typesOf, forced: false, callsMax: names.length, newCallId: () => '' },
+    tools: { format, isKnown: () => true, typesOf, isHeld: () => false, forced: false, callsMax: names.length, newCallId: () => '' },
     reasoning: null,
   });
   const events = [...parser.push(text), ...parser.end()];
@@ -73,7 +74,8 @@ function formatsFrom(render: Render): ToolFormat[] {
     const two = answerOf(render, calls);
     const json = jsonMarkup(answerOf(render, calls.slice(0, 1)));
     const markup = (json === null ? null : objectMarkup(two)) ?? namedMarkup(two);
-    return [{ name: 'generic', json: json && { ...json, end: upTo(json.end, markup.closes) }, ...markup }];
+    const written = json === null ? {} : { written: { ...json, end: upTo(json.end, markup.closes) } };
+    return [{ name: 'generic', written: null, ...markup, ...written }];
   } catch {
     return [];
   }
@@ -93,19 +95,22 @@ function answerOf(render: Render, toolCalls: readonly object[]): string {
   return called.slice(headLen, called.length - commonSuffixLen(called, tail));
 }
 
-type Markup = Pick<ToolFormat, 'opens' | 'closes' | 'bare' | 'calls'>;
+type Markup = Pick<ToolFormat, 'opens' | 'closes' | 'bare' | 'calls'> & Partial<Pick<ToolFormat, 'written'>>;
 
-/** How one call is written, where its arguments are JSON. */
-function jsonMarkup(one: string): ToolFormat['json'] {
+/** How one call is written, where its arguments are JSON; all markup is its own. */
+function jsonMarkup(one: string): WrittenCalls | null {
   const name = positionOf(one, names[0]);
   const start = one.slice(name.end).search(new RegExp(`\\{\\s*"${firstKey}"`));
   if (start < 0) return null;
   const args = jsonAt(one, name.end + start);
   return {
+    open: '',
     begin: one.slice(0, name.start).trimStart(),
     nameEnd: one.slice(name.end, args.start),
+    arguments: { kind: 'json' },
     end: one.slice(args.end).trimEnd(),
     separator: '',
+    close: '',
   };
 }
 
@@ -135,27 +140,44 @@ function objectMarkup(two: string): Markup | null {
 function namedMarkup(two: string): Markup {
   const [name, secondName] = names.map((each) => positionOf(two, each)) as [Span, Span];
   const json = jsonMarkup(two);
-  const args = json === null ? parameterMarkup(two, name.end) : { ...json, kind: 'json' as const, end: 0 };
-  const argsEnd = json === null ? args.end : jsonAt(two, name.end + json.nameEnd.length).end;
+  const args = json === null ? parameterMarkup(two, name.end) : null;
+  const argsEnd = args?.end ?? jsonAt(two, name.end + json!.nameEnd.length).end;
   const before = two.slice(0, name.start);
   const between = two.slice(argsEnd, secondName.start);
   const after = two.slice(secondName.end + argsEnd - name.end);
   const beginLen = commonSuffixLen(before, between);
-  const open = before.slice(0, before.length - beginLen).trim();
-  const begin = before.slice(before.length - beginLen).trim();
+  const open = before.slice(0, before.length - beginLen);
+  const begin = before.slice(before.length - beginLen);
   const endLen = commonPrefixLen(between.slice(0, between.length - beginLen), after);
-  const end = after.slice(0, endLen).trim();
-  const close = after
-    .slice(endLen)
-    .replace(/^[\s\],;]+/, '')
-    .trim();
-  if (open === '' && begin === '') throw new Error('nothing tells that a call begins');
-  const call: NamedCall = { kind: 'named', begin, nameEnd: args.nameEnd.trim(), arguments: args.kind, end };
-  return { opens: [open === '' ? begin : open], closes: firstTag(close), calls: [call] };
+  const end = after.slice(0, endLen);
+  const closes = firstTag(
+    after
+      .slice(endLen)
+      .replace(/^[\s\],;]+/, '')
+      .trim(),
+  );
+  if (open.trim() === '' && begin.trim() === '') throw new Error('nothing tells that a call begins');
+  const nameEnd = args?.nameEnd ?? json!.nameEnd;
+  const call: NamedCall = {
+    kind: 'named',
+    begin: begin.trim(),
+    nameEnd: nameEnd.trim(),
+    arguments: trimmed(args?.markup),
+    end: end.trim(),
+  };
+  const markup = { opens: [open.trim() === '' ? begin.trim() : open.trim()], closes, calls: [call] };
+  if (args === null) return markup;
+  const separator = between.slice(endLen, between.length - beginLen);
+  const close = upTo(after.slice(endLen), closes).trimEnd();
+  const written: WrittenCalls = { open, begin, nameEnd, arguments: { kind: 'parameters', ...args.markup }, end, separator, close };
+  return { ...markup, written: { ...written, ...(open === '' ? { begin: begin.trimStart() } : { open: open.trimStart() }) } };
 }
 
-/** The arguments of the call whose name ends at `nameEnd`, where each stands between markers. `end`: where they end. */
-function parameterMarkup(two: string, nameEnd: number): { kind: ParameterMarkup; nameEnd: string; end: number } {
+const trimmed = (markup: ParameterMarkup | undefined): NamedCall['arguments'] =>
+  markup === undefined ? 'json' : { begin: markup.begin.trim(), keyEnd: markup.keyEnd.trim(), end: markup.end.trim() };
+
+/** The arguments of the call whose name ends at `nameEnd`, where each stands between markers, as it is written. `end`: where they end. */
+function parameterMarkup(two: string, nameEnd: number): { markup: ParameterMarkup; nameEnd: string; end: number } {
   const [key, value, otherKey, otherValue] = [firstKey, firstValue, secondKey, String(secondValue)].map((text) =>
     positionOf(two, text, nameEnd),
   ) as [Span, Span, Span, Span];
@@ -164,10 +186,10 @@ function parameterMarkup(two: string, nameEnd: number): { kind: ParameterMarkup;
   const beginLen = commonSuffixLen(before, between);
   const keyEnd = two.slice(key.end, value.start);
   const end = between.slice(0, between.length - beginLen);
-  const markup = { begin: before.slice(before.length - beginLen).trim(), keyEnd: keyEnd.trim(), end: end.trim() };
+  const markup = { begin: before.slice(before.length - beginLen), keyEnd, end };
   const isSame = two.slice(otherKey.end, otherValue.start) === keyEnd && two.startsWith(end, otherValue.end);
-  if (!isSame || markup.begin === '' || markup.keyEnd === '' || markup.end === '') throw new Error('values are not between equal markers');
-  return { kind: markup, nameEnd: before.slice(0, before.length - beginLen), end: otherValue.end + end.length };
+  if (!isSame || [markup.begin, keyEnd, end].some((text) => text.trim() === '')) throw new Error('values are not between equal markers');
+  return { markup, nameEnd: before.slice(0, before.length - beginLen), end: otherValue.end + end.length };
 }
 
 interface Span {

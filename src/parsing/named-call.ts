@@ -12,14 +12,20 @@ const nameLenMax = 256;
 /** Longest value that is held back to see whether it is what its type says; a longer one is a string. */
 const typedValueLenMax = 64 * 1024;
 
-/** The JSON types that a parameter of a function may have; null where its schema does not tell. */
-export type TypesOf = (name: string, parameter: string) => readonly string[] | null;
+/** The JSON types that a parameter of a function may have, or, for null, any that is not named; null where its schema does not tell. */
+export type TypesOf = (name: string, parameter: string | null) => readonly string[] | null;
+
+export interface ValueRules {
+  readonly typesOf: TypesOf;
+  /** Whether a grammar keeps the function's arguments: then values that are no text are JSON, and are given on as they come. */
+  readonly isHeld: (name: string) => boolean;
+}
 
 /** Stands where `begin` may come. `stops`: markers that end an unfinished call. */
 export function* readNamedCall(
   input: Input,
   call: NamedCall,
-  typesOf: TypesOf,
+  { typesOf, isHeld }: ValueRules,
   stops: readonly string[],
   sink: CallSink,
 ): Reading<Outcome> {
@@ -30,10 +36,11 @@ export function* readNamedCall(
   input.forget();
   sink.begin(name);
   yield* skipSpace(input);
+  const values = { typesOf: (parameter: string) => typesOf(name, parameter), isHeld: isHeld(name) };
   const isWhole =
     call.arguments === 'json'
       ? yield* readJsonArguments(input, sink)
-      : yield* readParameters(input, call.arguments, [call.end, ...stops].filter(Boolean), (parameter) => typesOf(name, parameter), sink);
+      : yield* readParameters(input, call.arguments, [call.end, ...stops].filter(Boolean), values, sink);
   if (!isWhole) return 'read';
   sink.complete();
   yield* skipSpace(input);
@@ -65,22 +72,32 @@ function* readJsonArguments(input: Input, sink: CallSink): Reading<boolean> {
   return yield* readValue(input, (text) => sink.arguments(text));
 }
 
+interface Values {
+  readonly typesOf: (parameter: string) => readonly string[] | null;
+  readonly isHeld: boolean;
+}
+
 /** false: the text ended before the last value, or behind it. */
 function* readParameters(
   input: Input,
   markup: ParameterMarkup,
   ends: readonly string[],
-  typesOf: (parameter: string) => readonly string[] | null,
+  { typesOf, isHeld }: Values,
   sink: CallSink,
 ): Reading<boolean> {
   let separator = '{';
   while ((yield* nextOf(input, [markup.begin, ...ends])) === markup.begin) {
     yield* takeLiteral(input, markup.begin);
-    const key = yield* readText(input, markup.keyEnd);
-    if (key === null) return false;
-    sink.arguments(`${separator}${JSON.stringify(key.trim())}: `);
+    const read = yield* readKey(input, markup);
+    if (read === null) return false;
+    sink.arguments(`${separator}${JSON.stringify(read.key)}: `);
     separator = ', ';
-    if (!(yield* readParameter(input, markup.end, typesOf(key.trim()), sink))) return false;
+    const isJson = read.keyEnd === markup.jsonKeyEnd;
+    const types = isJson ? null : markup.jsonKeyEnd === undefined ? typesOf(read.key) : textTypes;
+    const isText = !isJson && isTextOf(types);
+    const isWhole =
+      !isText && isHeld ? yield* readHeld(input, markup.end, sink) : yield* readParameter(input, markup.end, { types, isText }, sink);
+    if (!isWhole) return false;
     yield* skipSpace(input);
   }
   if (input.ended) return false;
@@ -88,25 +105,46 @@ function* readParameters(
   return true;
 }
 
-/** Short text up to `end`, which is taken too. */
-function* readText(input: Input, end: string): Reading<string | null> {
-  const [head = ''] = end.split(/\s/, 1);
+const textTypes: readonly string[] = ['string'];
+
+/** Whether a value is text as it stands, whatever it looks like. */
+export const isTextOf = (types: readonly string[] | null): boolean => types === null || types.every((type) => type === 'string');
+
+/** A key and what ends it, which is taken too; null: there is none. */
+function* readKey(input: Input, { keyEnd, jsonKeyEnd }: ParameterMarkup): Reading<{ key: string; keyEnd: string } | null> {
+  const ends = jsonKeyEnd === undefined ? [keyEnd] : [keyEnd, jsonKeyEnd];
+  const heads = ends.map((end) => end.split(/\s/, 1)[0]!);
   for (;;) {
-    const { before, marker } = findMarker(input.rest, [head]);
+    const { before, marker } = findMarker(input.rest, heads);
     if (marker !== null && before <= nameLenMax) {
-      const text = input.take(before);
-      return (yield* takeLiteral(input, end)) ? text : null;
+      const key = input.take(before).trim();
+      const end = yield* nextOf(input, ends);
+      if (end !== null) yield* takeLiteral(input, end);
+      return end === null ? null : { key, keyEnd: end };
     }
     if (before > nameLenMax || input.ended) return null;
     yield;
   }
 }
 
+/** A value that is JSON for sure. */
+function* readHeld(input: Input, end: string, sink: CallSink): Reading<boolean> {
+  yield* skipSpace(input);
+  if (!(yield* readValue(input, (text) => sink.arguments(text)))) return false;
+  yield* skipSpace(input);
+  return yield* takeLiteral(input, end);
+}
+
+/** `types` null: any that JSON has. */
+interface ValueKind {
+  readonly types: readonly string[] | null;
+  readonly isText: boolean;
+}
+
 /** A value as JSON. One line break on either side belongs to the markup. false: the text ended in it. */
-function* readParameter(input: Input, end: string, types: readonly string[] | null, sink: CallSink): Reading<boolean> {
+function* readParameter(input: Input, end: string, { types, isText }: ValueKind, sink: CallSink): Reading<boolean> {
   if ((yield* peek(input)) === '\n') input.take(1);
   const ends = [`\n${end}`, end];
-  const isText = types === null || types.every((type) => type === 'string');
   let held = '';
   let begun = false; // the string's opening quote is out
   const giveText = (text: string) => {
@@ -148,11 +186,11 @@ function wholeCharacters(text: string, length: number, isAll: boolean): number {
 const python: Readonly<Record<string, string>> = { True: 'true', False: 'false', None: 'null' };
 
 /** A value that is no plain string: JSON where it is of one of the types, else a string all the same. */
-function asJson(text: string, types: readonly string[]): string {
+function asJson(text: string, types: readonly string[] | null): string {
   const candidate = python[text.trim()] ?? text.trim();
   try {
-    if (types.includes(typeOf(JSON.parse(candidate)))) return candidate;
-    if (types.includes('integer') && Number.isInteger(JSON.parse(candidate))) return candidate;
+    const value: unknown = JSON.parse(candidate);
+    if (types === null || types.includes(typeOf(value)) || (types.includes('integer') && Number.isInteger(value))) return candidate;
   } catch {
     // No JSON: a string.
   }

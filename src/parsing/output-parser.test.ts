@@ -6,7 +6,7 @@ import { callHeadLenMax } from './object-call.js';
 import { OutputParser, type ParserOptions } from './output-parser.js';
 import { reasoningFormatOf, reasoningFormats, reasoningStart } from './reasoning-format.js';
 import { typesFrom } from './schema-types.js';
-import { toolFormats } from './tool-format.js';
+import { toolFormats } from './tool-formats.js';
 
 interface Parsed {
   readonly reasoning: string;
@@ -46,6 +46,7 @@ function options(
             format: formatOf(format),
             isKnown: (name) => schemas.has(name),
             typesOf: typesFrom(schemas),
+            isHeld: () => false,
             forced,
             callsMax,
             newCallId: () => 'id',

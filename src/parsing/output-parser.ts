@@ -8,7 +8,7 @@
  */
 import { EventList, type ParsedEvent } from './event-list.js';
 import { findMarker, Input, nextOf, type Outcome, peek, type Reading, skipSpace } from './input.js';
-import { readNamedCall, type TypesOf } from './named-call.js';
+import { readNamedCall, type ValueRules } from './named-call.js';
 import { readObjectCall } from './object-call.js';
 import { readPythonCall } from './python-call.js';
 import type { ReasoningFormat } from './reasoning-format.js';
@@ -21,11 +21,10 @@ export interface ParserOptions {
   readonly reasoning: { readonly format: ReasoningFormat; readonly begun: boolean } | null;
 }
 
-export interface ToolReading {
+export interface ToolReading extends ValueRules {
   readonly format: ToolFormat;
   /** Whether a function was given under this name. */
   readonly isKnown: (name: string) => boolean;
-  readonly typesOf: TypesOf;
   /** Nothing but calls can come: a marker that the end of the text cuts off is no content. */
   readonly forced: boolean;
   /** Further calls are dropped. */
@@ -158,7 +157,7 @@ export class OutputParser {
       } else if (shape.kind === 'python') {
         if (/[A-Za-z_]/.test(first)) return yield* readPythonCall(input, isKnown, this.#events);
       } else if ((yield* nextOf(input, [shape.begin])) !== null && first !== '') {
-        return yield* readNamedCall(input, shape, tools.typesOf, tools.format.closes, this.#events);
+        return yield* readNamedCall(input, shape, tools, tools.format.closes, this.#events);
       }
     }
     return input.ended ? 'unfinished' : 'not a call';

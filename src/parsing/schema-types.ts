@@ -14,8 +14,9 @@ export function typesFrom(schemas: ReadonlyMap<string, unknown>): TypesOf {
     const schema = schemas.get(name);
     if (!isSchema(schema)) return null;
     const found = new Set<string>();
-    const properties = resolve(schema, schema, depthMax)['properties'];
-    collect(isSchema(properties) ? properties[parameter] : undefined, schema, found, depthMax);
+    const { properties, additionalProperties } = resolve(schema, schema, depthMax);
+    const isNamed = isSchema(properties) && parameter !== null && Object.hasOwn(properties, parameter);
+    collect(isNamed ? properties[parameter] : additionalProperties, schema, found, depthMax);
     return found.size === 0 ? null : [...found];
   };
 }

@@ -13,21 +13,37 @@ export interface ToolFormat {
   readonly bare?: true;
   /** What may stand behind a marker; tried in order. */
   readonly calls: readonly CallShape[];
-  /** How a call is written whose arguments are held to a schema; null: the format's arguments are no JSON. */
-  readonly json: JsonMarkup | null;
+  /** How calls are written whose arguments are held to a schema; null: in the common format, as those of this one cannot be. */
+  readonly written: WrittenCalls | null;
   /** Characters of a call's id, letters and digits; unset: the API's own kind of id. */
   readonly callIdLen?: number;
   /** The template that a model of this format brings. */
   readonly isOf?: (template: string) => boolean;
 }
 
-/** `begin`, the name, `nameEnd`, the arguments as JSON, `end`; `separator` between two calls. */
-export interface JsonMarkup {
+/** `open`, calls with `separator` between them, `close`. A call is `begin`, its name, `nameEnd`, its arguments, `end`. */
+export interface WrittenCalls {
+  readonly open: string;
   readonly begin: string;
   readonly nameEnd: string;
+  readonly arguments: WrittenArguments;
   readonly end: string;
   readonly separator: string;
+  readonly close: string;
 }
+
+/** A JSON object; `begin`, a key, `keyEnd`, its value, `end` for each; or `key=value` with commas between, values as Python has them. */
+export type WrittenArguments =
+  | { readonly kind: 'json' }
+  | ({ readonly kind: 'parameters' } & ParameterMarkup)
+  | { readonly kind: 'python' };
+
+/** Keys that can be written so; '^' and '$' left out. */
+export const writtenKeys: Readonly<Record<WrittenArguments['kind'], string>> = {
+  json: '[^]*',
+  parameters: '[^\\s<>"\'=|]{1,200}',
+  python: '[A-Za-z_][A-Za-z0-9_]{0,200}',
+};
 
 export type CallShape = ObjectCall | NamedCall | PythonCall;
 
@@ -48,10 +64,14 @@ export interface NamedCall {
   readonly end: string;
 }
 
-/** `begin`, the key, `keyEnd`, the value as text, `end`; for each argument. */
+/**
+ * `begin`, the key, `keyEnd`, the value, `end`; for each argument. A value is text where its type is a string's, else JSON; with
+ * `jsonKeyEnd` it is text behind `keyEnd` and JSON behind that.
+ */
 export interface ParameterMarkup {
   readonly begin: string;
   readonly keyEnd: string;
+  readonly jsonKeyEnd?: string;
   readonly end: string;
 }
 
@@ -59,151 +79,3 @@ export interface ParameterMarkup {
 export interface PythonCall {
   readonly kind: 'python';
 }
-
-const object: ObjectCall = { kind: 'object', nameKey: 'name', argumentKeys: ['arguments', 'parameters'] };
-
-const hermes: ToolFormat = {
-  name: 'hermes',
-  opens: ['<tool_call>'],
-  closes: ['</tool_call>'],
-  calls: [object],
-  json: { begin: '<tool_call>\n{"name": "', nameEnd: '", "arguments": ', end: '}\n</tool_call>', separator: '\n' },
-  isOf: (template) => template.includes('<tool_call>') && !/<function=|<arg_key>|<\|tool_call\|>/.test(template),
-};
-
-const xmlParameters = {
-  opens: ['<tool_call>', '<function='],
-  closes: ['</tool_call>'],
-  calls: [
-    {
-      kind: 'named',
-      begin: '<function=',
-      nameEnd: '>',
-      arguments: { begin: '<parameter=', keyEnd: '>', end: '</parameter>' },
-      end: '</function>',
-    },
-  ],
-  json: null,
-} as const;
-
-const mistral = {
-  opens: ['[TOOL_CALLS]'],
-  closes: [],
-  calls: [object, { kind: 'named', begin: '', nameEnd: '[ARGS]', arguments: 'json', end: '' }],
-  callIdLen: 9,
-} as const;
-
-/** `name`: as `--tool-call-parser` has it. The first row whose `isOf` says so is what `auto` takes. */
-export const toolFormats: readonly ToolFormat[] = [
-  {
-    name: 'qwen3_coder',
-    ...xmlParameters,
-    isOf: (template) => template.includes('<function=') && template.includes('<parameter=') && template.includes('<tool_call>'),
-  },
-  { name: 'qwen3_xml', ...xmlParameters },
-  hermes,
-  {
-    name: 'mistral_v11',
-    ...mistral,
-    json: { begin: '[TOOL_CALLS]', nameEnd: '[ARGS]', end: '', separator: '' },
-    isOf: (template) => template.includes('[TOOL_CALLS]') && template.includes('[ARGS]'),
-  },
-  {
-    name: 'mistral',
-    ...mistral,
-    json: { begin: '[TOOL_CALLS][{"name": "', nameEnd: '", "arguments": ', end: '}]', separator: '' },
-    isOf: (template) => template.includes('[TOOL_CALLS]'),
-  },
-  {
-    name: 'llama3_json',
-    opens: ['<|python_tag|>'],
-    closes: [],
-    bare: true,
-    calls: [object],
-    json: { begin: '{"name": "', nameEnd: '", "parameters": ', end: '}', separator: '; ' },
-    isOf: (template) => template.includes('{"name": function name, "parameters"'),
-  },
-  {
-    name: 'deepseek_v3',
-    opens: ['<｜tool▁calls▁begin｜>', '<｜tool▁call▁begin｜>'],
-    closes: ['<｜tool▁calls▁end｜>'],
-    calls: [
-      {
-        kind: 'named',
-        begin: '<｜tool▁call▁begin｜>function<｜tool▁sep｜>',
-        nameEnd: '```json',
-        arguments: 'json',
-        end: '```<｜tool▁call▁end｜>',
-      },
-    ],
-    json: {
-      begin: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>',
-      nameEnd: '\n```json\n',
-      end: '\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
-      separator: '\n',
-    },
-    isOf: (template) => template.includes('<｜tool▁calls▁begin｜>') && template.includes('```json'),
-  },
-  {
-    name: 'deepseek_v31',
-    opens: ['<｜tool▁calls▁begin｜>', '<｜tool▁call▁begin｜>'],
-    closes: ['<｜tool▁calls▁end｜>'],
-    calls: [
-      {
-        kind: 'named',
-        begin: '<｜tool▁call▁begin｜>',
-        nameEnd: '<｜tool▁sep｜>',
-        arguments: 'json',
-        end: '<｜tool▁call▁end｜>',
-      },
-    ],
-    json: {
-      begin: '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>',
-      nameEnd: '<｜tool▁sep｜>',
-      end: '<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
-      separator: '\n',
-    },
-    isOf: (template) => template.includes('<｜tool▁calls▁begin｜>'),
-  },
-  {
-    name: 'kimi_k2',
-    opens: ['<|tool_calls_section_begin|>', '<|tool_call_begin|>'],
-    closes: ['<|tool_calls_section_end|>'],
-    calls: [
-      {
-        kind: 'named',
-        begin: '<|tool_call_begin|>functions.',
-        nameEnd: '<|tool_call_argument_begin|>',
-        arguments: 'json',
-        end: '<|tool_call_end|>',
-      },
-    ],
-    json: {
-      begin: '<|tool_calls_section_begin|><|tool_call_begin|>functions.',
-      nameEnd: ':0<|tool_call_argument_begin|>',
-      end: '<|tool_call_end|><|tool_calls_section_end|>',
-      separator: '',
-    },
-    isOf: (template) => template.includes('<|tool_calls_section_begin|>'),
-  },
-  {
-    name: 'granite',
-    opens: ['<|tool_call|>', '<tool_call>'],
-    closes: ['</tool_call>'],
-    calls: [object],
-    json: { begin: '<|tool_call|>[{"name": "', nameEnd: '", "arguments": ', end: '}]', separator: '\n' },
-    isOf: (template) => template.includes('<|tool_call|>'),
-  },
-  {
-    name: 'pythonic',
-    opens: ['<|python_start|>', '<|tool_call_start|>'],
-    closes: ['<|python_end|>', '<|tool_call_end|>'],
-    bare: true,
-    calls: [{ kind: 'python' }],
-    json: null,
-    isOf: (template) => template.includes('<|tool_call_start|>') || template.includes('<|python_start|>'),
-  },
-];
-
-/** What most models without a word for it have learnt; calls that are held to a schema are written so where a format's own are no JSON. */
-export const commonFormat = hermes;

@@ -11,7 +11,7 @@ import { createServer, type HttpServer } from '../../src/api/server.js';
 import { createChatTemplate } from '../../src/chat/template.js';
 import type { OfflineEngine } from '../../src/cli/bench-throughput.js';
 import { reasoningFormats } from '../../src/parsing/reasoning-format.js';
-import { toolFormats } from '../../src/parsing/tool-format.js';
+import { toolFormats } from '../../src/parsing/tool-formats.js';
 import { packageRoot, start } from '../sameness/engine.js';
 
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };

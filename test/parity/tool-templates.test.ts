@@ -21,8 +21,10 @@ const expected: readonly (readonly [format: string | null, templates: string])[]
   ['deepseek_v31', 'deepseek-ai-DeepSeek-V3.1'],
   ['granite', 'ibm-granite-granite-3.3'],
   ['kimi_k2', 'Kimi-K2 moonshotai'],
-  ['pythonic', 'LFM2.5-8B'],
-  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 deepseek-ai-DeepSeek-V3.2 deepseek-ai-DeepSeek-V4 google-gemma-4 muse openai-gpt-oss upstage'],
+  ['lfm2', 'LFM2.5-8B'],
+  ['deepseek_v32', 'deepseek-ai-DeepSeek-V3.2'],
+  ['deepseek_v4', 'deepseek-ai-DeepSeek-V4'],
+  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 google-gemma-4 muse openai-gpt-oss upstage'],
 ];
 
 function expectedFor(template: string): string | null {

@@ -11,7 +11,7 @@ import { type MarkupOptions, ModelMarkup } from '../../src/api/model-markup.js';
 import { createServer, type HttpServer, type ServerOptions } from '../../src/api/server.js';
 import { createChatTemplate } from '../../src/chat/template.js';
 import type { GenerationRequest } from '../../src/engine/request.js';
-import { toolFormats } from '../../src/parsing/tool-format.js';
+import { toolFormats } from '../../src/parsing/tool-formats.js';
 import { loadTokenizer } from '../../src/tokenizer/load.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
