@@ -7,7 +7,6 @@ const reasons: Readonly<Record<string, string>> = {
   'its calls are messages of their own to a recipient, and no part of the answer': 'openai muse_glimmer inkling',
   'its calls begin with their id, and not with the name': 'solar_open2',
   'the name of a function is the key of its arguments': 'apertus',
-  'strings are quoted by a token of the model, and keys not at all': 'functiongemma gemma4',
   'it runs what the model brings along; --tool-call-parser auto reads the format off the chat template': 'hf',
 };
 

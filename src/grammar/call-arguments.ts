@@ -5,29 +5,42 @@
 import { isTextOf } from '../parsing/named-call.js';
 import { typesFrom } from '../parsing/schema-types.js';
 import { type ParameterMarkup, writtenKeys } from '../parsing/tool-format.js';
-import { type CharDfa, complementDfa, intersectDfas } from './char-dfa.js';
+import { type CharDfa, intersectDfas } from './char-dfa.js';
 import { type ObjectForm, SchemaCompiler } from './json-schema.js';
 import { JsonText } from './json-text.js';
+import { jsonLiterals, type Literals, pythonLiterals, quotedLiterals, withoutText } from './literals.js';
 import type { Piece, Rules } from './pieces.js';
 import { regexDfa } from './regex.js';
 import { allKinds, refusal, type Schema } from './schema-merge.js';
 import type { ArgumentsSpec } from './spec.js';
 
 export function callArguments(rules: Rules, { schema, form, whitespace }: ArgumentsSpec): Piece {
-  const dialect = form.kind === 'python' ? 'python' : 'json';
-  const compiler = new SchemaCompiler(rules, schema, new JsonText(rules, whitespace ?? 'any', dialect), true);
-  return compiler.members(form.kind === 'python' ? pythonForm(rules, compiler) : parametersForm(rules, compiler, form));
+  const compilerOf = (literals: Literals) => new SchemaCompiler(rules, schema, new JsonText(rules, whitespace ?? 'any', literals), true);
+  switch (form.kind) {
+    case 'parameters': {
+      const compiler = compilerOf(jsonLiterals);
+      return compiler.members(parametersForm(rules, compiler, form));
+    }
+    case 'python': {
+      const compiler = compilerOf(pythonLiterals);
+      return compiler.members(listForm(rules, compiler, 'python', '=', ', '));
+    }
+    case 'quoted': {
+      const compiler = compilerOf(quotedLiterals(form.quote));
+      return compiler.members(listForm(rules, compiler, 'quoted', ':', ','));
+    }
+  }
 }
 
 /** `key=value, key=value` */
-function pythonForm(rules: Rules, compiler: SchemaCompiler): ObjectForm {
-  const keyDfa = regexDfa(writtenKeys.python, { search: false });
-  const member = (key: Piece, value: Schema, place: string) => rules.sequence(key, rules.text('='), compiler.piece(value, place));
+function listForm(rules: Rules, compiler: SchemaCompiler, kind: 'python' | 'quoted', equals: string, comma: string): ObjectForm {
+  const keyDfa = regexDfa(writtenKeys[kind], { search: false });
+  const member = (key: Piece, value: Schema, place: string) => rules.sequence(key, rules.text(equals), compiler.piece(value, place));
   return {
     open: rules.empty,
     close: rules.empty,
-    comma: rules.text(', '),
-    named: (name, value, place) => member(rules.text(writtenKey(name, 'python', place)), value, place),
+    comma: rules.text(comma),
+    named: (name, value, place) => member(rules.text(writtenKey(name, kind, place)), value, place),
     other: (keys, value, place) => member(rules.chars(both(keyDfa, keys), 'utf8'), value, place),
   };
 }
@@ -61,8 +74,7 @@ function parametersForm(rules: Rules, compiler: SchemaCompiler, markup: Paramete
 
 /** What can stand between the markers and is read as it was meant: a line break beside a marker that has none of its own would be lost. */
 function textDfa({ keyEnd, end }: ParameterMarkup): CharDfa {
-  const marker = end.trim().replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
-  const inside = complementDfa(regexDfa(marker, { search: true }));
+  const inside = withoutText(end.trim());
   const [first, last] = [keyEnd.endsWith('\n') ? '[^]' : '[^\\n]', end.startsWith('\n') ? '[^]' : '[^\\n]'];
   const only = first === last ? first : '[^\\n]';
   return intersectDfas(inside, regexDfa(`(?:${first}[^]*${last}|${only})?`, { search: false }));

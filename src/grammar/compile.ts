@@ -45,7 +45,7 @@ function pieceOf(rules: Rules, spec: GrammarSpec, depth: number): Piece {
   const made = ({ begin, content, end }: TagSpec): MadeTag => ({ begin, content: rules.define(inner(content)), end });
   switch (spec.kind) {
     case 'json_object':
-      return new JsonText(rules, spec.whitespace ?? 'any', 'json').object;
+      return new JsonText(rules, spec.whitespace ?? 'any').object;
     case 'json_schema':
       return jsonSchema(rules, spec);
     case 'arguments':

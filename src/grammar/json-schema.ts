@@ -39,7 +39,7 @@ export const schemaCharsMax = 512 * 1024;
 const nestingMax = 128;
 
 export function jsonSchema(rules: Rules, { schema, whitespace, closedObjects }: JsonSchemaSpec): Piece {
-  const compiler = new SchemaCompiler(rules, schema, new JsonText(rules, whitespace ?? 'any', 'json'), closedObjects ?? true);
+  const compiler = new SchemaCompiler(rules, schema, new JsonText(rules, whitespace ?? 'any'), closedObjects ?? true);
   return compiler.piece(schema, '#');
 }
 
@@ -80,7 +80,7 @@ export class SchemaCompiler {
       open: rules.sequence(rules.text('{'), json.space),
       close: rules.sequence(json.space, rules.text('}')),
       comma: json.comma,
-      named: (name, value, place) => rules.sequence(rules.text(JSON.stringify(name)), json.colon, this.piece(value, place)),
+      named: (name, value, place) => rules.sequence(json.key(name), json.colon, this.piece(value, place)),
       other: (keys, value, place) => rules.sequence(json.stringOf(keys), json.colon, this.piece(value, place)),
     };
   }
@@ -167,10 +167,8 @@ export class SchemaCompiler {
   #literal(value: unknown): Piece {
     const { rules, json } = this;
     if (Array.isArray(value)) return json.braces('[', this.#joined(value.map((each) => this.#literal(each))), ']');
-    if (typeof value !== 'object' || value === null) return rules.text(json.scalar(value));
-    const members = Object.entries(value).map(([name, each]) =>
-      rules.sequence(rules.text(JSON.stringify(name)), json.colon, this.#literal(each)),
-    );
+    if (typeof value !== 'object' || value === null) return json.scalar(value);
+    const members = Object.entries(value).map(([name, each]) => rules.sequence(json.key(name), json.colon, this.#literal(each)));
     return json.braces('{', this.#joined(members), '}');
   }
 

@@ -2,6 +2,7 @@
 import { anyExcept, type CharDfa, complementDfa, intersectDfas, lengthBetween } from './char-dfa.js';
 import { formatPatterns } from './formats.js';
 import { anyNumber } from './json-numbers.js';
+import { jsonLiterals, type Literals } from './literals.js';
 import type { Piece, Rules } from './pieces.js';
 import { regexDfa } from './regex.js';
 import type { JsonWhitespace } from './spec.js';
@@ -9,11 +10,6 @@ import type { JsonWhitespace } from './spec.js';
 /** A line break and this much indentation: a model that indents for ever would never come to an end. */
 const indentMax = 40;
 
-/** Any string, in every way to write it with these letters behind a backslash; pairs of surrogates whole, so that it is text. */
-const anyString = (letters: string) => {
-  const unicode = 'u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}|[dD][89abAB][0-9a-fA-F]{2}\\\\u[dD][c-fC-F][0-9a-fA-F]{2})';
-  return regexDfa(`"(?:[^"\\\\\\x00-\\x1f]|\\\\[${letters}]|\\\\${unicode})*"`, { search: false });
-};
 const whitespace = regexDfa(`(?:\\r?\\n)?[ \\t]{0,${indentMax}}`, { search: false });
 
 export interface StringLimits {
@@ -47,47 +43,43 @@ export function stringDfa({ minLength, maxLength, patterns, formats, except, exc
 
 const formatDfa = (name: string) => regexDfa(formatPatterns[name]!, { search: false });
 
-/** Python's literals differ in three words, and in that `/` is not escaped. */
-const dialects = {
-  json: { true: 'true', false: 'false', null: 'null', string: anyString('"\\\\/bfnrt') },
-  python: { true: 'True', false: 'False', null: 'None', string: anyString('"\\\\bfnrt') },
-} as const;
-export type Dialect = keyof typeof dialects;
-
 export class JsonText {
   readonly space: Piece;
   readonly comma: Piece;
   readonly colon: Piece;
   readonly string: Piece;
-  readonly #dialect: (typeof dialects)[Dialect];
+  readonly #literals: Literals;
   #value: Piece | null = null;
   #object: Piece | null = null;
 
   constructor(
     readonly rules: Rules,
     space: JsonWhitespace,
-    dialect: Dialect,
+    literals = jsonLiterals,
   ) {
-    this.#dialect = dialects[dialect];
+    this.#literals = literals;
     const any = space === 'any';
     this.space = any ? rules.define(rules.chars(whitespace, 'utf8')) : rules.empty;
-    this.comma = any ? rules.sequence(this.space, rules.text(','), this.space) : rules.text(', ');
-    this.colon = any ? rules.sequence(this.space, rules.text(':'), this.space) : rules.text(': ');
-    this.string = rules.define(rules.chars(this.#dialect.string, 'utf8'));
+    this.comma = any ? rules.sequence(this.space, rules.text(','), this.space) : rules.text(literals.comma);
+    this.colon = any ? rules.sequence(this.space, rules.text(':'), this.space) : rules.text(literals.colon);
+    this.string = rules.define(literals.string(rules, null));
   }
 
   /** A value that holds no others. */
-  scalar(value: unknown): string {
-    if (value === null) return this.#dialect.null;
-    if (typeof value === 'boolean') return this.#dialect[value ? 'true' : 'false'];
-    return JSON.stringify(value);
+  scalar(value: unknown): Piece {
+    const { rules } = this;
+    if (typeof value === 'string') return this.#literals.text(rules, value);
+    if (value === null || typeof value === 'boolean') return rules.text(this.#literals.words[String(value) as 'null']);
+    return rules.text(JSON.stringify(value));
+  }
+
+  key(name: string): Piece {
+    return this.#literals.key(this.rules, name);
   }
 
   /** A string with one of the texts of `dfa`; null: any. */
   stringOf(dfa: CharDfa | null): Piece {
-    if (dfa === null) return this.string;
-    const quote = this.rules.text('"');
-    return this.rules.sequence(quote, this.rules.chars(dfa, 'json'), quote);
+    return dfa === null ? this.string : this.#literals.string(this.rules, dfa);
   }
 
   /** `{`, what `members` say, `}`. */
@@ -110,7 +102,7 @@ export class JsonText {
     const { rules } = this;
     const id = rules.declare();
     this.#value = rules.call(id);
-    const words = [true, false, null].map((word) => rules.text(this.scalar(word)));
+    const words = [true, false, null].map((word) => this.scalar(word));
     const array = this.braces('[', this.list(this.#value, 0, Number.POSITIVE_INFINITY), ']');
     rules.body(id, rules.either(this.object, array, this.string, rules.chars(anyNumber, 'utf8'), ...words));
     return this.#value;

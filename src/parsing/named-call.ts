@@ -5,6 +5,7 @@
 import type { CallSink } from './call-sink.js';
 import { findMarker, type Input, nextOf, type Outcome, peek, type Reading, skipSpace, takeLiteral } from './input.js';
 import { readValue } from './json-reader.js';
+import { readQuotedArguments } from './quoted-arguments.js';
 import type { NamedCall, ParameterMarkup } from './tool-format.js';
 
 /** Longest name, with what stands between it and its end. */
@@ -40,7 +41,9 @@ export function* readNamedCall(
   const isWhole =
     call.arguments === 'json'
       ? yield* readJsonArguments(input, sink)
-      : yield* readParameters(input, call.arguments, [call.end, ...stops].filter(Boolean), values, sink);
+      : 'quote' in call.arguments
+        ? yield* readQuotedArguments(input, call.arguments.quote, sink)
+        : yield* readParameters(input, call.arguments, [call.end, ...stops].filter(Boolean), values, sink);
   if (!isWhole) return 'read';
   sink.complete();
   yield* skipSpace(input);
@@ -50,7 +53,7 @@ export function* readNamedCall(
 
 /** The name, up to `nameEnd` or the beginning of its arguments; what stands between (ids of calls) is left out. */
 function* readName(input: Input, { nameEnd, arguments: kind, end }: NamedCall): Reading<string | null> {
-  const begins = kind === 'json' ? ['{'] : nameEnd === '' ? [kind.begin, end] : [];
+  const begins = kind === 'json' ? ['{'] : nameEnd === '' && 'begin' in kind ? [kind.begin, end] : [];
   const ends = [nameEnd, ...begins].filter((text) => text !== '');
   for (;;) {
     const { before, marker } = findMarker(input.rest, ends);

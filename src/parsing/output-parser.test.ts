@@ -198,6 +198,27 @@ const table: readonly (readonly [format: string, what: string, text: string, exp
     calls(oslo, two),
   ],
   [
+    'deepseek_v32',
+    'values that say whether they are text',
+    '<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter name="city" string="true">3</｜DSML｜parameter>\n<｜DSML｜parameter name="days" string="false">3</｜DSML｜parameter>\n</｜DSML｜invoke>\n<｜DSML｜invoke name="now">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
+    calls(['get_weather', '{"city": "3", "days": 3}'], ['now', '{}']),
+  ],
+  [
+    'gemma4',
+    'bare keys, strings between quotes of its own',
+    'Yes.<|tool_call>call:get_weather{city:<|"|>a "b", {c}<|"|>,days:3}<tool_call|><|tool_call>call:add{terms:[<|"|>x<|"|>,true,{<|"|>a b<|"|>:None,k:[]}]}<tool_call|><|tool_call>call:now{}<tool_call|>',
+    {
+      reasoning: '',
+      content: 'Yes.',
+      calls: [
+        ['get_weather', '{"city": "a \\"b\\", {c}", "days": 3}'],
+        ['add', '{"terms": ["x", true, {"a b": null, "k": []}]}'],
+        ['now', '{}'],
+      ],
+    },
+  ],
+  ['functiongemma', 'cut off', '<start_function_call>call:get_weather{city:<escape>Os', calls(['get_weather', '{"city": "Os'])],
+  [
     'granite',
     'a list',
     `<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Oslo"}}, {"name": "add", "arguments": ${two[1]}}]`,
@@ -323,6 +344,8 @@ const fragments = [...new Set(toolFormats.flatMap(({ opens, closes }) => [...ope
   '</parameter>',
   '<｜tool▁sep｜>',
   '<｜tool▁call▁end｜>',
+  '<|"|>',
+  '<|tool_call>call:get_weather{',
   'Oslo',
   '3',
   'null',

@@ -40,7 +40,7 @@ export function* readPythonCall(input: Input, isKnown: ((name: string) => boolea
 }
 
 /** Characters of one kind, at most `wordLenMax`. */
-function* readWord(input: Input, kind: RegExp): Reading<string> {
+export function* readWord(input: Input, kind: RegExp): Reading<string> {
   let word = '';
   while (word.length < wordLenMax) {
     const char = yield* peek(input);
@@ -163,7 +163,7 @@ function* readEscape(input: Input): Reading<string | null> {
 const words: Readonly<Record<string, string>> = { True: 'true', False: 'false', None: 'null', true: 'true', false: 'false', null: 'null' };
 
 /** A word that is no string: a constant, a number, or what a string would have been. */
-function asJson(word: string): string {
+export function asJson(word: string): string {
   const known = words[word];
   if (known !== undefined) return known;
   if (/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(word)) return word;

@@ -32,17 +32,19 @@ export interface WrittenCalls {
   readonly close: string;
 }
 
-/** A JSON object; `begin`, a key, `keyEnd`, its value, `end` for each; or `key=value` with commas between, values as Python has them. */
+/** A JSON object; `begin`, a key, `keyEnd`, its value, `end` for each; `key=value, key=value` as Python has it; or `key:value,key:value`. */
 export type WrittenArguments =
   | { readonly kind: 'json' }
   | ({ readonly kind: 'parameters' } & ParameterMarkup)
-  | { readonly kind: 'python' };
+  | { readonly kind: 'python' }
+  | ({ readonly kind: 'quoted' } & QuotedMarkup);
 
 /** Keys that can be written so; '^' and '$' left out. */
 export const writtenKeys: Readonly<Record<WrittenArguments['kind'], string>> = {
   json: '[^]*',
   parameters: '[^\\s<>"\'=|]{1,200}',
   python: '[A-Za-z_][A-Za-z0-9_]{0,200}',
+  quoted: '[A-Za-z_][A-Za-z0-9_-]{0,200}',
 };
 
 export type CallShape = ObjectCall | NamedCall | PythonCall;
@@ -60,7 +62,7 @@ export interface NamedCall {
   readonly begin: string;
   /** '': the beginning of the arguments ends the name. The first `{` of JSON does so too. */
   readonly nameEnd: string;
-  readonly arguments: 'json' | ParameterMarkup;
+  readonly arguments: 'json' | ParameterMarkup | QuotedMarkup;
   readonly end: string;
 }
 
@@ -73,6 +75,11 @@ export interface ParameterMarkup {
   readonly keyEnd: string;
   readonly jsonKeyEnd?: string;
   readonly end: string;
+}
+
+/** `key:value,key:value` up to a `}`: JSON, but keys are bare and strings stand between two `quote`s, as they are. */
+export interface QuotedMarkup {
+  readonly quote: string;
 }
 
 /** `f(city='Oslo', days=[1, 2])`, in a list. */

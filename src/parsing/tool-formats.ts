@@ -91,6 +91,24 @@ const invoke = (open: string, close: string) => {
   };
 };
 
+const gemma = (open: string, close: string, quote: string): Omit<ToolFormat, 'name'> => {
+  return {
+    opens: [open],
+    closes: [close],
+    calls: [named(`${open}call:`, '{', { quote }, close)],
+    written: {
+      open: '',
+      begin: `${open}call:`,
+      nameEnd: '{',
+      arguments: { kind: 'quoted', quote },
+      end: `}${close}`,
+      separator: '',
+      close: '',
+    },
+    isOf: (template) => template.includes(`${open}call:`),
+  };
+};
+
 const mistral = {
   opens: ['[TOOL_CALLS]'],
   closes: [],
@@ -281,6 +299,8 @@ export const toolFormats: readonly ToolFormat[] = [
     }),
     isOf: (template) => template.includes('<|tool_calls_section_begin|>'),
   },
+  { name: 'gemma4', ...gemma('<|tool_call>', '<tool_call|>', '<|"|>') },
+  { name: 'functiongemma', ...gemma('<start_function_call>', '<end_function_call>', '<escape>') },
   {
     name: 'plamo3',
     opens: ['<|plamo:begin_tool_requests:plamo|>', '<|plamo:begin_tool_request:plamo|>'],

@@ -22,9 +22,10 @@ const expected: readonly (readonly [format: string | null, templates: string])[]
   ['granite', 'ibm-granite-granite-3.3'],
   ['kimi_k2', 'Kimi-K2 moonshotai'],
   ['lfm2', 'LFM2.5-8B'],
+  ['gemma4', 'google-gemma-4'],
   ['deepseek_v32', 'deepseek-ai-DeepSeek-V3.2'],
   ['deepseek_v4', 'deepseek-ai-DeepSeek-V4'],
-  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 google-gemma-4 muse openai-gpt-oss upstage'],
+  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 muse openai-gpt-oss upstage'],
 ];
 
 function expectedFor(template: string): string | null {
