@@ -54,7 +54,7 @@ test('structural tags, in the new form and the old', () => {
   const json = { type: 'tag', begin: '<f>', content: { type: 'json_schema', json_schema: { type: 'object' } }, end: '</f>' };
   const format = { type: 'triggered_tags', triggers: ['<f'], tags: [json], at_least_one: true };
   const tag = tagOf('response_format.format.tags.0.content.json_schema');
-  assert.deepEqual(grammarOf({ format }), { ...triggered, tags: [tag], atLeastOne: true });
+  assert.deepEqual(grammarOf({ format }), { ...triggered, tags: [tag], atLeastOne: true, excludes: [] });
   const think = { type: 'tag', begin: '<think>', content: { type: 'any_text' }, end: '</think>' };
   const sequence = { type: 'sequence', elements: [think, { type: 'or', elements: [{ type: 'const_string', value: 'x' }] }] };
   assert.deepEqual(grammarOf({ format: sequence }), {
@@ -66,7 +66,25 @@ test('structural tags, in the new form and the old', () => {
   });
 });
 
+test('structural tags: repeats, and schemas in the forms of tool parsers', () => {
+  const grammarOf = (format: object) => parseGrammar({ response_format: { type: 'structural_tag', format } })?.grammar;
+  const content = { type: 'const_string', value: 'x' };
+  const element = { kind: 'literal', text: 'x' };
+  assert.deepEqual(grammarOf({ type: 'optional', content }), { kind: 'repeat', element, least: 0, most: 1 });
+  assert.deepEqual(grammarOf({ type: 'star', content }), { kind: 'repeat', element, least: 0, most: null });
+  assert.deepEqual(grammarOf({ type: 'plus', content }), { kind: 'repeat', element, least: 1, most: null });
+  assert.deepEqual(grammarOf({ type: 'repeat', content, min: 2, max: 3 }), { kind: 'repeat', element, least: 2, most: 3 });
+  assert.deepEqual(grammarOf({ type: 'repeat', content, min: 2, max: -1 }), { kind: 'repeat', element, least: 2, most: null });
+  const schema = { type: 'object', properties: { a: { type: 'string' } } };
+  const form = { kind: 'parameters', begin: '<parameter=', keyEnd: '>\n', end: '\n</parameter>\n' } as const;
+  assert.deepEqual(
+    grammarOf({ type: 'json_schema', json_schema: schema, style: 'qwen_xml' }),
+    asked('response_format.format.json_schema', { kind: 'arguments', schema, form }),
+  );
+});
+
 test('what is no grammar is refused by its place', () => {
+  const text = { type: 'const_string', value: 'x' };
   const refusals: readonly (readonly [object, string | null])[] = [
     [{ structured_outputs: { choice: ['a'], regex: 'b' } }, null],
     [{ structured_outputs: { choice: ['a'] }, response_format: { type: 'json_object' } }, null],
@@ -80,6 +98,12 @@ test('what is no grammar is refused by its place', () => {
     [{ response_format: { type: 'json_schema' } }, 'response_format'],
     [{ response_format: { type: 'structural_tag', format: { type: 'tag', begin: 1 } } }, 'body.response_format.format.begin'],
     [{ response_format: { type: 'structural_tag', format: { type: 'poem' } } }, 'response_format.format.type'],
+    [{ response_format: { type: 'structural_tag', format: { type: 'any_text', max_chars: 3 } } }, 'response_format.format.max_chars'],
+    [{ response_format: { type: 'structural_tag', format: { type: 'json_schema', style: 'ini' } } }, 'body.response_format.format.style'],
+    [
+      { response_format: { type: 'structural_tag', format: { type: 'repeat', content: text, min: -1, max: 1 } } },
+      'body.response_format.format.min',
+    ],
   ];
   for (const [body, param] of refusals) {
     assert.throws(

@@ -3,9 +3,11 @@
  * names). Whether the grammar can be kept is found when it is compiled. The wording is vLLM's where it has one.
  */
 import { LockstepError } from '../errors.js';
-import type { FieldSpec, GrammarSpec, JsonWhitespace, TagSpec } from '../grammar/spec.js';
+import type { FieldSpec, GrammarSpec, JsonWhitespace } from '../grammar/spec.js';
 import { unrecognized, wrongType } from './fields.js';
 import type { JsonObject } from './json-body.js';
+import { isObject } from './schema.js';
+import { askedBy, isGiven, structuralTag, textOf, textsOf } from './structural-tags.js';
 
 const kinds = ['json', 'regex', 'choice', 'grammar', 'json_object', 'structural_tag'] as const;
 type Kind = (typeof kinds)[number];
@@ -41,11 +43,6 @@ export function parseGrammar(body: JsonObject, { compactJson }: { readonly compa
   const [first] = asked;
   return first === undefined ? null : askedBy(first.field, specOf(first, options.disable_any_whitespace || compactJson ? 'none' : 'any'));
 }
-
-const askedBy = (name: string, grammar: GrammarSpec): FieldSpec => ({ kind: 'field', name, grammar });
-
-const isGiven = (value: unknown) => value !== undefined && value !== null && value !== false;
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function structuredOutputs(body: JsonObject, asked: Asked[]): Record<(typeof flags)[number], boolean> {
   const given = (body['structured_outputs'] ?? null) as JsonObject | null;
@@ -118,68 +115,6 @@ function responseFormat(value: unknown, compactJson: boolean): GrammarSpec | nul
   }
 }
 
-/** xgrammar's structural tag: `{format}`, or the older `{structures, triggers}`. */
-function structuralTag(value: JsonObject, field: string): GrammarSpec {
-  if (isGiven(value['format'])) return formatOf(value['format'], `${field}.format`);
-  const tags = listOf(value['structures'], `${field}.structures`).map((structure, i): TagSpec => {
-    const place = `${field}.structures.${i}`;
-    if (!isObject(structure)) throw wrongType(place, 'an object');
-    const content = askedBy(`${place}.schema`, { kind: 'json_schema', schema: structure['schema'] ?? {} });
-    return { kind: 'tag', begin: textOf(structure['begin'], `${place}.begin`), content, end: textOf(structure['end'], `${place}.end`) };
-  });
-  const triggers = textsOf(value['triggers'], `${field}.triggers`);
-  return { kind: 'triggered_tags', triggers, tags, atLeastOne: false, stopAfterFirst: false };
-}
-
-function formatOf(value: unknown, place: string): GrammarSpec {
-  if (!isObject(value)) throw wrongType(place, 'an object');
-  const elements = () => listOf(value['elements'], `${place}.elements`).map((each, i) => formatOf(each, `${place}.elements.${i}`));
-  const tags = () => listOf(value['tags'], `${place}.tags`).map((each, i) => tagOf(each, `${place}.tags.${i}`));
-  const flag = (name: string) => value[name] === true;
-  switch (value['type']) {
-    case 'json_schema':
-      return askedBy(`${place}.json_schema`, { kind: 'json_schema', schema: value['json_schema'] });
-    case 'const_string':
-      return { kind: 'literal', text: textOf(value['value'], `${place}.value`) };
-    case 'regex':
-      return askedBy(`${place}.pattern`, { kind: 'regex', pattern: textOf(value['pattern'], `${place}.pattern`) });
-    case 'grammar':
-      return askedBy(`${place}.grammar`, { kind: 'ebnf', grammar: textOf(value['grammar'], `${place}.grammar`) });
-    case 'any_text':
-      return { kind: 'free_text', excludes: isGiven(value['excludes']) ? textsOf(value['excludes'], `${place}.excludes`) : [] };
-    case 'sequence':
-      return { kind: 'sequence', elements: elements() };
-    case 'or':
-      return { kind: 'any_of', elements: elements() };
-    case 'tag':
-      return tagOf(value, place);
-    case 'triggered_tags': {
-      const triggers = textsOf(value['triggers'], `${place}.triggers`);
-      return { kind: 'triggered_tags', triggers, tags: tags(), atLeastOne: flag('at_least_one'), stopAfterFirst: flag('stop_after_first') };
-    }
-    case 'tags_with_separator': {
-      const separator = textOf(value['separator'], `${place}.separator`);
-      return { kind: 'tags', tags: tags(), separator, atLeastOne: flag('at_least_one'), stopAfterFirst: flag('stop_after_first') };
-    }
-    default:
-      throw new LockstepError('invalid_value', `${place}.type ${JSON.stringify(value['type'])} is not supported by this server.`, {
-        param: `${place}.type`,
-      });
-  }
-}
-
-function tagOf(value: unknown, place: string): TagSpec {
-  if (!isObject(value)) throw wrongType(place, 'an object');
-  const content = value['content'];
-  const [begin, end] = [textOf(value['begin'], `${place}.begin`), textOf(value['end'], `${place}.end`)];
-  // Any text would run over the end of the tag: it stops at the first one.
-  if (isObject(content) && content['type'] === 'any_text' && end !== '') {
-    const excludes = isGiven(content['excludes']) ? textsOf(content['excludes'], `${place}.content.excludes`) : [];
-    return { kind: 'tag', begin, content: { kind: 'free_text', until: end, excludes }, end: '' };
-  }
-  return { kind: 'tag', begin, content: formatOf(content, `${place}.content`), end };
-}
-
 function parseJson(text: string, field: string): unknown {
   try {
     return JSON.parse(text);
@@ -187,18 +122,6 @@ function parseJson(text: string, field: string): unknown {
     throw new LockstepError('invalid_value', `${field} is not valid JSON.`, { param: field, cause });
   }
 }
-
-function textOf(value: unknown, place: string): string {
-  if (typeof value !== 'string') throw wrongType(place, 'a string');
-  return value;
-}
-
-function listOf(value: unknown, place: string): readonly unknown[] {
-  if (!Array.isArray(value)) throw wrongType(place, 'a list');
-  return value;
-}
-
-const textsOf = (value: unknown, place: string) => listOf(value, place).map((each, i) => textOf(each, `${place}.${i}`));
 
 function choicesOf(value: unknown, field: string): string[] {
   const choices = textsOf(value, field);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import type { GrammarSpec, SeparatedTags, TagSpec } from '../grammar/spec.js';
+import type { GrammarSpec, SeparatedTags, TagSpec, TriggeredTags } from '../grammar/spec.js';
 import { generate, Walker } from '../grammar/test-walker.js';
 import { OutputParser } from '../parsing/output-parser.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
@@ -41,6 +41,12 @@ function forcedTags(grammar: GrammarSpec | null): { open: GrammarSpec; run: Sepa
   return { open: open!, run, close: close! };
 }
 
+/** The grammar of text with calls in it. */
+function freeTags(grammar: GrammarSpec | null): TriggeredTags {
+  assert.ok(grammar?.kind === 'field' && grammar.grammar.kind === 'triggered_tags');
+  return grammar.grammar;
+}
+
 describe('the grammar', () => {
   const weatherTag: TagSpec = {
     kind: 'tag',
@@ -64,7 +70,7 @@ describe('the grammar', () => {
 
   test('auto: none, unless something must hold', () => {
     assert.equal(plan(request('auto')).grammar, null);
-    const strict = plan(request('auto', {}, [{ ...weather, strict: true }, now])).grammar;
+    const strict = freeTags(plan(request('auto', {}, [{ ...weather, strict: true }, now])).grammar);
     assert.deepEqual(strict, {
       kind: 'triggered_tags',
       triggers: ['<tool_call>'],
@@ -74,8 +80,11 @@ describe('the grammar', () => {
       ],
       atLeastOne: false,
       stopAfterFirst: false,
+      excludes: [],
     });
-    assert.equal(plan(request('auto', { isRestricted: true })).grammar?.kind, 'triggered_tags');
+    assert.equal(freeTags(plan(request('auto', { isRestricted: true })).grammar).kind, 'triggered_tags');
+    const other = freeTags(plan(request('auto', { isRestricted: true }), 'qwen3_coder').grammar);
+    assert.deepEqual([other.triggers, other.excludes], [['<tool_call>'], ['<function=']], 'no call begins in another way');
   });
 
   test('auto, with a form for the answer: that, or calls', () => {
@@ -140,8 +149,7 @@ describe('every format', () => {
     });
 
     test(`${name} begins a call with what triggers its grammar`, () => {
-      const { grammar } = plan(request('auto', { isRestricted: true }), name);
-      assert.ok(grammar?.kind === 'triggered_tags');
+      const grammar = freeTags(plan(request('auto', { isRestricted: true }), name).grammar);
       assert.ok(grammar.tags.every(({ begin }) => grammar.triggers.some((trigger) => trigger !== '' && begin.startsWith(trigger))));
       if (opens.some((open) => (written!.open + written!.begin).startsWith(open))) assert.ok(opens.includes(grammar.triggers[0]!));
     });

@@ -51,23 +51,31 @@ function grammarOf(request: ToolRequest, format: ToolFormat, answer: GrammarSpec
   const { functions, choice, parallel, isLegacy } = request;
   const written = format.written!;
   const forced = choice !== 'auto';
-  const tags = [...functions.values()].map((each) => tagOf(each, written, forced));
-  const run: GrammarSpec = { kind: 'tags', tags, separator: written.separator, atLeastOne: true, stopAfterFirst: !parallel };
-  const calls: GrammarSpec = {
-    kind: 'field',
-    name: isLegacy ? 'functions' : 'tools',
-    grammar: { kind: 'sequence', elements: [literal(written.open), run, literal(written.close)] },
-  };
-  if (forced) return calls;
-  if (answer !== null) return { kind: 'any_of', elements: [calls, answer] };
+  const field = isLegacy ? 'functions' : 'tools';
+  if (forced || answer !== null) {
+    const tags = [...functions.values()].map((each) => tagOf(each, written, forced));
+    const run: GrammarSpec = { kind: 'tags', tags, separator: written.separator, atLeastOne: true, stopAfterFirst: !parallel };
+    const calls: GrammarSpec = { kind: 'field', name: field, grammar: inOrder(literal(written.open), run, literal(written.close)) };
+    return forced ? calls : { kind: 'any_of', elements: [calls, answer!] };
+  }
   // Each call is a run of its own.
-  const alone = tags.map((tag): TagSpec => ({ ...tag, begin: written.open + tag.begin, end: tag.end + written.close }));
-  const open = format.opens.find((each) => alone[0]!.begin.startsWith(each));
-  const triggers = open === undefined ? alone.map(({ begin }) => begin) : [open];
-  return { kind: 'triggered_tags', triggers, tags: alone, atLeastOne: false, stopAfterFirst: !parallel };
+  const alone = { ...written, begin: written.open + written.begin, end: written.end + written.close };
+  const tags = [...functions.values()].map((each) => tagOf(each, alone, false));
+  const triggers = triggersOf(format.opens, tags);
+  const excludes = format.opens.filter((open) => !triggers.some((trigger) => trigger.startsWith(open)));
+  const grammar: GrammarSpec = { kind: 'triggered_tags', triggers, tags, atLeastOne: false, stopAfterFirst: !parallel, excludes };
+  return { kind: 'field', name: field, grammar };
 }
 
 const literal = (text: string): GrammarSpec => ({ kind: 'literal', text });
+const inOrder = (...elements: GrammarSpec[]): GrammarSpec => ({ kind: 'sequence', elements });
+
+/** What a call begins with, however the model spaces what follows. */
+function triggersOf(opens: readonly string[], tags: readonly TagSpec[]): string[] {
+  const open = opens.find((each) => tags.every(({ begin }) => begin.startsWith(each)));
+  if (open !== undefined) return [open];
+  return [...new Set(tags.map(({ begin }) => begin.slice(0, begin.includes(':') ? begin.indexOf(':') : begin.length)))];
+}
 
 function tagOf({ name, schema, field, strict }: CallableFunction, written: WrittenCalls, forced: boolean): TagSpec {
   const tag = { kind: 'tag', begin: written.begin + name + written.nameEnd, end: written.end } as const;

@@ -140,9 +140,13 @@ test('tags: triggered in free text, or nothing but them', () => {
   check(triggered, ['hello', '', `hi ${one} and ${one}`, 'a < b', 'x<f=b>12</f>é'], ['<f', '<f=c>', 'hi <f=a>{}</f>', one.slice(0, -1)]);
   check({ ...triggered, atLeastOne: true, stopAfterFirst: true }, [one], ['', `${one} x`, `${one}${one}`, 'x']);
   check({ ...triggered, atLeastOne: true }, [one, `${one} x ${one}`], ['', `x ${one}`]);
+  check({ ...triggered, excludes: ['bad'] }, ['good', `ba${one}d`], ['bad', `${one} bad`]);
   const tags = { kind: 'tags', tags: [call, other], separator: ', ', atLeastOne: true, stopAfterFirst: false } as const;
   check(tags, [one, `${one}, ${one}`, `<f=b>1</f>, ${one}`], ['', `${one},${one}`, `${one} x`]);
   check({ ...tags, atLeastOne: false, stopAfterFirst: true }, ['', one], [`${one}, ${one}`]);
+  const twice = { kind: 'repeat', element: { kind: 'literal', text: 'ab' }, least: 1, most: 2 } as const;
+  check(twice, ['ab', 'abab'], ['', 'ababab']);
+  check({ ...twice, least: 0, most: null }, ['', 'ab'.repeat(5)], ['a']);
   refuses({ ...triggered, triggers: ['<g'] }, /No trigger begins/);
   refuses({ ...triggered, triggers: ['<f', '<g'] }, /No tag begins/);
 });

@@ -64,6 +64,8 @@ function pieceOf(rules: Rules, spec: GrammarSpec, depth: number): Piece {
       return rules.sequence(...spec.elements.map(inner));
     case 'any_of':
       return rules.either(...spec.elements.map(inner));
+    case 'repeat':
+      return rules.repeat(rules.define(inner(spec.element)), spec.least, spec.most ?? Number.POSITIVE_INFINITY);
     case 'tag':
       return rules.sequence(rules.marker(spec.begin), inner(spec.content), rules.marker(spec.end));
     case 'triggered_tags':

@@ -20,6 +20,8 @@ export type GrammarSpec =
   /** One after the other. */
   | { readonly kind: 'sequence'; readonly elements: readonly GrammarSpec[] }
   | { readonly kind: 'any_of'; readonly elements: readonly GrammarSpec[] }
+  /** So many of it; `most` null: any number. */
+  | { readonly kind: 'repeat'; readonly element: GrammarSpec; readonly least: number; readonly most: number | null }
   | TagSpec
   | TriggeredTags
   | SeparatedTags
@@ -79,6 +81,8 @@ export interface TriggeredTags {
   readonly atLeastOne: boolean;
   /** Nothing comes after the first tag. */
   readonly stopAfterFirst: boolean;
+  /** None of these in the free text. */
+  readonly excludes?: readonly string[];
 }
 
 /** Tags and nothing else: with `atLeastOne` and `stopAfterFirst` exactly one. */

@@ -70,10 +70,14 @@ export type MakeTag = (tag: TagSpec) => MadeTag;
 const behindBegin = (rules: Rules, tag: MadeTag, written: number): Piece =>
   rules.sequence(rules.marker(tag.begin.slice(written)), tag.content, rules.marker(tag.end));
 
-export function triggeredTags(rules: Rules, { triggers, atLeastOne, stopAfterFirst }: TriggeredTags, tags: readonly MadeTag[]): Piece {
+export function triggeredTags(
+  rules: Rules,
+  { triggers, atLeastOne, stopAfterFirst, excludes }: TriggeredTags,
+  tags: readonly MadeTag[],
+): Piece {
   return (rule, from) => {
     const to = rules.state(rule);
-    const { start, going, hits } = layOutText(rules, rule, triggers, [], true);
+    const { start, going, hits } = layOutText(rules, rule, triggers, excludes?.filter((each) => each !== '') ?? [], true);
     for (const state of going) rule.silent[state]!.push(to);
     const after = stopAfterFirst ? to : start;
     for (const tag of tags) {
