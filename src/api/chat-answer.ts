@@ -102,7 +102,7 @@ export function streamedChat(parts: AnswerParts): ChatEvents {
     delta(delta) {
       const stream = exchange.stream ?? open();
       usage.count(delta);
-      choiceUsage[delta.choice]!.count(delta);
+      if (streaming.continuousUsage) choiceUsage[delta.choice]!.count(delta);
       // Markup is nothing that is said; but a chunk that says nothing may still have to show its tokens.
       const isSilent = shape.isParsed && delta.events.length === 0 && delta.finishReason === null;
       if (isSilent && delta.logprobs === null && !generation.returnTokenIds) return;

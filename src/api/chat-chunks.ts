@@ -5,6 +5,7 @@
  */
 import { deltaJson, finishReasonOf, type MessageShape, type MessageWriter } from './chat-message.js';
 import type { ChatDelta } from './chat-run.js';
+import { jsonText } from './json-text.js';
 import type { ChatTokenLogprob } from './logprobs.js';
 
 export interface ChatEnvelope {
@@ -32,8 +33,8 @@ export class ChatChunks {
   readonly #role: string;
   readonly #echo: string;
   readonly #shape: MessageShape;
-  /** [choices] what stands before a piece of a message. */
-  readonly #choiceHeads: string[] = [];
+  /** [choices] what stands before a piece of content. */
+  readonly #contentHeads: string[] = [];
 
   constructor({ id, created, model, fingerprint, role, echo }: ChatEnvelope, shape: MessageShape) {
     this.#shape = shape;
@@ -56,9 +57,10 @@ export class ChatChunks {
 
   /** `withFingerprint`: on the chunk that ends a choice, where no usage chunk follows. */
   delta(delta: ChatDelta, logprobs: string, tokenIds: string, usage: string, withFingerprint: boolean): string {
-    const message = deltaJson(delta.events, this.#shape);
     const isPlain = delta.finishReason === null && logprobs === 'null' && tokenIds === 'null' && usage === '';
-    if (isPlain) return this.#choiceHead(delta.choice) + message + plainTail;
+    const content = isPlain ? contentOf(delta.events) : null;
+    if (content !== null) return this.#contentHead(delta.choice) + jsonText(content) + contentTail;
+    const message = deltaJson(delta.events, this.#shape);
     const choice = `{"index":${delta.choice},"delta":${message},"logprobs":${logprobs}`;
     const tail = `,"token_ids":${tokenIds}}]${usageField(usage)}`;
     if (delta.finishReason === null) return `${this.#head}${choice},"finish_reason":null${tail}}\n\n`;
@@ -66,8 +68,8 @@ export class ChatChunks {
     return `${this.#head}${choice}${finish}${tail}${withFingerprint ? this.#fingerprint : ''}}\n\n`;
   }
 
-  #choiceHead(choice: number): string {
-    return (this.#choiceHeads[choice] ??= `${this.#head}{"index":${choice},"delta":`);
+  #contentHead(choice: number): string {
+    return (this.#contentHeads[choice] ??= `${this.#head}{"index":${choice},"delta":{"content":`);
   }
 
   usage(usage: string): string {
@@ -75,8 +77,14 @@ export class ChatChunks {
   }
 }
 
-/** What stands behind a piece of a message that comes alone: nearly every event of a stream. */
-const plainTail = ',"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n';
+/** The text of events that are one piece of content, as nearly all are; null: they are something else. */
+function contentOf(events: ChatDelta['events']): string | null {
+  const only = events.length === 1 ? events[0]! : null;
+  return only?.type === 'content' ? only.text : null;
+}
+
+/** What stands behind a piece of content that comes alone. */
+const contentTail = '},"logprobs":null,"finish_reason":null,"token_ids":null}]}\n\n';
 
 const usageField = (usage: string) => (usage === '' ? '' : `,"usage":${usage}`);
 

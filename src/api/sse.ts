@@ -2,8 +2,8 @@
  * One stream of server-sent events: joins what a step wrote to one connection into one write, and bounds what waits for a slow reader.
  * The events' text is the routes'; the socket is the exchange's.
  *
- * Most of an event's cost is the kernel's send(), so fewer writes is what counts: all of a step's text for one connection leaves together
- * in a microtask, after the engine's batch was handed out; one microtask for all connections.
+ * Most of an event's cost is the kernel's send(), so fewer writes is what counts: what a step says to one connection at a stretch leaves
+ * together, when some other connections have text too or, in a microtask, when the engine's batch was handed out.
  */
 
 /** A socket's side of a stream. */
@@ -22,7 +22,10 @@ export const streamBufferBytesDefault = 1 << 20;
 
 const pingComment = ': ping\n\n';
 
-/** Streams of this thread with text that leaves in the coming microtask. */
+/** So many streams are written before the next ones are told: what a stream's write reads is still in the cache from what made its text. */
+const pendingMax = 16;
+
+/** Streams of this thread with text that has not left. */
 let pending: EventStream[] = [];
 
 function flushPending(): void {
@@ -91,7 +94,9 @@ export class EventStream {
   #schedule(): void {
     if (this.#isPending || this.#blocked) return;
     this.#isPending = true;
-    if (pending.push(this) === 1) queueMicrotask(flushPending);
+    const numPending = pending.push(this);
+    if (numPending === 1) queueMicrotask(flushPending);
+    else if (numPending === pendingMax) flushPending();
   }
 
   /** Writes what waits, as far as the socket takes it. */

@@ -3,7 +3,7 @@
  * text; what is made of the deltas is the API's.
  */
 
-import type { StopRule } from '../sampling/params.js';
+import type { RepetitionRule, StopRule } from '../sampling/params.js';
 import { Detokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EngineClient } from './client.js';
@@ -69,7 +69,13 @@ export function generate(
 class ChoiceText {
   ended = false;
   readonly #detokenizer: Detokenizer;
-  readonly #stop: StopRule;
+  // What is looked at for every token, of the rule, whose hidden class may be another one in each request.
+  readonly #endIds: readonly number[];
+  readonly #stopStrings: readonly string[];
+  readonly #includeStopString: boolean;
+  readonly #repetition: RepetitionRule | null;
+  readonly #minTokens: number;
+  readonly #maxTokens: number;
   readonly #holdLen: number;
   #held = ''; // the end of the text so far, which may begin a stop string
   #numTokens = 0;
@@ -81,7 +87,12 @@ class ChoiceText {
 
   constructor(detokenizer: Detokenizer, stop: StopRule) {
     this.#detokenizer = detokenizer;
-    this.#stop = stop;
+    this.#endIds = stop.ignoreEos ? stop.stopTokenIds : [...stop.stopTokenIds, ...stop.eosTokenIds];
+    this.#stopStrings = stop.stopStrings;
+    this.#includeStopString = stop.includeStopString;
+    this.#repetition = stop.repetition ?? null;
+    this.#minTokens = stop.minTokens;
+    this.#maxTokens = stop.maxTokens;
     this.#holdLen = Math.max(0, ...stop.stopStrings.map((text) => text.length - 1));
   }
 
@@ -93,19 +104,23 @@ class ChoiceText {
     const { ids } = tokens;
     let out = '';
     for (let i = 0; i < ids.length; i++) {
-      const text = this.#decode(ids[i]!);
-      const found = this.#numTokens > this.#stop.minTokens || this.#stop.minTokens === 0 ? this.#findStop(text) : null;
+      const id = ids[i]!;
+      this.#numTokens++;
+      const isTerminator = this.#isTerminator(id);
+      // A token that ends the choice gives no text, unless it is asked for.
+      const text = isTerminator && !this.#includeStopString ? '' : this.#detokenizer.push(id);
+      const found = this.#findStop(text);
       if (found !== null) {
         this.ended = true;
         return this.#delta(firstOf(tokens, i + 1), out + found.text, 'stop', found.stop);
       }
       this.#held += text;
-      if (i === ids.length - 1 && this.#isLast(ids[i]!)) {
+      if (i === ids.length - 1 && (isTerminator || this.#numTokens >= this.#maxTokens)) {
         this.#last = tokens;
         this.#lastText = out + this.#held;
         return null;
       }
-      if (this.#goesRound(ids[i]!)) {
+      if (this.#goesRound(id)) {
         this.ended = true;
         return this.#delta(firstOf(tokens, i + 1), out + this.#held + this.#detokenizer.flush(), 'repetition', 'repetition_detected');
       }
@@ -122,7 +137,7 @@ class ChoiceText {
     const tokens = this.#last ?? { choice, ids: noIds, logprobs: null };
     const rest = this.#detokenizer.flush();
     const text = (this.#last === null ? this.#held : this.#lastText) + rest;
-    const found = rest === '' ? null : findFirst(text, this.#stop.stopStrings);
+    const found = rest === '' ? null : findFirst(text, this.#stopStrings);
     if (found !== null) return this.#delta(tokens, this.#upTo(text, found), 'stop', found.stop);
     return { ...this.#delta(tokens, text, finishReason, stopTokenId), message };
   }
@@ -136,39 +151,28 @@ class ChoiceText {
     return { choice, text, ids, logprobs, finishReason, stopReason, message: null };
   }
 
-  /** A token that ends the choice gives no text, unless it is asked for. */
-  #decode(id: number): string {
-    this.#numTokens++;
-    return !this.#isTerminator(id) || this.#stop.includeStopString ? this.#detokenizer.push(id) : '';
-  }
-
   /** Ids before `minTokens` count as parts of a pattern, but end nothing. */
   #goesRound(id: number): boolean {
-    const { repetition, minTokens } = this.#stop;
-    if (repetition === undefined || repetition === null) return false;
+    if (this.#repetition === null) return false;
     this.#ids.push(id);
-    return this.#numTokens >= minTokens && endsInCircles(this.#ids, repetition);
+    return this.#numTokens >= this.#minTokens && endsInCircles(this.#ids, this.#repetition);
   }
 
   #isTerminator(id: number): boolean {
-    const { eosTokenIds, stopTokenIds, ignoreEos, minTokens } = this.#stop;
-    return this.#numTokens > minTokens && (stopTokenIds.includes(id) || (!ignoreEos && eosTokenIds.includes(id)));
-  }
-
-  #isLast(id: number): boolean {
-    return this.#numTokens >= this.#stop.maxTokens || this.#isTerminator(id);
+    return this.#numTokens > this.#minTokens && this.#endIds.includes(id);
   }
 
   /** The first stop string in what is held and what is new: the text up to it (or with it), and which it was. */
   #findStop(text: string): { text: string; stop: string } | null {
-    if (this.#stop.stopStrings.length === 0 || text === '') return null;
+    if (this.#stopStrings.length === 0 || text === '') return null;
+    if (this.#minTokens > 0 && this.#numTokens <= this.#minTokens) return null;
     const whole = this.#held + text;
-    const found = findFirst(whole, this.#stop.stopStrings);
+    const found = findFirst(whole, this.#stopStrings);
     return found === null ? null : { text: this.#upTo(whole, found), stop: found.stop };
   }
 
   #upTo(text: string, { at, stop }: { at: number; stop: string }): string {
-    return text.slice(0, this.#stop.includeStopString ? at + stop.length : at);
+    return text.slice(0, this.#includeStopString ? at + stop.length : at);
   }
 }
 

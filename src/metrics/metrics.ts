@@ -242,9 +242,9 @@ class Timer implements RequestTimer {
   readonly #request: TrackedRequest;
   readonly #arrivalMs: number;
   readonly #submitMs = performance.now();
-  readonly #lastMs: number[]; // [n] time of a choice's latest tokens; 0: none yet
-  readonly #firstMs: number[]; // [n]
-  readonly #counts: number[]; // [n] tokens
+  /** [n * 3] of each choice the time of its latest tokens, 0 for none yet, the time of its first, and how many. One list, as each is read anew
+   *  from memory for every token where thousands stream. */
+  readonly #choices: number[];
   #scheduledMs = 0; // start of its first step
   #unfinished: number;
 
@@ -253,9 +253,7 @@ class Timer implements RequestTimer {
     this.#request = request;
     this.#arrivalMs = arrivalMs;
     const { n } = request.sampling;
-    this.#lastMs = new Array<number>(n).fill(0);
-    this.#firstMs = new Array<number>(n).fill(0);
-    this.#counts = new Array<number>(n).fill(0);
+    this.#choices = new Array<number>(3 * n).fill(0);
     this.#unfinished = n;
     series.paramsN.observe(n);
   }
@@ -268,16 +266,17 @@ class Timer implements RequestTimer {
 
   tokens(choice: number, count: number, finishReason: string | null): void {
     const now = performance.now();
-    const last = this.#lastMs[choice]!;
+    const choices = this.#choices;
+    const last = choices[3 * choice]!;
     if (count > 0) {
       if (last === 0) {
         this.#series.firstToken.observe((now - this.#arrivalMs) / 1000);
-        this.#firstMs[choice] = now;
+        choices[3 * choice + 1] = now;
       } else {
         this.#series.interToken.observe((now - last) / 1000);
       }
-      this.#lastMs[choice] = now;
-      this.#counts[choice]! += count;
+      choices[3 * choice] = now;
+      choices[3 * choice + 2]! += count;
     }
     if (finishReason !== null) this.#finish(choice, finishReason, now);
   }
@@ -286,14 +285,14 @@ class Timer implements RequestTimer {
     this.#unfinished--;
     const series = this.#series;
     const request = this.#request;
-    const count = this.#counts[choice]!;
-    const decodeSeconds = (this.#lastMs[choice]! - this.#firstMs[choice]!) / 1000;
+    const [lastMs, firstMs, count] = this.#choices.slice(3 * choice) as [number, number, number];
+    const decodeSeconds = (lastMs - firstMs) / 1000;
     this.#ended(finishReason).add(1);
     series.endToEnd.observe((now - this.#arrivalMs) / 1000);
     series.decode.observe(decodeSeconds);
     if (count > 0) {
-      series.prefill.observe(Math.max(0, this.#firstMs[choice]! - this.#scheduledMs) / 1000);
-      series.inference.observe(Math.max(0, this.#lastMs[choice]! - this.#scheduledMs) / 1000);
+      series.prefill.observe(Math.max(0, firstMs - this.#scheduledMs) / 1000);
+      series.inference.observe(Math.max(0, lastMs - this.#scheduledMs) / 1000);
     }
     series.promptTokens.observe(request.promptTokens.length);
     series.generationTokens.observe(count);
