@@ -124,6 +124,7 @@ const refused: readonly (readonly [string, string, unknown, string | null, RegEx
     /not available when `stream=True`/,
   ],
   ['an empty prompt', completionPath, { prompt: '' }, 'prompt', /non-empty/],
+  ['a conversation cut to nothing', chatPath, { messages, truncate_prompt_tokens: 0 }, 'messages', /cannot be empty/],
   ['an empty prompt in a list', completionPath, { prompt: ['a', ''] }, 'prompt', /cannot be empty/],
   ['an empty list of ids', completionPath, { prompt: [[]] }, 'prompt', /cannot be empty/],
   ['ids and texts mixed', completionPath, { prompt: [1, 'a'] }, 'body.prompt.1', /token id/],

@@ -4,6 +4,7 @@
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
@@ -56,6 +57,7 @@ export async function runChat(
   const { model } = serving;
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
+  if (prompt.ids.length === 0) throw new LockstepError('invalid_value', 'The prompt cannot be empty.', { param: 'messages' });
   const { reading, grammar, thinking } = planReading(chat, model, prompt.text, callIdPrefix);
   const constraints = await constraintsOf(serving, { grammar, badWords: generation.badWords });
   if (exchange.aborted) return;
