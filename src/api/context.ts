@@ -112,11 +112,14 @@ const notReadyMessages = {
 } as const;
 const retryAfterSeconds = 2;
 
+export const notReady = (state: keyof typeof notReadyMessages): LockstepError =>
+  new LockstepError('not_ready', notReadyMessages[state], { retryAfterSeconds });
+
 /** The model, if requests are taken now; else throws `not_ready`. */
 export function servingNow(context: Context): Serving {
   const state = healthState(context);
   if (state === 'ready' && context.serving !== null) return context.serving;
-  throw new LockstepError('not_ready', notReadyMessages[state === 'ready' ? 'loading' : state], { retryAfterSeconds });
+  throw notReady(state === 'ready' ? 'loading' : state);
 }
 
 /** A full queue is answered before the body is looked at closely. The engine itself has the last word. */

@@ -1,9 +1,8 @@
 /**
- * The port: listens at once, before a model is there, and answers 503 until `setModel`; drains. Who may enter is `door/front-door.ts`'s, routes
+ * The server: takes requests from its port, answers 503 until `setModel`, and drains. Who may enter is `door/front-door.ts`'s, routes
  * are `routes.ts`'s, sockets the exchange's.
  */
 import { createHash } from 'node:crypto';
-import { LockstepError } from '../errors.js';
 import { silentLogger } from '../log.js';
 import { Metrics } from '../metrics/metrics.js';
 import { createSheet } from '../metrics/series.js';
@@ -12,13 +11,11 @@ import { corsDefault } from './cors.js';
 import { createFrontDoor } from './door/front-door.js';
 import { KeepAlive } from './door/keep-alive.js';
 import { RateLimits, rateMemory } from './door/rate-limit.js';
-import { checkTls, watchTls } from './door/tls.js';
+import { watchTls } from './door/tls.js';
 import { Tracer } from './door/tracing.js';
-import type { ExchangeHandler, Listener } from './exchange.js';
-import { listenNode } from './exchange-node.js';
-import { listenUws, loadUws } from './exchange-uws.js';
 import { GrammarCompiler } from './grammar-compiler.js';
 import { BodyBudget } from './json-body.js';
+import { openPort, type Port } from './port.js';
 import { Preparer } from './prepare.js';
 import { ResponseStore } from './responses/store.js';
 import { routes } from './routes.js';
@@ -73,8 +70,8 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** Throws a `start` error where the port cannot be had. */
-export async function createServer(given: Partial<ServerOptions> = {}): Promise<HttpServer> {
+/** Over `port`, or one that is opened here; throws a `start` error where it cannot be had. */
+export async function createServer(given: Partial<ServerOptions> = {}, port: Port | null = null): Promise<HttpServer> {
   const options = { ...optionsDefault, ...given };
   const metrics = new Metrics({ routes, sheets: [createSheet()], own: 0 });
   const context: Context = {
@@ -93,8 +90,8 @@ export async function createServer(given: Partial<ServerOptions> = {}): Promise<
   const handler = createFrontDoor(context, () => {
     for (const resolve of idle) resolve();
   });
-  if (options.tls !== null) checkTls(options.tls);
-  const { listener, backend } = await listen(options, handler);
+  const { listener, backend, serve } = port ?? (await openPort(options));
+  serve(handler);
   const unwatch = options.tls !== null && options.tlsRefresh ? watchTls(options.tls, () => listener.reloadTls(), options.logger) : () => {};
 
   return {
@@ -137,22 +134,4 @@ function fingerprintOf({ root, vocabSize, maxModelLen }: ServedModel, { fingerpr
   if (typeof fingerprint === 'object') return fingerprint.custom;
   const digest = createHash('sha256').update(`${root}|${vocabSize}|${maxModelLen}`).digest('hex').slice(0, 8);
   return fingerprint === 'hash' ? digest : `lockstep-${version}-${digest}`;
-}
-
-async function listen(options: ServerOptions, handler: ExchangeHandler): Promise<{ listener: Listener; backend: 'uws' | 'node' }> {
-  if (options.backend !== 'node') {
-    const uws = loadUws();
-    // uWebSockets.js asks no client for a certificate.
-    const canServe = (options.tls?.clientCertificates ?? 0) === 0;
-    if (!canServe && options.backend === 'uws') {
-      throw new LockstepError('start', '--ssl-cert-reqs needs --http-backend node: uWebSockets.js asks clients for no certificate', {
-        param: 'ssl-cert-reqs',
-      });
-    }
-    if (!canServe) return { listener: await listenNode(options, handler), backend: 'node' };
-    if (uws.module !== null) return { listener: await listenUws(uws.module, options, handler), backend: 'uws' };
-    if (options.backend === 'uws') throw new LockstepError('start', `uWebSockets.js does not load: ${uws.reason}`);
-    options.logger.warn(`uWebSockets.js does not load (${uws.reason}); using node:http, which costs more time for each event`);
-  }
-  return { listener: await listenNode(options, handler), backend: 'node' };
 }

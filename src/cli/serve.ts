@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs';
 import { type ApiKey, parseKeyFile, plainKeys } from '../api/door/keys.js';
 import type { TraceOptions } from '../api/door/tracing.js';
 import type { TlsOptions } from '../api/exchange.js';
-import type { HttpServer } from '../api/server.js';
+import type { PortOptions } from '../api/port.js';
+import type { HttpServer, ServerOptions } from '../api/server.js';
+import { streamBufferBytesDefault } from '../api/sse.js';
 import { startEngineThread } from '../engine/early-thread.js';
 import { startError } from '../errors.js';
 import { createAccessLogger, createLogger, type Logger } from '../log.js';
@@ -62,11 +64,23 @@ function noteStrayVariables({ failOnEnvironValidation }: ServeOptions, environme
   for (const note of notes) logger.warn(note);
 }
 
-/** The port is taken before the model is read: /health answers 503 until it is there. */
+/** The port is taken before the routes and the model are read: it answers 503 until they are there. */
 async function listen(options: ServeOptions, environment: Environment, logger: Logger, version: string): Promise<HttpServer> {
+  const serverOptions = serverOptionsOf(options, environment, logger, version);
+  const { openPort } = await import('../api/port.js');
+  const port = await openPort({ ...serverOptions, streamBufferBytesMax: streamBufferBytesDefault });
   const { createServer } = await import('../api/server.js');
+  return createServer(serverOptions, port);
+}
+
+function serverOptionsOf(
+  options: ServeOptions,
+  environment: Environment,
+  logger: Logger,
+  version: string,
+): Partial<ServerOptions> & Omit<PortOptions, 'streamBufferBytesMax'> {
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
-  return createServer({
+  return {
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
     uds: options.uds,
     tls: tlsOf(options),
@@ -88,7 +102,7 @@ async function listen(options: ServeOptions, environment: Environment, logger: L
     fingerprint: options.fingerprintMode === 'custom' ? { custom: options.fingerprintValue! } : options.fingerprintMode,
     settings: withoutSecrets(options),
     backend: options.httpBackend,
-  });
+  };
 }
 
 function tlsOf({ sslKeyfile, sslCertfile, sslCaCerts, sslCertReqs, sslCiphers }: ServeOptions): TlsOptions | null {
