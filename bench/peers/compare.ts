@@ -1,8 +1,8 @@
 /**
  * Lockstep beside llama.cpp's server and vLLM, at equal bits, on the same cores, in the same minute: in each round all servers are started,
  * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all. Prints the
- * tables of medians and ratios and puts them into bench/results/peers.json in the place of those they repeat (--add: as more rounds of them);
- * scripts/readme-tables.mjs makes the README's tables and the plot of that file.
+ * tables of medians and ratios and puts them into this processor's file of bench/results in the place of those they repeat (--add: as more
+ * rounds of them); scripts/readme-tables.mjs makes the README's tables and plots of these files.
  *
  *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
  *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N] [--seconds S] [--add]
@@ -20,7 +20,7 @@ import { watchOthers } from './cpu-time.js';
 import { type Case, commandOf, type Engine, type EngineSetup, engines, versionsOf } from './engines.js';
 import { costOf, formats, ggufOf, type ModelCost, type ModelName, models } from './models.js';
 import { resultTables } from './report.js';
-import { joinResults, type Results, type Row } from './results.js';
+import { joinResults, type Results, type Row, resultFileOf } from './results.js';
 import { bestRoof, probeRoof, type Roof } from './roof.js';
 import { attachServer, type RunningServer, startServer } from './server-process.js';
 import { measureLoad, streamsOf, type Workload, type WorkloadName, workloads } from './workloads.js';
@@ -39,7 +39,7 @@ const { values: flags } = parseArgs({
     add: { type: 'boolean', default: false },
     seconds: { type: 'string', default: 'Infinity' },
     port: { type: 'string', default: '8950' },
-    result: { type: 'string', default: 'bench/results/peers.json' },
+    result: { type: 'string', default: `bench/results/${resultFileOf(cpus()[0]?.model ?? 'unknown')}` },
   },
 });
 /** A value that others took more of the cores from is measured again, so many times at most; then its round does not count. */

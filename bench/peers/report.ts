@@ -1,4 +1,6 @@
 /** Results as Markdown: what a run prints, and the README's tables of measured speeds. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Engine } from './engines.js';
 import { formats, type ModelName, models } from './models.js';
 import { figureOf, type Ratio, type Results, type Row, ratioOf, shareOf } from './results.js';
@@ -79,8 +81,8 @@ function range(values: readonly number[], unit: string): string {
   return `${least === most ? least : `${least}–${most}`} ${unit}`;
 }
 
-/** What stands in the README between the markers. */
-export function measuredSpeeds(results: Results): string {
+/** One machine's part of what stands in the README between the markers; `plot` is the path of its plot. */
+function machineSpeeds(results: Results, plot: string): string {
   const { hardware, versions, rows } = results;
   const roofs = rows.flatMap((row) => row.roofs);
   const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
@@ -101,19 +103,36 @@ export function measuredSpeeds(results: Results): string {
   const rounds = rows.map((row) => row.values.Lockstep?.length ?? 0);
   const [least, most] = [Math.min(...rounds), Math.max(...rounds)];
   return [
-    `${hardware.cores} cores of an ${hardware.cpu}, Node ${hardware.node}, ${named.join(', ')}. Roofs probed in the same minute: ${probed.join(', ')}.`,
+    `### ${hardware.cpu}\n`,
+    `${hardware.cores} cores, Node ${hardware.node}, ${named.join(', ')}. Roofs probed in the same minute: ${probed.join(', ')}.`,
     `Medians of ${least === most ? least : `${least} to ${most}`} turns; in parentheses the least and the most of the turns' ratios; above 1× is better.\n`,
-    '![Share of the roof that each engine reaches](bench/results/peers.svg)\n',
+    `![Share of the roof that each engine reaches](${plot})\n`,
     resultTables(results),
   ].join('\n');
 }
 
 const [opening, closing] = ['<!-- measured speeds: written by scripts/readme-tables.mjs -->\n', '<!-- end of measured speeds -->'] as const;
 
+export interface Machine {
+  readonly results: Results;
+  /** Path of its plot, from the README. */
+  readonly plot: string;
+}
+
 /** `readme` with the tables between its two markers. Throws when they are not there. */
-export function withMeasuredSpeeds(readme: string, results: Results): string {
+export function withMeasuredSpeeds(readme: string, machines: readonly Machine[]): string {
   const start = readme.indexOf(opening);
   const end = readme.indexOf(closing);
   if (start === -1 || end < start) throw new Error(`README.md lacks its markers: ${opening.trim()} … ${closing}`);
-  return `${readme.slice(0, start + opening.length)}\n${measuredSpeeds(results)}\n${readme.slice(end)}`;
+  const parts = machines.map(({ results, plot }) => machineSpeeds(results, plot));
+  return `${readme.slice(0, start + opening.length)}\n${parts.join('\n')}\n${readme.slice(end)}`;
+}
+
+/** Every machine whose results lie in `folder`. */
+export function readMachines(folder: string): Machine[] {
+  const files = readdirSync(folder).filter((name) => /^peers-.*\.json$/.test(name));
+  return files.sort().map((name) => ({
+    results: JSON.parse(readFileSync(join(folder, name), 'utf8')) as Results,
+    plot: `bench/results/${name.replace(/json$/, 'svg')}`,
+  }));
 }

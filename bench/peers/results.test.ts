@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { ModelCost } from './models.js';
 import { plotOf } from './plot.js';
-import { resultTables, withMeasuredSpeeds } from './report.js';
+import { readMachines, resultTables, withMeasuredSpeeds } from './report.js';
 import { figureOf, joinResults, type Results, type Row, ratioOf, shareOf } from './results.js';
 import { bestRoof, roofSeconds } from './roof.js';
 import { workloads } from './workloads.js';
@@ -102,11 +103,12 @@ describe('reports', () => {
   });
 
   test('the README has the figures of bench/results', () => {
-    const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
-    const measured = JSON.parse(read('bench/results/peers.json')) as Results;
-    assert.equal(read('README.md'), withMeasuredSpeeds(read('README.md'), measured), 'run: node scripts/readme-tables.mjs');
-    assert.equal(read('bench/results/peers.svg'), plotOf(measured.rows));
-    assert.notEqual(read('README.md'), withMeasuredSpeeds(read('README.md'), results));
-    assert.throws(() => withMeasuredSpeeds('no markers', measured), /lacks its markers/);
+    const root = new URL('../../../', import.meta.url);
+    const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
+    const machines = readMachines(fileURLToPath(new URL('bench/results', root)));
+    assert.equal(read('README.md'), withMeasuredSpeeds(read('README.md'), machines), 'run: node scripts/readme-tables.mjs');
+    for (const { results, plot } of machines) assert.equal(read(plot), plotOf(results.rows));
+    assert.notEqual(read('README.md'), withMeasuredSpeeds(read('README.md'), [{ results, plot: '' }]));
+    assert.throws(() => withMeasuredSpeeds('no markers', machines), /lacks its markers/);
   });
 });

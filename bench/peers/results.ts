@@ -30,6 +30,14 @@ export interface Results {
   readonly rows: readonly Row[];
 }
 
+/** One file for each kind of processor, named by what it says of itself. */
+export const resultFileOf = (cpu: string) =>
+  `peers-${cpu
+    .toLowerCase()
+    .replace(/\((r|tm)\)|@.*/g, '')
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '')}.json`;
+
 const keyOf = (row: Row) => `${row.model} ${row.format} ${row.workload}`;
 
 /** The rounds of both, which have the same engines. */
