@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- NAME … [its flags]]`: builds, then runs bench/NAME (host, kernels, start, speculation, peers); without a name all that need nothing
+ * `npm run bench [-- NAME … [its flags]]`: builds, then runs bench/NAME (host, kernels, start, disturbed, speculation, peers); without a name all that need nothing
  * from outside the repository. Figures are printed and, where a bench says so, written to bench/results.
  */
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ const benches = {
   },
   kernels: { run: (flags) => [runKernels(flags)] },
   start: { run: (flags) => [runScript('bench/start.ts', flags)], needs: 'npm run bench -- start --model MODEL [--llama-bin DIR]' },
+  disturbed: { run: (flags) => [runScript('bench/disturbed.ts', flags)], needs: 'npm run bench -- disturbed --model MODEL' },
   speculation: { run: (flags) => [runScript('bench/speculation/compare.ts', flags)], needs: 'npm run bench -- speculation --model MODEL' },
   peers: { run: (flags) => [runPeers(flags)], needs: 'npm run bench -- peers --models-dir DIR --llama-bin DIR …' },
 };
