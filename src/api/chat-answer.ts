@@ -3,7 +3,7 @@ import type { PromptFacts } from '../engine/request.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { finishReasonOf, type MessageShape, MessageWriter } from './chat-message.js';
 import type { ChatRequest } from './chat-request.js';
-import type { ChatEvents } from './chat-run.js';
+import type { ChatDelta, ChatEvents } from './chat-run.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
 import type { StreamOptions } from './generation.js';
@@ -74,44 +74,74 @@ export function wholeChatAnswer(parts: AnswerParts): ChatEvents {
   };
 }
 
-export function streamedChat(parts: AnswerParts): ChatEvents {
-  const { exchange, context, serving, streaming, promptTokens, promptText, envelope } = parts;
-  const { generation } = parts.chat;
-  const { tokenizer, blockSize } = serving.model;
-  const shape = shapeOf(parts);
-  const chunks = new ChatChunks(envelope, shape);
-  const numChoices = generation.sampling.n;
-  const usage = usageOf(parts);
-  const choiceUsage = Array.from({ length: numChoices }, () => usageOf(parts));
-  const ids = (values: ArrayLike<number>) => (generation.returnTokenIds ? JSON.stringify(Array.from(values)) : 'null');
-  const usageSoFar = (choice: number) => (streaming.continuousUsage ? choiceUsage[choice]!.running() : '');
+export const streamedChat = (parts: AnswerParts): ChatEvents => new StreamedChat(parts);
+
+class StreamedChat implements ChatEvents {
+  readonly #parts: AnswerParts;
+  readonly #isParsed: boolean;
+  readonly #returnsIds: boolean;
+  readonly #usage: UsageCounter;
+  /** [n] where chunks tell it. */
+  readonly #choiceUsage: readonly UsageCounter[] | null;
+  readonly #chunks: ChatChunks;
+  #stream: EventStream | null = null;
+
+  constructor(parts: AnswerParts) {
+    const { generation } = parts.chat;
+    const shape = shapeOf(parts);
+    this.#parts = parts;
+    this.#isParsed = shape.isParsed;
+    this.#returnsIds = generation.returnTokenIds;
+    this.#usage = usageOf(parts);
+    this.#choiceUsage = parts.streaming.continuousUsage ? Array.from({ length: generation.sampling.n }, () => usageOf(parts)) : null;
+    this.#chunks = new ChatChunks(parts.envelope, shape);
+  }
+
+  prompt(facts: PromptFacts): void {
+    const { serving, promptTokens } = this.#parts;
+    this.#usage.promptKnown(promptTokens.length, facts.cachedTokens, serving.model.blockSize);
+  }
+
+  delta(delta: ChatDelta): void {
+    const stream = this.#stream ?? this.#open();
+    this.#usage.count(delta);
+    if (this.#choiceUsage !== null) this.#choiceUsage[delta.choice]!.count(delta);
+    // Markup is nothing that is said; but a chunk that says nothing may still have to show its tokens.
+    const isSilent = this.#isParsed && delta.events.length === 0 && delta.finishReason === null;
+    if (isSilent && delta.logprobs === null && !this.#returnsIds) return;
+    const withFingerprint = delta.finishReason !== null && !this.#parts.streaming.includeUsage;
+    stream.send(this.#chunks.delta(delta, this.#logprobs(delta), this.#ids(delta.ids), this.#usageSoFar(delta.choice), withFingerprint));
+  }
+
+  finish(): void {
+    const { streaming, context } = this.#parts;
+    const last = streaming.includeUsage ? this.#chunks.usage(this.#usage.last(context.options.promptTokensDetails)) : '';
+    this.#stream?.end(`${last}data: [DONE]\n\n`);
+  }
 
   /** With the first token, not before: the role chunk is what clients take for the first token. */
-  const open = (): EventStream => {
-    const opened = exchange.openStream(eventStreamType);
-    for (let choice = 0; choice < numChoices; choice++) {
-      opened.send(chunks.role(choice, ids(promptTokens), promptText, usageSoFar(choice)));
-      if (envelope.echo !== '') opened.send(chunks.echo(choice, usageSoFar(choice)));
+  #open(): EventStream {
+    const { exchange, chat, promptTokens, promptText, envelope } = this.#parts;
+    const stream = exchange.openStream(eventStreamType);
+    for (let choice = 0; choice < chat.generation.sampling.n; choice++) {
+      stream.send(this.#chunks.role(choice, this.#ids(promptTokens), promptText, this.#usageSoFar(choice)));
+      if (envelope.echo !== '') stream.send(this.#chunks.echo(choice, this.#usageSoFar(choice)));
     }
-    return opened;
-  };
-  return {
-    prompt(facts) {
-      usage.promptKnown(promptTokens.length, facts.cachedTokens, blockSize);
-    },
-    delta(delta) {
-      const stream = exchange.stream ?? open();
-      usage.count(delta);
-      if (streaming.continuousUsage) choiceUsage[delta.choice]!.count(delta);
-      // Markup is nothing that is said; but a chunk that says nothing may still have to show its tokens.
-      const isSilent = shape.isParsed && delta.events.length === 0 && delta.finishReason === null;
-      if (isSilent && delta.logprobs === null && !generation.returnTokenIds) return;
-      const logprobs = delta.logprobs === null ? 'null' : JSON.stringify(chatLogprobs(tokenizer, delta.logprobs, generation.tokensAsIds));
-      stream.send(chunks.delta(delta, logprobs, ids(delta.ids), usageSoFar(delta.choice), !streaming.includeUsage));
-    },
-    finish() {
-      const last = streaming.includeUsage ? chunks.usage(usage.last(context.options.promptTokensDetails)) : '';
-      exchange.stream?.end(`${last}data: [DONE]\n\n`);
-    },
-  };
+    this.#stream = stream;
+    return stream;
+  }
+
+  #logprobs({ logprobs }: ChatDelta): string {
+    if (logprobs === null) return 'null';
+    const { serving, chat } = this.#parts;
+    return JSON.stringify(chatLogprobs(serving.model.tokenizer, logprobs, chat.generation.tokensAsIds));
+  }
+
+  #ids(values: ArrayLike<number>): string {
+    return this.#returnsIds ? JSON.stringify(Array.from(values)) : 'null';
+  }
+
+  #usageSoFar(choice: number): string {
+    return this.#choiceUsage === null ? '' : this.#choiceUsage[choice]!.running();
+  }
 }

@@ -65,13 +65,31 @@ export async function runChat(
   const request = toRequest(id, prompt.ids, { ...generation, sampling }, constraints, model.maxModelLen);
   const answer = answerTo(prompt);
   const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
-  const events: AnswerEvents = {
-    prompt: (facts) => answer.prompt(facts),
-    delta: (delta) => answer.delta(readers[delta.choice]!.read(delta)),
-    finish: () => answer.finish(),
-  };
   const keepTokens = model.markup.tokensOf(reading.tools?.format ?? null, reading.reasoning?.format ?? null);
-  run(context, serving, exchange, request, { generation, keepTokens, arrivalMs }, events);
+  run(context, serving, exchange, request, { generation, keepTokens, arrivalMs }, new ReadAnswer(readers, answer));
+}
+
+/** Tells of each choice's text what its reader makes of it. */
+class ReadAnswer implements AnswerEvents {
+  readonly #readers: readonly ChatReader[];
+  readonly #answer: ChatEvents;
+
+  constructor(readers: readonly ChatReader[], answer: ChatEvents) {
+    this.#readers = readers;
+    this.#answer = answer;
+  }
+
+  prompt(facts: PromptFacts): void {
+    this.#answer.prompt(facts);
+  }
+
+  delta(delta: TextDelta): void {
+    this.#answer.delta(this.#readers[delta.choice]!.read(delta));
+  }
+
+  finish(): void {
+    this.#answer.finish();
+  }
 }
 
 /** What is looked for in the answer, and what it must be. */

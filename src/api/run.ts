@@ -4,12 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { BeamSearch } from '../engine/beam-search.js';
+import type { EngineClient } from '../engine/client.js';
 import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
 import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
+import type { RequestTimer } from '../metrics/metrics.js';
 import type { Constraints } from './constraints.js';
 import type { Context, Serving } from './context.js';
-import { logPrompt, outputLog } from './door/text-log.js';
+import { logPrompt, type OutputLog, outputLog } from './door/text-log.js';
+import type { RequestSpan } from './door/tracing.js';
 import { asLockstepError, failExchange } from './error-body.js';
 import type { Exchange } from './exchange.js';
 import type { Generation } from './generation.js';
@@ -81,67 +84,119 @@ export function run(
 ): void {
   const { caller } = exchange;
   const request = { ...asked, share: { owner: caller.owner, weight: caller.weight } };
-  const told = generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer;
-  const timer = context.metrics.track(request, arrivalMs);
-  const output = outputLog(context, request.id);
-  const span = context.tracer?.begin(exchange, request, model.names[0]!, arrivalMs) ?? null;
-  let numUnfinished = request.sampling.n;
-  let numTokens = 0;
   const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);
-  let isOpen = true; // the engine has more to say
-  let failed = false;
-  const fail = (error: unknown) => {
-    failed = true;
-    if (!(error instanceof LockstepError)) context.options.logger.error({ err: error, request: request.id }, 'an answer could not be made');
-    failExchange(exchange, asLockstepError(error), context.options.errorCodeStyle);
-    if (isOpen) engine.abort(request.id);
-  };
-  const events: TextEvents = {
-    prompt(facts) {
-      timer.prompt(facts.cachedTokens, facts.queueMs);
-      span?.prompt(facts.queueMs);
-      if (failed || exchange.over) return;
-      try {
-        told.prompt(facts);
-      } catch (error) {
-        fail(error);
-      }
-    },
-    delta(delta) {
-      timer.tokens(delta.choice, delta.ids.length, delta.finishReason);
-      numTokens += delta.ids.length;
-      span?.tokens(delta.ids.length);
-      output?.push(delta.choice, delta.text, delta.finishReason);
-      if (failed || exchange.over) return;
-      if (delta.finishReason !== null) numUnfinished--;
-      try {
-        if (delta.finishReason === 'error') fail(new LockstepError('internal', delta.message ?? 'Internal server error'));
-        else told.delta(delta);
-      } catch (error) {
-        fail(error);
-      }
-    },
-    closed() {
-      isOpen = false;
-      context.limits.spend(caller, numTokens);
-      span?.end(failed || numUnfinished > 0);
-      timer.closed();
-      if (failed || exchange.over) return;
-      try {
-        if (numUnfinished > 0) fail(endedEarly);
-        else told.finish();
-      } catch (error) {
-        fail(error);
-      }
-    },
-  };
+  const running = new Run({
+    context,
+    exchange,
+    request,
+    engine,
+    answer: generation.streamInterval > 1 ? everyTokens(generation.streamInterval, answer) : answer,
+    timer: context.metrics.track(request, arrivalMs),
+    output: outputLog(context, request.id),
+    span: context.tracer?.begin(exchange, request, model.names[0]!, arrivalMs) ?? null,
+  });
   const { skipSpecialTokens } = generation;
-  generate(engine, model.tokenizer, request, { skipSpecialTokens, ...(keepTokens && { keepTokens }) }, events);
+  generate(engine, model.tokenizer, request, { skipSpecialTokens, ...(keepTokens && { keepTokens }) }, running);
   context.limits.spend(caller, request.promptTokens.length);
   logPrompt(context, model.tokenizer, request);
-  exchange.onEnd(() => {
-    if (isOpen) engine.abort(request.id);
-  });
+  exchange.onEnd(() => running.exchangeEnded());
+}
+
+interface RunParts {
+  readonly context: Context;
+  readonly exchange: Exchange;
+  readonly request: GenerationRequest;
+  readonly engine: Pick<EngineClient, 'abort'>;
+  readonly answer: AnswerEvents;
+  readonly timer: RequestTimer;
+  readonly output: OutputLog | null;
+  readonly span: RequestSpan | null;
+}
+
+/** A request that the engine has: what is counted of it, and its answer while somebody waits for that. */
+class Run implements TextEvents {
+  readonly #parts: RunParts;
+  readonly #answer: AnswerEvents;
+  readonly #timer: RequestTimer;
+  readonly #output: OutputLog | null;
+  readonly #span: RequestSpan | null;
+  #numUnfinished: number;
+  #numTokens = 0;
+  /** The engine has more to say. */
+  #isOpen = true;
+  #failed = false;
+  /** It has failed, or its exchange is over: nothing is told any more. */
+  #isOver = false;
+
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+    this.#answer = parts.answer;
+    this.#timer = parts.timer;
+    this.#output = parts.output;
+    this.#span = parts.span;
+    this.#numUnfinished = parts.request.sampling.n;
+  }
+
+  prompt(facts: PromptFacts): void {
+    this.#timer.prompt(facts.cachedTokens, facts.queueMs);
+    this.#span?.prompt(facts.queueMs);
+    if (this.#isOver) return;
+    try {
+      this.#answer.prompt(facts);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  delta(delta: TextDelta): void {
+    const { choice, text, ids, finishReason } = delta;
+    this.#timer.tokens(choice, ids.length, finishReason);
+    this.#numTokens += ids.length;
+    this.#span?.tokens(ids.length);
+    this.#output?.push(choice, text, finishReason);
+    if (this.#isOver) return;
+    if (finishReason !== null) this.#numUnfinished--;
+    try {
+      if (finishReason === 'error') this.#fail(new LockstepError('internal', delta.message ?? 'Internal server error'));
+      else this.#answer.delta(delta);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  closed(): void {
+    const { context, exchange } = this.#parts;
+    this.#isOpen = false;
+    context.limits.spend(exchange.caller, this.#numTokens);
+    this.#span?.end(this.#failed || this.#numUnfinished > 0);
+    this.#timer.closed();
+    if (this.#isOver) return;
+    try {
+      if (this.#numUnfinished > 0) this.#fail(endedEarly);
+      else this.#answer.finish();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  exchangeEnded(): void {
+    this.#isOver = true;
+    this.#abort();
+  }
+
+  #fail(error: unknown): void {
+    const { context, exchange, request } = this.#parts;
+    this.#failed = true;
+    this.#isOver = true;
+    if (!(error instanceof LockstepError)) context.options.logger.error({ err: error, request: request.id }, 'an answer could not be made');
+    failExchange(exchange, asLockstepError(error), context.options.errorCodeStyle);
+    this.#abort();
+  }
+
+  #abort(): void {
+    const { engine, request } = this.#parts;
+    if (this.#isOpen) engine.abort(request.id);
+  }
 }
 
 /** The engine closed a request before all its choices had ended: it failed, or was stopped. */

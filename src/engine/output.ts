@@ -6,7 +6,7 @@
 import type { RepetitionRule, StopRule } from '../sampling/params.js';
 import { Detokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { EngineClient } from './client.js';
+import type { EngineClient, RequestEvents } from './client.js';
 import { endsInCircles } from './repetition.js';
 import type { ChoiceEnd, ChoiceTokens, FinishReason, GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
 
@@ -47,22 +47,47 @@ export function generate(
   const promptTail = request.promptTokens.slice(-promptTailLen);
   const detokenizer = () => new Detokenizer(tokenizer, { ...options, promptTail });
   const choices = Array.from({ length: request.sampling.n }, () => new ChoiceText(detokenizer(), request.stop));
-  client.submit(request, {
-    prompt: (facts) => events.prompt(facts),
-    tokens(tokens) {
-      const choice = choices[tokens.choice]!;
-      if (choice.ended) return;
-      const delta = choice.push(tokens);
-      if (delta === null) return; // its end follows, and joins it
-      events.delta(delta);
-      if (delta.finishReason !== null) client.finishChoice(request.id, tokens.choice);
-    },
-    end(end) {
-      const choice = choices[end.choice]!;
-      if (!choice.ended) events.delta(choice.end(end));
-    },
-    closed: () => events.closed(),
-  });
+  client.submit(request, new TextRequest(client, request.id, choices, events));
+}
+
+/**
+ * Tokens of a request to deltas of its text. An object with fields, like all that tokens pass through: with thousands of streams each of them
+ * is read from memory for every token, and closures would be three times as many (object, function, what it closes over).
+ */
+class TextRequest implements RequestEvents {
+  readonly #client: Pick<EngineClient, 'finishChoice'>;
+  readonly #id: string;
+  readonly #choices: readonly ChoiceText[];
+  readonly #events: TextEvents;
+
+  constructor(client: Pick<EngineClient, 'finishChoice'>, id: string, choices: readonly ChoiceText[], events: TextEvents) {
+    this.#client = client;
+    this.#id = id;
+    this.#choices = choices;
+    this.#events = events;
+  }
+
+  prompt(facts: PromptFacts): void {
+    this.#events.prompt(facts);
+  }
+
+  tokens(tokens: ChoiceTokens): void {
+    const choice = this.#choices[tokens.choice]!;
+    if (choice.ended) return;
+    const delta = choice.push(tokens);
+    if (delta === null) return; // its end follows, and joins it
+    this.#events.delta(delta);
+    if (delta.finishReason !== null) this.#client.finishChoice(this.#id, tokens.choice);
+  }
+
+  end(end: ChoiceEnd): void {
+    const choice = this.#choices[end.choice]!;
+    if (!choice.ended) this.#events.delta(choice.end(end));
+  }
+
+  closed(): void {
+    this.#events.closed();
+  }
 }
 
 /** The text of one choice, up to its end. */
