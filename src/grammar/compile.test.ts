@@ -184,6 +184,7 @@ test('schema features that cannot be kept are refused by name and place', () => 
     [{ type: 'object', not: { const: {} } }, /`not` of an object/],
     [{ not: { enum: 5 } }, /`enum` at #\/not must be a list/],
     [{ type: 'array', prefixItems: [{}], items: false, contains: { const: 1 } }, /`contains` beside a closed list/],
+    [{ type: 'object', properties: { a: {} }, additionalProperties: false, propertyNames: { pattern: 'b' } }, /`propertyNames` beside/],
     [{ enum: [{}], minProperties: 1 }, /`minProperties` beside an object in `enum`/],
     [{ type: 'number', multipleOf: 0.1 }, /`multipleOf`/],
     [{ $ref: '#/$defs/no' }, /points to nothing/],
@@ -246,6 +247,7 @@ test('not, if, dependencies: what breaks a schema', () => {
   check(json({ type: 'string', not: { pattern: '^x' }, minLength: 1 }), ['"a"', '"ax"'], ['"x"', '"xa"', '""']);
   check(json({ type: 'integer', not: { minimum: 3, maximum: 5 } }), ['2', '6', '-1'], ['3', '4', '5']);
   check(json({ not: { not: { const: 'a' } } }), ['"a"'], ['"b"']);
+  check(json({ enum: ['red', '2024-02-29'], format: 'date' }), ['"2024-02-29"'], ['"red"']);
   check(json({ enum: ['a', 'bb', 'ccc'], minLength: 2 }), ['"bb"', '"ccc"'], ['"a"']);
 
   const paid = { properties: { kind: { const: 'card' } }, required: ['kind'] };
@@ -265,6 +267,12 @@ test('not, if, dependencies: what breaks a schema', () => {
     ['{"a":1}'],
   );
   check(json({ oneOf: [{ type: 'integer' }, { type: 'number', minimum: 0 }] }), ['1.5', '-1'], ['1', '0', '-1.5']);
+});
+
+test('oneOf: a part of which not all values are made excludes them all the same', () => {
+  const named = { type: 'object', properties: { a: { type: 'integer' } }, required: ['a'] };
+  const open = { not: { type: 'object', additionalProperties: false } };
+  check(json({ oneOf: [named, open] }), ['null', '"a"', '[]'], ['{"a":1}']);
 });
 
 test('contains, and items none twice', () => {

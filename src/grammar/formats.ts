@@ -1,4 +1,6 @@
 /** JSON Schema's `format`s as regular expressions; each allows a part of what the format allows, and nothing else. */
+import type { CharDfa } from './char-dfa.js';
+import { regexDfa } from './regex.js';
 
 const date = (() => {
   const leap = '(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29';
@@ -14,7 +16,7 @@ const ipv4 = `${octet}(?:\\.${octet}){3}`;
 const group = '[0-9A-Fa-f]{1,4}';
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 
-export const formatPatterns: Readonly<Record<string, string>> = {
+const formatPatterns: Readonly<Record<string, string>> = {
   date,
   time,
   'date-time': `${date}T${time}`,
@@ -40,3 +42,7 @@ export const unservedFormats: ReadonlySet<string> = new Set([
   'relative-json-pointer',
   'regex',
 ]);
+
+/** null: the name is a remark. */
+export const formatDfa = (name: string): CharDfa | null =>
+  Object.hasOwn(formatPatterns, name) ? regexDfa(formatPatterns[name]!, { search: false }) : null;

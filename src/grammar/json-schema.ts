@@ -5,7 +5,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { accepts, type CharDfa, intersectDfas } from './char-dfa.js';
-import { formatPatterns, unservedFormats } from './formats.js';
+import { unservedFormats } from './formats.js';
 import { type Bound, checkMultiple, numberDfa } from './json-numbers.js';
 import { anyText, JsonText, type StringLimits, stringDfa } from './json-text.js';
 import type { Piece, Rules } from './pieces.js';
@@ -125,7 +125,7 @@ export class SchemaCompiler {
       const list = schema[name];
       if (!isOnly(schema, name) || !Array.isArray(list) || list.length === 0) continue;
       const each = (list as unknown[]).map((one, i) => [one, `${place}/${name}/${i}`] as const);
-      if (name === 'oneOf' && !areDisjoint(each.map(([one, at]) => this.#ways.alternatives(one, at)))) continue;
+      if (name === 'oneOf' && !this.#ways.areApart(each)) continue;
       return this.rules.either(...each.map(([one, at]) => this.piece(one, at)));
     }
     return this.rules.either(...this.#ways.alternatives(schema, place).map((flat) => this.#flat(flat, place)));
@@ -188,10 +188,9 @@ export class SchemaCompiler {
       if (!values.every((each) => typeof each === 'string')) throw refusal(`\`${name}\``, place, 'must be a string');
       return values as string[];
     };
-    const formats = list('format').filter((name) => {
-      if (unservedFormats.has(name)) throw refusal(`\`format\` ${name}`, place);
-      return Object.hasOwn(formatPatterns, name);
-    });
+    const formats = list('format');
+    const unserved = formats.find((name) => unservedFormats.has(name));
+    if (unserved !== undefined) throw refusal(`\`format\` ${unserved}`, place);
     const minLength = this.#count(schema, 'minLength', 0, place);
     const maxLength = this.#count(schema, 'maxLength', Number.POSITIVE_INFINITY, place);
     const { values = [], patterns: exceptPatterns = [] } = excludedOf(schema) ?? {};
@@ -337,11 +336,12 @@ export class SchemaCompiler {
     const names = [...new Set([...Object.keys(properties), ...requiredOf(schema)])];
     return names.flatMap((name) => {
       const isNamed = Object.hasOwn(properties, name);
-      if (!isNamed && ('patternProperties' in schema || 'propertyNames' in schema))
+      if (!isNamed && 'patternProperties' in schema)
         throw refusal(`\`required\` ${JSON.stringify(name)} without a schema of its own`, place);
       const value = isNamed ? propertiesOf(schema)[name]! : rest;
       const isRequired = requiredOf(schema).includes(name);
       if (value === false && !isRequired) return [];
+      if (!hasAnyNames(schema)) throw namesBeside(`${place}/propertyNames`);
       const at = isNamed ? `${place}/properties/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : `${place}/additionalProperties`;
       return [{ name, member: form.named(name, value, at), required: isRequired }];
     });
@@ -362,7 +362,7 @@ export class SchemaCompiler {
   #keyLimits(schema: Flat, except: readonly string[], place: string): StringLimits {
     const free: StringLimits = { ...anyText, except };
     const { propertyNames } = schema;
-    if (propertyNames === undefined || propertyNames === true) return free;
+    if (hasAnyNames(schema)) return free;
     const at = `${place}/propertyNames`;
     const flat = checkedSchema(propertyNames, at);
     const allowed = ['type', ...keywordsOf['string']!, 'description', 'title'];
@@ -372,7 +372,7 @@ export class SchemaCompiler {
       !Object.keys(flat as Flat).every((name) => allowed.includes(name)) ||
       !(typesOf(flat as Flat) ?? ['string']).includes('string')
     )
-      throw refusal("`propertyNames` beside `properties`, or of more than a string's limits", at);
+      throw namesBeside(at);
     return { ...this.#stringLimits(flat as Flat, at), except };
   }
 
@@ -399,5 +399,8 @@ function withContained({ prefix, rest }: Items, { schema, least, most }: Contain
   if (wanted.length > containedMax) throw refusal('`minContains`', place, `is above ${containedMax}`);
   return { prefix: [...prefix.map((one) => both(one, other)), ...wanted], rest: both(rest ?? true, other) };
 }
+
+const hasAnyNames = ({ propertyNames }: Flat) => propertyNames === undefined || propertyNames === true;
+const namesBeside = (place: string) => refusal("`propertyNames` beside `properties`, or of more than a string's limits", place);
 
 const unsureUnique = (place: string) => refusal(`\`uniqueItems\` of other items than at most ${uniqueValuesMax} values of \`enum\``, place);

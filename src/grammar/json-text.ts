@@ -1,6 +1,6 @@
 /** The parts of JSON text that every schema is made of: white space, strings, any value. */
 import { anyExcept, type CharDfa, complementDfa, intersectDfas, lengthBetween } from './char-dfa.js';
-import { formatPatterns } from './formats.js';
+import { formatDfa } from './formats.js';
 import { anyNumber } from './json-numbers.js';
 import { jsonLiterals, type Literals } from './literals.js';
 import type { Piece, Rules } from './pieces.js';
@@ -35,13 +35,15 @@ export const anyText: StringLimits = {
 /** Texts that a string may be; null: any. */
 export function stringDfa({ minLength, maxLength, patterns, formats, except, exceptPatterns }: StringLimits): CharDfa | null {
   const found = (pattern: string) => regexDfa(pattern, { search: true });
-  const dfas = [...patterns.map(found), ...formats.map(formatDfa), ...exceptPatterns.map((pattern) => complementDfa(found(pattern)))];
+  const dfas = [
+    ...patterns.map(found),
+    ...formats.flatMap((name) => formatDfa(name) ?? []),
+    ...exceptPatterns.map((pattern) => complementDfa(found(pattern))),
+  ];
   if (minLength > 0 || maxLength !== Number.POSITIVE_INFINITY) dfas.push(lengthBetween(minLength, maxLength));
   if (except.length > 0) dfas.push(anyExcept(except));
   return dfas.length === 0 ? null : dfas.reduce(intersectDfas);
 }
-
-const formatDfa = (name: string) => regexDfa(formatPatterns[name]!, { search: false });
 
 export class JsonText {
   readonly space: Piece;

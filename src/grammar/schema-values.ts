@@ -1,8 +1,10 @@
 /** Values that a schema lists, against what else it says of them. */
 import { isDeepStrictEqual } from 'node:util';
+import { accepts } from './char-dfa.js';
+import { formatDfa, unservedFormats } from './formats.js';
 import { excludedOf, type Flat, keywordsOf, kindOf, refusal, typesOf } from './schema-merge.js';
 
-/** Whether a value of `enum` or `const` keeps the rest of a flat schema; `format` is taken to be meant of all of them. */
+/** Whether a value of `enum` or `const` surely keeps the rest of a flat schema. */
 export function keepsRest(value: unknown, schema: Flat, place: string): boolean {
   const types = typesOf(schema);
   const kind = kindOf(value);
@@ -47,8 +49,14 @@ function keepsText(value: string, name: string, given: unknown, place: string): 
     case 'pattern':
       return [given].flat().every((pattern) => regExp(String(pattern), place).test(value));
     default:
-      return true;
+      return [given].flat().every((format) => hasFormat(value, String(format), place));
   }
+}
+
+function hasFormat(value: string, format: string, place: string): boolean {
+  if (unservedFormats.has(format)) throw refusal(`\`format\` ${format}`, place);
+  const dfa = formatDfa(format);
+  return dfa === null || accepts(dfa, value);
 }
 
 function regExp(pattern: string, place: string): RegExp {

@@ -99,9 +99,20 @@ function findAnchor(value: unknown, name: string): Schema | null {
 export const isOnly = (schema: Flat, keyword: string): boolean =>
   Object.keys(schema).every((name) => name === keyword || (remarks.has(name) && !combinators.has(name)));
 
+/** Keywords of which a negation leaves values out that are never made only to break them: properties that no schema names. */
+const unnamed: ReadonlySet<string> = new Set(['additionalProperties', 'unevaluatedProperties']);
+
+/** A list of alternatives, and whether it has all values that satisfy the schema. */
+interface Part {
+  readonly ways: readonly Flat[];
+  readonly isWhole: boolean;
+}
+
 /** The ways of one document's schemas. */
 export class SchemaWays {
   readonly #root: Schema;
+  /** No value was left out of a list since this was last set. */
+  #isWhole = true;
 
   constructor(root: Schema) {
     this.#root = root;
@@ -123,7 +134,7 @@ export class SchemaWays {
     if ('$ref' in schema) and(this.alternatives(resolveRef(this.#root, schema['$ref'], place), String(schema['$ref']), depth + 1));
     if ('allOf' in schema) for (const one of each('allOf')) and(one);
     if ('anyOf' in schema) and(each('anyOf').flat());
-    if ('oneOf' in schema) and(this.#exactlyOne(schema, each('oneOf'), place, depth));
+    if ('oneOf' in schema) and(this.#exactlyOne(schemasAt(schema, 'oneOf', place), place, depth));
     if ('not' in schema) and(this.negations(schema['not'], `${place}/not`, depth + 1));
     if ('if' in schema && ('then' in schema || 'else' in schema)) {
       const otherwise = product(this.negations(schema['if'], `${place}/if`, depth + 1), inner('else'), place);
@@ -136,14 +147,27 @@ export class SchemaWays {
     return ways;
   }
 
+  /** Whether no value that is made of one of these schemas satisfies another one. */
+  areApart(list: readonly PlacedSchema[]): boolean {
+    const parts = list.map(([one, at]) => this.#part(one, at, 0));
+    return parts.every(({ isWhole }) => isWhole) && areDisjoint(parts.map(({ ways }) => ways));
+  }
+
+  #part(value: unknown, place: string, depth: number): Part {
+    const before = this.#isWhole;
+    this.#isWhole = true;
+    const part = { ways: this.alternatives(value, place, depth), isWhole: this.#isWhole };
+    this.#isWhole &&= before;
+    return part;
+  }
+
   /** Of those that could hold at once, each without the others. */
-  #exactlyOne(schema: Flat, each: readonly Flat[][], place: string, depth: number): Flat[] {
-    if (areDisjoint(each)) return each.flat();
-    const all = schemasAt(schema, 'oneOf', place);
+  #exactlyOne(list: readonly PlacedSchema[], place: string, depth: number): Flat[] {
+    const parts = list.map(([one, at]) => this.#part(one, at, depth + 1));
     try {
-      return each.flatMap((ways, i) => {
-        const others = all.filter((_, j) => j !== i && !areDisjoint([ways, each[j]!]));
-        return others.reduce((left, [other, at]) => product(left, this.negations(other, at, depth + 1), place), ways);
+      return parts.flatMap(({ ways }, i) => {
+        const others = list.filter((_, j) => j !== i && !(parts[j]!.isWhole && areDisjoint([ways, parts[j]!.ways])));
+        return others.reduce((left, [other, at]) => product(left, this.negations(other, at, depth + 1), place), [...ways]);
       });
     } catch (cause) {
       if (!(cause instanceof LockstepError)) throw cause;
@@ -174,6 +198,8 @@ export class SchemaWays {
         return schemasAt(schema, name, place).flatMap(([one, at]) => no(one, at));
       case 'anyOf':
       case 'oneOf':
+        // Two of oneOf could hold as well.
+        this.#isWhole &&= name === 'anyOf';
         return schemasAt(schema, name, place).reduce<Flat[]>((ways, [one, at]) => product(ways, no(one, at), place), [{}]);
       case 'not':
         return this.alternatives(given, `${place}/not`, depth + 1);
@@ -183,6 +209,7 @@ export class SchemaWays {
         return otherwise.length === 0 ? holds : [...holds, ...product(no(given, `${place}/if`), otherwise, place)];
       }
       default:
+        if (unnamed.has(name) && given !== true) this.#isWhole = false;
         return negatedKeyword(name, schema, place);
     }
   }
@@ -204,7 +231,9 @@ function bounded(ways: Flat[], place: string): Flat[] {
   return ways;
 }
 
-function schemasAt(schema: Flat, name: string, place: string): (readonly [schema: unknown, place: string])[] {
+type PlacedSchema = readonly [schema: unknown, place: string];
+
+function schemasAt(schema: Flat, name: string, place: string): PlacedSchema[] {
   const list = schema[name];
   if (!Array.isArray(list) || list.length === 0) throw refusal(`\`${name}\``, place, 'must be a list of schemas');
   return (list as unknown[]).map((each, i) => [each, `${place}/${name}/${i}`] as const);
@@ -283,10 +312,6 @@ function negatedKeyword(name: string, schema: Flat, place: string): Flat[] {
       return count > 0 ? [{ type: ['object'], maxProperties: count - 1 }] : [];
     case 'maxProperties':
       return [{ type: ['object'], minProperties: count + 1 }];
-    // Properties that no schema names are not made only to break one.
-    case 'additionalProperties':
-    case 'unevaluatedProperties':
-      return [];
     default:
       if (!withoutNegation.has(name) || given === (name !== 'uniqueItems')) return [];
       throw unbroken(name, place);
