@@ -169,6 +169,7 @@ function layoutDifferences(header: string, typescript: string): string[] {
     ['kMaxStopIds', layout.maxStopIds],
     ['kMaxAllowedIds', layout.maxAllowedIds],
     ['kBadWordsLenMax', layout.badWordsLenMax],
+    ['kMarkerLenMax', layout.markerLenMax],
     ...Object.entries(layout.rowOutcome).map(([name, value]): [string, number] => [`kRow${pascalCase(name)}`, value]),
     ['kMaxLogprobIds', layout.maxLogprobIds],
     ...Object.entries(layout.entryFlag).map(([name, value]): [string, number] => [`kEntry${pascalCase(name)}`, value]),

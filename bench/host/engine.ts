@@ -100,7 +100,7 @@ export function measureEngine(numRequests: number): EngineTimes {
       return times.length > numSteps + warmupSteps ? { kind: 'stop' } : undefined;
     },
     send: (batch) => port1.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
-    grammars: { acquire: () => 0, release: () => undefined },
+    grammars: { acquire: () => 0, release: () => undefined, know: () => undefined },
     counters: new Float64Array(firstPositionCounter),
     drawSeed: () => 1n,
   });

@@ -373,6 +373,11 @@ void GrammarStore::set_vocabulary(std::shared_ptr<const VocabularyTrie> trie) {
   trie_ = std::move(trie);
 }
 
+std::shared_ptr<const VocabularyTrie> GrammarStore::vocabulary() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return trie_;
+}
+
 std::string GrammarStore::add(int id, std::vector<int32_t> words) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!trie_) return "no vocabulary";

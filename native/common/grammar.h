@@ -142,6 +142,8 @@ class Grammar {
 class GrammarStore {
  public:
   void set_vocabulary(std::shared_ptr<const VocabularyTrie> trie);
+  // Null before it is set.
+  std::shared_ptr<const VocabularyTrie> vocabulary() const;
   // Empty, or what is wrong.
   std::string add(int id, std::vector<int32_t> words);
   void remove(int id);

@@ -14,21 +14,6 @@ constexpr float kGreedyBelow = 1e-5F;  // as vLLM: a lower temperature is greedy
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// The id that ends reasoning, where its budget is spent and it has not ended; else -1.
-int32_t forced_end_of_thinking(const SampleParams& p) {
-  if (p.thinking_budget < 0) return -1;
-  const auto token = [&](int i) { return i < p.num_tokens ? p.tokens[i] : p.drafts[i - p.num_tokens]; };
-  const int length = p.num_tokens + p.num_drafts;
-  int start = p.prompt_len;
-  if (p.thinking_begin >= 0 && (length <= start || token(start++) != p.thinking_begin)) return -1;
-  if (length - start < p.thinking_budget) return -1;
-  // It has ended by the budget's last token, or with the one that was forced behind it.
-  for (int i = start; i < length && i <= start + p.thinking_budget; i++) {
-    if (token(i) == p.thinking_end) return -1;
-  }
-  return p.thinking_end;
-}
-
 bool is_restricted(const SampleParams& p) { return p.mask != nullptr || p.num_allowed > 0 || p.bad_words_len > 0; }
 bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
 
@@ -110,7 +95,10 @@ void Sampler::apply_bias_and_penalties(const SampleParams& p) {
 }
 
 int32_t Sampler::sample(const float* logits, const SampleParams& p) {
-  const int32_t end = forced_end_of_thinking(p);
+  const auto output = [&](int i) {
+    return p.prompt_len + i < p.num_tokens ? p.tokens[p.prompt_len + i] : p.drafts[p.prompt_len + i - p.num_tokens];
+  };
+  const int32_t end = forced_end_of_thinking(p.thinking, p.num_tokens + p.num_drafts - p.prompt_len, output);
   if (end >= 0) return end;
   const bool greedy = p.temperature < kGreedyBelow;
   const float* row = logits;

@@ -9,6 +9,7 @@
 
 #include "common/grammar.h"
 #include "common/philox.h"
+#include "common/thinking.h"
 
 namespace lockstep {
 
@@ -39,10 +40,8 @@ struct SampleParams {
   int num_allowed;           // 0: all
   const int32_t* bad_words;  // [bad_words_len] sequences that the output must not hold: length, ids, length, ids, ...
   int bad_words_len;
-  int thinking_budget = -1;     // most tokens of reasoning; -1: no bound
-  int32_t thinking_begin = -1;  // the output reasons if it begins with this id; -1: it does from its start
-  int32_t thinking_end = -1;    // the id that ends reasoning
-  const int32_t* tokens;        // [num_tokens] of the sequence so far; those from prompt_len on are output
+  ThinkingBudget thinking;
+  const int32_t* tokens;  // [num_tokens] of the sequence so far; those from prompt_len on are output
   int num_tokens, prompt_len;
   const int32_t* drafts;  // [num_drafts] that follow them, taken to be right; all of them output
   int num_drafts;

@@ -41,8 +41,12 @@ namespace lockstep {
   X(badWordsLen, int32_t)       \
   X(badWords, int32_t)          \
   X(thinkingBudget, int32_t)    \
+  X(thinkingBeginLen, int32_t)  \
   X(thinkingBegin, int32_t)     \
-  X(thinkingEnd, int32_t)
+  X(thinkingEndLen, int32_t)    \
+  X(thinkingEnd, int32_t)       \
+  X(thinkingEndIdsLen, int32_t) \
+  X(thinkingEndIds, int32_t)
 
 #define LOCKSTEP_PLAN_COLUMNS(X) \
   X(planHeader, int32_t)         \
@@ -88,6 +92,7 @@ constexpr int kMaxBiasLen = 1024;
 constexpr int kMaxStopIds = 128;
 constexpr int kMaxAllowedIds = 4096;
 constexpr int kBadWordsLenMax = 2048;
+constexpr int kMarkerLenMax = 64;
 constexpr int kMaxLogprobIds = 128;
 
 // Bits of entryFlags.

@@ -120,6 +120,7 @@ class CpuBackend final : public DeviceBackend {
   void pool_entry(const StepEntry& entry, float* scratch) const;
   float* whole_row(int i, float* scratch) const;
   SampleParams params_of(const StepOutput& output) const;
+  ThinkingBudget thinking_of(int row) const;
   int32_t sample_row(const StepOutput& output, const float* logits, int thread);
   void sample_output(int index, int i, int thread);
   // setup.cpp

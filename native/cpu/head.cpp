@@ -56,6 +56,31 @@ float* CpuBackend::whole_row(int i, float* scratch) const {
   return scratch;
 }
 
+ThinkingBudget CpuBackend::thinking_of(int row) const {
+  const RowColumns& rows = group_->buffers().rows;
+  ThinkingBudget budget;
+  budget.tokens = rows.thinkingBudget[row];
+  if (budget.tokens < 0) return budget;
+  const auto marker_of = [row](const int32_t* words, const int32_t* lengths) {
+    const int32_t* text = words + static_cast<size_t>(row) * kMarkerLenMax;
+    Marker marker;
+    if (lengths[row] < 0) marker.id = text[0];
+    marker.text = text;
+    marker.text_len = std::clamp(lengths[row], 0, kMarkerLenMax);
+    return marker;
+  };
+  budget.begin = marker_of(rows.thinkingBegin, rows.thinkingBeginLen);
+  budget.end = marker_of(rows.thinkingEnd, rows.thinkingEndLen);
+  budget.end_ids = rows.thinkingEndIds + static_cast<size_t>(row) * kMarkerLenMax;
+  budget.num_end_ids = std::clamp(rows.thinkingEndIdsLen[row], 0, kMarkerLenMax);
+  // An id that the model has no row for would break the step in which it is read.
+  for (int i = 0; i < budget.num_end_ids; i++) {
+    if (budget.end_ids[i] < 0 || budget.end_ids[i] >= spec_.vocab) budget.tokens = -1;
+  }
+  if (budget.begin.text_len > 0 || budget.end.text_len > 0) budget.texts = group_->grammars()->vocabulary();
+  return budget;
+}
+
 SampleParams CpuBackend::params_of(const StepOutput& output) const {
   const StepDims& dims = group_->buffers().dims;
   const RowColumns& rows = group_->buffers().rows;
@@ -84,9 +109,7 @@ SampleParams CpuBackend::params_of(const StepOutput& output) const {
   p.num_allowed = std::clamp(rows.numAllowed[row], 0, kMaxAllowedIds);
   p.bad_words = rows.badWords + static_cast<size_t>(row) * kBadWordsLenMax;
   p.bad_words_len = std::clamp(rows.badWordsLen[row], 0, kBadWordsLenMax);
-  p.thinking_budget = rows.thinkingBudget[row];
-  p.thinking_begin = rows.thinkingBegin[row];
-  p.thinking_end = std::min(rows.thinkingEnd[row], spec_.vocab - 1);
+  p.thinking = thinking_of(row);
   p.tokens = rows.tokens + static_cast<size_t>(row) * dims.max_seq_len;
   p.num_tokens = next - output.draw;
   p.drafts = step_->slot_token.data() + output.slot + 1 - output.draw;

@@ -245,9 +245,31 @@ void thinking_budget(Check& check, const cpu::Kernels& k) {
   Sampler sampler = make_sampler(k, kVocab);
   std::vector<float> logits(kVocab, 0);
   logits[9] = 5;
+  // Tokens 30 … 39 are text: "a", "<", "/", "t", ">", "</", "t>", ">b", " <", "t>a"; the others are none.
+  const std::string letters = "a</t></t>>b <t>a";
+  std::vector<int32_t> ends(30, 0);
+  for (const int end : {1, 2, 3, 4, 5, 7, 9, 11, 13, 16}) ends.push_back(end);
+  const auto texts = std::make_shared<VocabularyTrie>(reinterpret_cast<const uint8_t*>(letters.data()), ends.data(), 40);
   constexpr int32_t kBegin = 20;
   constexpr int32_t kEnd = 21;
-  const auto sampled = [&](std::vector<int32_t> output, int32_t begin, int num_drafts) {
+  const std::vector<int32_t> begin_text = {'<', 't', '>'};
+  const std::vector<int32_t> end_text = {'<', '/', 't', '>'};
+  const std::vector<int32_t> end_id = {kEnd};
+  const std::vector<int32_t> end_ids = {35, 36};
+  const auto budget_of = [&](Marker begin, bool by_text) {
+    ThinkingBudget budget;
+    budget.tokens = 3;
+    budget.begin = begin;
+    budget.end_ids = (by_text ? end_ids : end_id).data();
+    budget.num_end_ids = by_text ? 2 : 1;
+    if (by_text)
+      budget.end.text = end_text.data(), budget.end.text_len = 4;
+    else
+      budget.end.id = kEnd;
+    budget.texts = texts;
+    return budget;
+  };
+  const auto sampled = [&](const std::vector<int32_t>& output, const ThinkingBudget& budget, int num_drafts) {
     std::vector<int32_t> tokens = {1, 2};
     tokens.insert(tokens.end(), output.begin(), output.end());
     SampleParams p = neutral();
@@ -257,21 +279,38 @@ void thinking_budget(Check& check, const cpu::Kernels& k) {
     p.num_tokens = static_cast<int>(tokens.size()) - num_drafts;
     p.tokens = tokens.data();
     p.drafts = tokens.data() + p.num_tokens;
-    p.thinking_budget = 3;
-    p.thinking_begin = begin;
-    p.thinking_end = kEnd;
+    p.thinking = budget;
     return sampler.sample(logits.data(), p);
   };
+  Marker none, by_id, by_text;
+  by_id.id = kBegin;
+  by_text.text = begin_text.data();
+  by_text.text_len = 3;
+  const ThinkingBudget begun = budget_of(none, false);
+  const ThinkingBudget marked = budget_of(by_id, false);
+  const ThinkingBudget spelt = budget_of(none, true);
+  const ThinkingBudget both = budget_of(by_text, true);
   for (const int drafts : {0, 1}) {
-    check.expect(sampled({9, 9}, -1, drafts) == 9, "within the budget");
-    check.expect(sampled({9, 9, 9}, -1, drafts) == kEnd, "the budget is spent");
-    check.expect(sampled({9, 9, kEnd}, -1, drafts) == 9, "it ended in time");
-    check.expect(sampled({9, 9, 9, kEnd, 9}, -1, drafts) == 9, "it ends once");
-    check.expect(sampled({kBegin, 9, 9}, kBegin, drafts) == 9, "its beginning does not count");
-    check.expect(sampled({kBegin, 9, 9, 9}, kBegin, drafts) == kEnd, "the budget behind the beginning is spent");
-    check.expect(sampled({9, 9, 9, 9, 9}, kBegin, drafts) == 9, "no reasoning, no end");
+    check.expect(sampled({9, 9}, begun, drafts) == 9, "within the budget");
+    check.expect(sampled({9, 9, 9}, begun, drafts) == kEnd, "the budget is spent");
+    check.expect(sampled({9, 9, kEnd}, begun, drafts) == 9, "it ended in time");
+    check.expect(sampled({9, 9, 9, kEnd, 9}, begun, drafts) == 9, "it ends once");
+    check.expect(sampled({kBegin, 9, 9}, marked, drafts) == 9, "its beginning does not count");
+    check.expect(sampled({kBegin, 9, 9, 9}, marked, drafts) == kEnd, "the budget behind the beginning is spent");
+    check.expect(sampled({9, 9, 9, 9, 9}, marked, drafts) == 9, "no reasoning, no end");
+
+    check.expect(sampled({30, 30, 30}, spelt, drafts) == 35, "the first token of the end");
+    check.expect(sampled({30, 30, 30, 35}, spelt, drafts) == 36, "the second");
+    check.expect(sampled({30, 30, 30, 35, 36}, spelt, drafts) == 9, "no third");
+    check.expect(sampled({31, 32, 39, 30}, spelt, drafts) == 9, "it ended in other tokens, and within one");
+    check.expect(sampled({31, 31, 32}, spelt, drafts) == 35, "half of an end is none");
+    check.expect(sampled({31, 31, 32, 35}, spelt, drafts) == 36, "and what is forced behind it is whole");
+    check.expect(sampled({31, 32, 9, 36}, spelt, drafts) == 36, "nothing goes on behind a token without text");
+    check.expect(sampled({38, 36, 30, 30}, both, drafts) == 9, "a beginning behind white space");
+    check.expect(sampled({38, 36, 30, 30, 30}, both, drafts) == 35, "and the budget behind it");
+    check.expect(sampled({30, 31, 36, 30, 30, 30}, both, drafts) == 9, "a beginning elsewhere is none");
   }
-  check.expect(sampled({}, kBegin, 0) == 9, "nothing yet");
+  check.expect(sampled({}, marked, 0) == 9, "nothing yet");
 }
 
 }  // namespace

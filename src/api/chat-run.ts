@@ -8,7 +8,6 @@ import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
-import type { ThinkingBudget } from '../sampling/params.js';
 import { ChatReader, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
 import { constraintsOf } from './constraints.js';
@@ -58,11 +57,12 @@ export async function runChat(
   const { truncation } = generation;
   const prompt = await serving.preparer.prepare({ kind: 'messages', ...conversation, truncation });
   if (prompt.ids.length === 0) throw new LockstepError('invalid_value', 'The prompt cannot be empty.', { param: 'messages' });
-  const { reading, grammar, thinking } = planReading(chat, model, prompt.text, callIdPrefix);
-  const constraints = await constraintsOf(serving, { grammar, badWords: generation.badWords });
+  const { reading, grammar } = planReading(chat, model, prompt.text, callIdPrefix);
+  const { badWords, thinkingBudget } = generation;
+  const prompted = { text: prompt.text, answerPrefix: conversation.answerPrefix };
+  const constraints = await constraintsOf(serving, { grammar, badWords, thinkingBudget }, prompted);
   if (exchange.aborted) return;
-  const sampling = { ...generation.sampling, thinking };
-  const request = toRequest(id, prompt.ids, { ...generation, sampling }, constraints, model.maxModelLen);
+  const request = toRequest(id, prompt.ids, generation, constraints, model.maxModelLen);
   const answer = answerTo(prompt);
   const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
   const keepTokens = model.markup.tokensOf(reading.tools?.format ?? null, reading.reasoning?.format ?? null);
@@ -98,19 +98,16 @@ function planReading(
   { markup }: ServedModel,
   promptText: string,
   callIdPrefix: string,
-): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null; readonly thinking: ThinkingBudget | null } {
+): { readonly reading: ReadingOptions; readonly grammar: GrammarSpec | null } {
   const plan = tools === null ? null : planTools(tools, markup.toolFormat!, generation.grammar, callIdPrefix);
   const grammar = plan === null ? generation.grammar : plan.grammar;
   const format = markup.reasoningFormat;
   const common = { tools: plan?.reading ?? null, includeReasoning };
-  if (format === null) return { reading: { ...common, reasoning: null, reasoningEndId: null }, grammar, thinking: null };
+  if (format === null) return { reading: { ...common, reasoning: null, reasoningEndId: null }, grammar };
   const start = reasoningStart(format, promptText, conversation.answerPrefix);
   const reasoning = start === 'over' ? null : { format, begun: start === 'begun' };
-  const [beginId, endId] = [markup.tokenIdOf(format.begin), markup.tokenIdOf(format.end)];
-  const budget = start === 'over' ? null : generation.thinkingBudget;
   return {
-    reading: { ...common, reasoning, reasoningEndId: endId },
+    reading: { ...common, reasoning, reasoningEndId: markup.tokenIdOf(format.end) },
     grammar: grammar && afterReasoningOf(format, start, grammar),
-    thinking: budget === null ? null : { budget, beginId: start === 'begun' ? null : beginId, endId: endId! },
   };
 }

@@ -1,8 +1,10 @@
 /** Tools and reasoning over HTTP, with an engine that writes what a test says. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { TokenBytes } from '../grammar/compiled.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
 import { toolFormats } from '../parsing/tool-formats.js';
+import type { ThinkingBudget } from '../sampling/params.js';
 import { FakeEngine, FakeTokenizer, fakeModel } from './fake-engine.js';
 import { type MarkupOptions, ModelMarkup } from './model-markup.js';
 import type { ServedModel } from './served-model.js';
@@ -257,7 +259,6 @@ describe('refusals', () => {
       [{ tools: [now], functions: [now.function] }, 'functions'],
       [{ reasoning_effort: 'high' }, 'reasoning_effort'],
       [{ include_reasoning: false, logprobs: true }, 'include_reasoning'],
-      [{ thinking_token_budget: 5 }, 'thinking_token_budget'], // its markers are several tokens each
     ];
     for (const [body, param] of cases) assert.equal((await errorOf(body)).param, param, JSON.stringify(body));
   });
@@ -265,9 +266,11 @@ describe('refusals', () => {
 
 test('a budget of reasoning goes to the engine with where reasoning begins and ends', async () => {
   let thinking: unknown;
+  let vocabulary: TokenBytes | undefined;
   engine.options = {
     nextId(request) {
       thinking = request.sampling.thinking;
+      vocabulary = request.vocabulary;
       return 256;
     },
   };
@@ -281,10 +284,45 @@ test('a budget of reasoning goes to the engine with where reasoning begins and e
     await choiceOf({ thinking_token_budget: 5 });
     seen.push(thinking);
   }
-  assert.deepEqual(seen, [{ budget: 5, beginId: 257, endId: 256 }, { budget: 5, beginId: null, endId: 256 }, null]);
+  const end = { ids: [256], text: null };
+  assert.deepEqual(seen, [{ budget: 5, begin: { ids: [257], text: null }, end }, { budget: 5, begin: null, end }, null]);
+  // Markers of several tokens are known by their text.
+  serve(everything);
+  await choiceOf({ thinking_token_budget: 5 });
+  const marker = (text: string) => ({ ids: [...Buffer.from(text)], text: Buffer.from(text) });
+  assert.deepEqual(thinking, { budget: 5, begin: marker('<think>'), end: marker('</think>') });
+  assert.equal(vocabulary?.ends.length, 258);
   serve({});
   assert.match((await errorOf({ thinking_token_budget: 5 })).message, /requires --reasoning-parser/);
   assert.equal((await choiceOf({ thinking_token_budget: -1 })).finish_reason, 'stop');
+});
+
+test('so do budgets of the other routes that reason', async () => {
+  let thinking: ThinkingBudget | null = null;
+  engine.options = {
+    nextId(request) {
+      thinking = request.sampling.thinking;
+      return 256;
+    },
+  };
+  const budgetOf = async (path: string, body: object) => {
+    thinking = null;
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, init);
+    assert.equal(response.status, 200, await response.text());
+    return (thinking as ThinkingBudget | null)?.budget ?? null;
+  };
+  const messages = [{ role: 'user', content: 'hi' }];
+  const anthropic = { messages, max_tokens: 9, thinking: { type: 'enabled', budget_tokens: 6 } };
+  serve(everything);
+  assert.equal(await budgetOf('/v1/completions', { prompt: 'a<think>', thinking_token_budget: 5 }), 5);
+  assert.equal(await budgetOf('/v1/completions', { prompt: 'a<think>b</think>', thinking_token_budget: 5 }), null);
+  assert.equal(await budgetOf('/v1/responses', { input: 'hi', thinking_token_budget: 5 }), 5);
+  assert.equal(await budgetOf('/v1/messages', anthropic), 6);
+  assert.equal(await budgetOf('/api/chat', { model: 'fake', messages, think: true, thinking_token_budget: 7 }), 7);
+  assert.equal(await budgetOf('/api/generate', { model: 'fake', prompt: 'a<think>', raw: true, thinking_token_budget: 7 }), 7);
+  serve({});
+  assert.equal(await budgetOf('/v1/messages', anthropic), null, 'what does not reason stays within every budget');
 });
 
 describe('reasoning', () => {

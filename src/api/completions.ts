@@ -1,4 +1,5 @@
 /** POST /v1/completions: parse the body, read the prompts, submit one request to the engine for each. The answer is made in `completion-answer.ts`. */
+import type { GenerationRequest } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import { type CompletionRequest, joinPrompts, type Prompt, streamedCompletion, wholeCompletionAnswer } from './completion-answer.js';
 import { constraintsOf } from './constraints.js';
@@ -11,6 +12,9 @@ import { truncated } from './prepare.js';
 import { readGenerating } from './request.js';
 import { choicesMax, completionBody, noPrompt } from './request-fields.js';
 import { responseId, run, toRequest } from './run.js';
+import { thinkingOf } from './thinking.js';
+
+const noAnswer = { text: '', answerPrefix: null };
 
 /** Most prompts of one request. */
 export const promptsMax = 1024;
@@ -19,12 +23,17 @@ export async function handleCompletion(exchange: Exchange, context: Context): Pr
   const { serving, body, text, arrivalMs } = await readGenerating(exchange, context, completionBody);
   const { model } = serving;
   const { completion, prompts } = await readCompletion(body, text, context, serving);
-  const constraints = await constraintsOf(serving, completion.generation);
+  const { generation } = completion;
+  const common = await constraintsOf(serving, { ...generation, thinkingBudget: null }, noAnswer);
+  const id = responseId('cmpl', exchange, body);
+  const requests: GenerationRequest[] = [];
+  for (const { ids } of prompts) {
+    const text = generation.thinkingBudget === null ? '' : model.tokenizer.decode(ids, { skipSpecialTokens: false });
+    const thinking = await thinkingOf(serving, generation.thinkingBudget, { text, answerPrefix: null });
+    requests.push(toRequest(id, ids, generation, { ...common, ...thinking }, model.maxModelLen));
+  }
   if (exchange.aborted) return;
 
-  const id = responseId('cmpl', exchange, body);
-  const { generation } = completion;
-  const requests = prompts.map(({ ids }) => toRequest(id, ids, generation, constraints, model.maxModelLen));
   const envelope = { id, created: Math.floor(Date.now() / 1000), model: model.names[0]!, fingerprint: serving.fingerprint };
   const format = completion.streaming.stream ? streamedCompletion : wholeCompletionAnswer;
   const answers = joinPrompts(prompts, completion, serving, format({ exchange, context, serving, completion, prompts, envelope }));

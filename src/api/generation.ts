@@ -87,7 +87,7 @@ export function parseGeneration(body: JsonObject, text: string, model: ServedMod
     cacheSalt: (body['cache_salt'] as Present<string>) ?? null,
     grammar: parseGrammar(body, requestDefaults),
     badWords: (body['bad_words'] as Present<string[]>) ?? [],
-    thinkingBudget: parseThinkingBudget(body, model, route),
+    thinkingBudget: parseThinkingBudget(body, model),
     skipSpecialTokens: flagOf(body, 'skip_special_tokens', true),
     returnTokenIds: flagOf(body, 'return_token_ids', false),
     tokensAsIds: flagOf(body, 'return_tokens_as_token_ids', requestDefaults.tokensAsIds),
@@ -117,7 +117,7 @@ function parseSampling(
     seed: parseSeed(body, text),
     allowedTokenIds: parseAllowed(body, model.vocabSize),
     badWords: [], // `constraints.ts` makes ids of them
-    thinking: null, // `chat-run.ts` knows whether the answer reasons
+    thinking: null, // `thinking.ts` finds out, once the prompt is known
     logitBias: parseLogitBias(body, model.vocabSize),
     ...logprobs,
   };
@@ -218,6 +218,8 @@ function parseBeams(body: JsonObject): BeamRule | null {
   if (!flagOf(body, 'use_beam_search', false)) return null;
   const n = numberOf(body, 'n') ?? 1;
   if (n > beamsMax) refuse(`n must be at most ${beamsMax} with use_beam_search, got ${n}.`, 'n', String(n));
+  if ((numberOf(body, 'thinking_token_budget') ?? -1) >= 0)
+    refuse('`thinking_token_budget` cannot be used with `use_beam_search`.', 'thinking_token_budget');
   for (const name of notWithBeams) {
     const isNeutral = neutral.some((value) => isDeepStrictEqual(value, body[name])) || (name === 'repetition_penalty' && body[name] === 1);
     if (!isNeutral) refuse(`\`${name}\` cannot be used with \`use_beam_search\`.`, name);
@@ -303,15 +305,10 @@ export function parsePriority(body: JsonObject, model: ServedModel): number {
 }
 
 /** -1: no bound. */
-function parseThinkingBudget(body: JsonObject, { markup }: ServedModel, route: 'chat' | 'completions'): number | null {
+function parseThinkingBudget(body: JsonObject, { markup }: ServedModel): number | null {
   const budget = numberOf(body, 'thinking_token_budget') ?? -1;
-  if (route !== 'chat' || budget < 0) return null;
-  const param = 'thinking_token_budget';
-  if (markup.reasoningFormat === null) refuse('thinking_token_budget requires --reasoning-parser to be set.', param);
-  const { begin, end } = markup.reasoningFormat;
-  if (markup.tokenIdOf(end) === null || markup.tokenIdOf(begin) === null) {
-    refuse(`thinking_token_budget needs a model whose ${begin} and ${end} are tokens of their own.`, param);
-  }
+  if (budget < 0) return null;
+  if (markup.reasoningFormat === null) refuse('thinking_token_budget requires --reasoning-parser to be set.', 'thinking_token_budget');
   return budget;
 }
 

@@ -68,6 +68,11 @@ export class GrammarCompiler {
     }
   }
 
+  /** The text of every token, as the ranks take it. */
+  async vocabulary(): Promise<TokenBytes> {
+    return (await this.compile({ kind: 'free_text' })).vocabulary;
+  }
+
   async #forgetOldest(): Promise<void> {
     for (const [key, kept] of this.#kept) {
       if (this.#kept.size <= keptGrammarsMax && this.#keptBytes <= keptBytesMax) return;

@@ -40,18 +40,19 @@ export function toRequest(
   id: string,
   promptTokens: Int32Array,
   generation: Generation,
-  constraints: Constraints,
+  { grammar, badWords, thinking, vocabulary }: Constraints,
   maxModelLen: number,
 ): GenerationRequest {
-  if (generation.beams !== null && constraints.grammar !== null) throw beamsWithGrammar;
+  if (generation.beams !== null && grammar !== null) throw beamsWithGrammar;
   return {
     id: engineId(id),
     promptTokens,
-    sampling: { ...generation.sampling, badWords: constraints.badWords },
+    sampling: { ...generation.sampling, badWords, thinking },
     stop: withContextLimit(generation, promptTokens.length, maxModelLen),
     priority: generation.priority,
     cacheSalt: generation.cacheSalt,
-    ...(constraints.grammar !== null && { grammar: constraints.grammar }),
+    ...(grammar !== null && { grammar }),
+    ...(vocabulary !== null && { vocabulary }),
   };
 }
 

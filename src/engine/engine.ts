@@ -33,7 +33,7 @@ export interface EngineParts {
   readonly receive: () => ToEngine | undefined;
   readonly send: (batch: Batch) => void;
   /** What the ranks know of grammars. */
-  readonly grammars: Pick<GroupGrammars, 'acquire' | 'release'>;
+  readonly grammars: Pick<GroupGrammars, 'acquire' | 'release' | 'know'>;
   readonly counters: Float64Array;
   /** 64 random bits for a request that brings no seed. */
   readonly drawSeed: () => bigint;
@@ -148,6 +148,7 @@ export class Engine {
       promptLogprobs: numPromptLogprobs === null ? null : [],
       grammar: request.grammar === undefined ? null : this.#parts.grammars.acquire(request.grammar),
     };
+    if (request.vocabulary !== undefined) this.#parts.grammars.know(request.vocabulary);
     this.#tracked.set(handle, tracked);
     this.#parts.counters[counterIndex.promptTokens]! += request.promptTokens.length;
     // The prompt is scored once, by the first choice; the others begin when that is done.

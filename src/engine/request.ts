@@ -1,5 +1,5 @@
 /** What the engine is asked and what it answers: plain data both ways, since both cross a thread and may later cross a process. */
-import type { CompiledGrammar } from '../grammar/compiled.js';
+import type { CompiledGrammar, TokenBytes } from '../grammar/compiled.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import type { Share } from '../scheduler/fair-share.js';
 import type { Pooling } from '../scheduler/sequence.js';
@@ -17,6 +17,8 @@ export interface GenerationRequest {
   readonly cacheSalt: string | null;
   /** What the output must be. Left out: any text. */
   readonly grammar?: CompiledGrammar;
+  /** What the ranks must know of tokens where `sampling.thinking` names a text. */
+  readonly vocabulary?: TokenBytes;
   /** With whom it takes turns in the queue; left out: with nobody. */
   readonly share?: Share;
   /** The prompt alone is computed, and its hidden states are wanted; `stop.maxTokens` is 0. Left out: tokens are wanted. */

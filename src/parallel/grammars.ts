@@ -1,6 +1,6 @@
-/** The grammars that the ranks of a group know, by number: added when a request needs one, kept for the next as long as there is room. */
+/** The vocabulary and the grammars that the ranks of a group know, these by number: added when a request needs one, kept for the next as long as there is room. */
 import { loadAddon } from '../addon/load.js';
-import type { CompiledGrammar } from '../grammar/compiled.js';
+import type { CompiledGrammar, TokenBytes } from '../grammar/compiled.js';
 
 /** Grammars that are kept though nobody uses them. */
 export const idleGrammarsMax = 16;
@@ -15,20 +15,27 @@ export class GroupGrammars {
   /** In the order of last use. */
   readonly #known = new Map<string, Known>();
   #nextId = 1;
+  #knowsVocabulary = false;
 
-  /** `group`: the native group's handle. The addon is loaded with the first grammar. */
+  /** `group`: the native group's handle. The addon is loaded with the first of them. */
   constructor(group: number) {
     this.#group = group;
+  }
+
+  /** Before the first row whose reasoning has a bound and ends with a text. */
+  know({ bytes, ends }: TokenBytes): void {
+    if (this.#knowsVocabulary) return;
+    loadAddon().setVocabulary(this.#group, bytes, ends);
+    this.#knowsVocabulary = true;
   }
 
   /** The number that rows name it by; to be given back with `release`. */
   acquire({ key, automaton, vocabulary }: CompiledGrammar): number {
     let known = this.#known.get(key);
     if (known === undefined) {
-      const addon = loadAddon();
-      if (this.#nextId === 1) addon.setVocabulary(this.#group, vocabulary.bytes, vocabulary.ends);
+      this.know(vocabulary);
       known = { id: this.#nextId++, users: 0 };
-      addon.addGrammar(this.#group, known.id, automaton);
+      loadAddon().addGrammar(this.#group, known.id, automaton);
     }
     known.users++;
     this.#known.delete(key);

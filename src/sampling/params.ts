@@ -30,12 +30,20 @@ export interface SamplingParams {
   readonly numPromptLogprobs: number | null;
 }
 
-/** After `budget` tokens of reasoning the next one is its end, whatever the model would have said. */
+/** After `budget` tokens of reasoning the next ones are its end, whatever the model would have said. */
 export interface ThinkingBudget {
   readonly budget: number;
-  /** The output reasons if it begins with this id; null: it does from its start. */
-  readonly beginId: number | null;
-  readonly endId: number;
+  /** What the output begins with if it reasons; null: it does from its start. */
+  readonly begin: ReasoningMarker | null;
+  readonly end: ReasoningMarker;
+}
+
+/** What stands before or behind reasoning. */
+export interface ReasoningMarker {
+  /** As it is put there where it is forced. At most `markerLenMax` (step/layout.ts), as is the text. */
+  readonly ids: readonly number[];
+  /** Its bytes, however the model cuts them into tokens; null: it is the one id and nothing else. */
+  readonly text: Uint8Array | null;
 }
 
 /** Asks nothing of the sampler: one choice, drawn from the distribution as it is. */

@@ -1,6 +1,15 @@
 /** What could never run: options at start, and sequences that would wait for ever. Refused by name, before anything is changed. */
 import { LockstepError, startError } from '../errors.js';
-import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, numSlots, type StepDims } from '../step/layout.js';
+import {
+  badWordsLenMax,
+  markerLenMax,
+  maxAllowedIds,
+  maxBiasLen,
+  maxLogprobIds,
+  maxStopIds,
+  numSlots,
+  type StepDims,
+} from '../step/layout.js';
 import type { SchedulerOptions } from './options.js';
 import type { SequenceInput } from './sequence.js';
 
@@ -23,6 +32,9 @@ export function checkInput(input: SequenceInput, dims: StepDims): void {
   if (sampling.badWords.reduce((sum, word) => sum + 1 + word.length, 0) > badWordsLenMax)
     refuse('bad_words', 'The bad words have too many tokens.');
   if (sampling.logprobIds.length > maxLogprobIds) refuse('logprob_token_ids', `There are more than ${maxLogprobIds} logprob_token_ids.`);
+  const markers = sampling.thinking === null ? [] : [sampling.thinking.begin, sampling.thinking.end];
+  if (markers.some((marker) => Math.max(marker?.ids.length ?? 0, marker?.text?.length ?? 0) > markerLenMax))
+    refuse('thinking_token_budget', `The markers of reasoning are longer than ${markerLenMax} tokens or bytes.`);
   if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
     refuse('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);
   }

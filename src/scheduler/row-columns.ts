@@ -1,6 +1,6 @@
 /** What belongs to a row, written once, at admission: nothing of it changes while a dispatched step may read the row. */
 import type { RowColumns } from '../step/buffers.js';
-import { badWordsLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, type StepDims } from '../step/layout.js';
+import { badWordsLenMax, markerLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, type StepDims } from '../step/layout.js';
 import type { Sequence } from './sequence.js';
 
 export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void {
@@ -22,15 +22,27 @@ export function writeRow(rows: RowColumns, dims: StepDims, seq: Sequence): void 
   rows.numLogprobs[row] = sampling.numLogprobs ?? -1;
   rows.numPromptLogprobs[row] = sampling.numPromptLogprobs ?? -1;
   rows.grammar[row] = input.grammar ?? 0;
-  rows.thinkingBudget[row] = sampling.thinking?.budget ?? -1;
-  rows.thinkingBegin[row] = sampling.thinking?.beginId ?? -1;
-  rows.thinkingEnd[row] = sampling.thinking?.endId ?? -1;
+  writeThinking(rows, seq);
   writeAllowed(rows, seq);
   writeBadWords(rows, seq);
   rows.numLogprobIds[row] = sampling.logprobIds.length;
   rows.logprobIds.set(sampling.logprobIds, row * maxLogprobIds);
   writeBias(rows, seq);
   writeStopIds(rows, seq);
+}
+
+function writeThinking(rows: RowColumns, { row, input }: Sequence): void {
+  const { thinking } = input.sampling;
+  rows.thinkingBudget[row] = thinking?.budget ?? -1;
+  if (thinking === null) return;
+  const { begin, end } = thinking;
+  const start = row * markerLenMax;
+  rows.thinkingBeginLen[row] = begin === null ? 0 : (begin.text?.length ?? -1);
+  if (begin !== null) rows.thinkingBegin.set(begin.text ?? begin.ids, start);
+  rows.thinkingEndLen[row] = end.text?.length ?? -1;
+  rows.thinkingEnd.set(end.text ?? end.ids, start);
+  rows.thinkingEndIdsLen[row] = end.ids.length;
+  rows.thinkingEndIds.set(end.ids, start);
 }
 
 function writeAllowed(rows: RowColumns, { row, input }: Sequence): void {

@@ -34,8 +34,12 @@ export interface RowColumns {
   readonly badWordsLen: Int32Array;
   readonly badWords: Int32Array;
   readonly thinkingBudget: Int32Array;
+  readonly thinkingBeginLen: Int32Array;
   readonly thinkingBegin: Int32Array;
+  readonly thinkingEndLen: Int32Array;
   readonly thinkingEnd: Int32Array;
+  readonly thinkingEndIdsLen: Int32Array;
+  readonly thinkingEndIds: Int32Array;
 }
 
 /** One engine step's plan. It belongs to the scheduler until `dispatch` and to the ranks until `collect`. */

@@ -31,6 +31,8 @@ export const maxStopIds = 128;
 export const maxAllowedIds = 4096;
 /** Words of a row's forbidden sequences: each its length and its ids. */
 export const badWordsLenMax = 2048;
+/** Bytes, or ids, of what stands before or behind reasoning. */
+export const markerLenMax = 64;
 /** Ids whose log-probabilities a request may name. */
 export const maxLogprobIds = 128;
 
@@ -83,8 +85,12 @@ export const rowColumns = [
   column('badWordsLen', 'i32', (d) => d.maxRows), // words that are used of the next column
   column('badWords', 'i32', (d) => d.maxRows * badWordsLenMax), // sequences that the output must not hold: length, ids, length, ids, …
   column('thinkingBudget', 'i32', (d) => d.maxRows), // most tokens of reasoning before its end is forced; -1: as many as it likes
-  column('thinkingBegin', 'i32', (d) => d.maxRows), // id that the output begins with if it reasons; -1: it does from the start
-  column('thinkingEnd', 'i32', (d) => d.maxRows), // id that ends reasoning
+  column('thinkingBeginLen', 'i32', (d) => d.maxRows), // bytes of the next column; -1: it is one id; 0: the output reasons from its start
+  column('thinkingBegin', 'i32', (d) => d.maxRows * markerLenMax), // what the output begins with if it reasons
+  column('thinkingEndLen', 'i32', (d) => d.maxRows), // bytes of the next column; -1: it is one id
+  column('thinkingEnd', 'i32', (d) => d.maxRows * markerLenMax), // what ends reasoning
+  column('thinkingEndIdsLen', 'i32', (d) => d.maxRows),
+  column('thinkingEndIds', 'i32', (d) => d.maxRows * markerLenMax), // the end as tokens, to be forced
 ] as const;
 
 /**

@@ -2,11 +2,35 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ask, packageRoot, promptOf, start } from './engine.js';
+import { grammarVocabulary } from '../../src/grammar/vocabulary.js';
+import { ask, packageRoot, promptOf, requestOf, start } from './engine.js';
 
 const endId = 77;
 const flags = ['--dtype', 'float32', '--max-num-seqs', '8', '--max-model-len', '256', '--cpu-threads', '1'];
 const drafts = ['--speculative-config', '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 1}'];
+
+/** An end that is a text: forced as its tokens, and known where the model writes it by itself, in whatever tokens. */
+async function checkText(engine: Awaited<ReturnType<typeof start>>, prompt: number[]): Promise<void> {
+  const { client, tokenizer } = engine;
+  const vocabulary = grammarVocabulary(tokenizer, [], tokenizer.vocabSize).tokens;
+  const outputOf = async (budget: number, end: string) => {
+    const ids = [...(await tokenizer.encode(end, { addSpecialTokens: false }))];
+    const thinking = { budget, begin: null, end: { ids, text: Buffer.from(end) } };
+    const question = { prompt, maxTokens: 24, sampling: { temperature: 0, thinking } };
+    const { choices } = await ask(client, question, { ...requestOf(question), vocabulary });
+    return { ids, output: choices[0]!.ids };
+  };
+  const { output: free } = await outputOf(24, '</think>');
+  const forced = await outputOf(7, '</think>');
+  assert.ok(forced.ids.length > 1);
+  assert.deepEqual(forced.output.slice(0, 7), free.slice(0, 7));
+  assert.deepEqual(forced.output.slice(7, 7 + forced.ids.length), forced.ids);
+  const text = tokenizer.decode(forced.output, { skipSpecialTokens: false });
+  assert.equal(text.split('</think>').length, 2, 'once');
+  // What the model says anyway, from within a token to within another: behind it nothing is forced.
+  const said = tokenizer.decode(free.slice(0, 5), { skipSpecialTokens: false });
+  assert.deepEqual((await outputOf(6, said.slice(2, -1))).output, free);
+}
 
 for (const [name, more] of [
   ['alone', []],
@@ -18,7 +42,9 @@ for (const [name, more] of [
       const phrase = promptOf(12, 3, 512);
       const prompt = [...phrase, ...phrase];
       const outputOf = async (temperature: number, budget: number | null, beginId: number | null = null) => {
-        const thinking = budget === null ? null : { budget, beginId, endId };
+        const end = { ids: [endId], text: null };
+        const begin = beginId === null ? null : { ids: [beginId], text: null };
+        const thinking = budget === null ? null : { budget, begin, end };
         const { choices } = await ask(engine.client, { prompt, maxTokens: 24, sampling: { temperature, thinking } });
         return choices[0]!.ids;
       };
@@ -35,6 +61,7 @@ for (const [name, more] of [
         assert.equal((await outputOf(temperature, 5, free[0]!)).indexOf(endId), 6, 'behind its beginning');
         assert.deepEqual(await outputOf(temperature, 5, endId - 1), free, 'no reasoning, no end');
       }
+      await checkText(engine, prompt);
     } finally {
       await engine.stop();
     }

@@ -118,34 +118,37 @@ test('what asks nothing of the answer is taken', async () => {
 });
 
 test("a body in chat's terms: system, results of tools, calls, thoughts, choice of tools, format", () => {
-  const chat = messagesAsChat({
-    max_tokens: 9,
-    system: [
-      { type: 'text', text: 'a' },
-      { type: 'text', text: 'b', cache_control: { type: 'ephemeral' } },
-    ],
-    messages: [
-      {
-        role: 'assistant',
-        content: [
-          { type: 'thinking', thinking: 'hm', signature: '' },
-          { type: 'text', text: 'let me look' },
-          { type: 'tool_use', id: 't1', name: 'look', input: { where: 1 } },
-        ],
-      },
-      {
-        role: 'user',
-        content: [
-          { type: 'tool_result', tool_use_id: 't1', content: [{ type: 'text', text: 'found' }] },
-          { type: 'text', text: 'and?' },
-        ],
-      },
-    ],
-    tools: [{ name: 'look', description: 'looks', input_schema: { type: 'object' } }],
-    tool_choice: { type: 'tool', name: 'look', disable_parallel_tool_use: true },
-    output_config: { format: { type: 'json_schema', schema: { type: 'string' } }, effort: 'low' },
-    thinking: { type: 'enabled', budget_tokens: 100 },
-  });
+  const chat = messagesAsChat(
+    {
+      max_tokens: 9,
+      system: [
+        { type: 'text', text: 'a' },
+        { type: 'text', text: 'b', cache_control: { type: 'ephemeral' } },
+      ],
+      messages: [
+        {
+          role: 'assistant',
+          content: [
+            { type: 'thinking', thinking: 'hm', signature: '' },
+            { type: 'text', text: 'let me look' },
+            { type: 'tool_use', id: 't1', name: 'look', input: { where: 1 } },
+          ],
+        },
+        {
+          role: 'user',
+          content: [
+            { type: 'tool_result', tool_use_id: 't1', content: [{ type: 'text', text: 'found' }] },
+            { type: 'text', text: 'and?' },
+          ],
+        },
+      ],
+      tools: [{ name: 'look', description: 'looks', input_schema: { type: 'object' } }],
+      tool_choice: { type: 'tool', name: 'look', disable_parallel_tool_use: true },
+      output_config: { format: { type: 'json_schema', schema: { type: 'string' } }, effort: 'low' },
+      thinking: { type: 'enabled', budget_tokens: 100 },
+    },
+    true,
+  );
   const call = { id: 't1', type: 'function', function: { name: 'look', arguments: '{"where":1}' } };
   assert.deepEqual(chat, {
     max_tokens: 9,

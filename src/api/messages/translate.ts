@@ -18,8 +18,8 @@ interface Message {
   readonly content: string | readonly Block[];
 }
 
-/** `body`: checked against its table. */
-export function messagesAsChat(body: JsonObject): JsonObject {
+/** `body`: checked against its table. `reasons`: whether the model does; one that does not stays within every budget. */
+export function messagesAsChat(body: JsonObject, reasons: boolean): JsonObject {
   const { system, messages, stop_sequences: stop, thinking, output_config: output, tools, tool_choice: choice } = body;
   const given = messages as readonly Message[];
   const goesOn = given.at(-1)?.role === 'assistant';
@@ -31,7 +31,7 @@ export function messagesAsChat(body: JsonObject): JsonObject {
     ...(stop ? { stop } : {}),
     ...toolsOf(tools as readonly JsonObject[] | null | undefined, choice as JsonObject | null | undefined),
     ...outputOf(output as { effort?: string | null; format?: { schema: JsonObject } | null } | null | undefined),
-    ...thinkingOf(thinking as JsonObject | null | undefined, body['chat_template_kwargs'] as JsonObject | null | undefined),
+    ...thinkingOf(thinking as JsonObject | null | undefined, body['chat_template_kwargs'] as JsonObject | null | undefined, reasons),
   };
 }
 
@@ -132,12 +132,12 @@ function outputOf(config: { effort?: string | null; format?: { schema: JsonObjec
 }
 
 /** Templates know whether to think under this name. */
-function thinkingOf(thinking: JsonObject | null | undefined, kwargs: JsonObject | null | undefined): JsonObject {
+function thinkingOf(thinking: JsonObject | null | undefined, kwargs: JsonObject | null | undefined, reasons: boolean): JsonObject {
   if (!thinking) return kwargs ? { chat_template_kwargs: kwargs } : {};
   const { type, budget_tokens: budget, display } = thinking;
   return {
     chat_template_kwargs: { enable_thinking: type !== 'disabled', ...kwargs },
-    ...(budget ? { thinking_token_budget: budget } : {}),
+    ...(budget && reasons ? { thinking_token_budget: budget } : {}),
     ...(display === 'omitted' ? { include_reasoning: false } : {}),
   };
 }

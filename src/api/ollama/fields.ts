@@ -83,6 +83,8 @@ const shared: readonly Field[] = [
   { name: 'format', schema: format, use: 'honoured', help: 'json, or a JSON schema' },
   { name: 'options', schema: options, use: 'honoured', help: 'num_predict, temperature, top_k, top_p, min_p, seed, stop, repeat_penalty and the other penalties; those about running have no effect' },
   { name: 'think', schema: think, use: 'honoured', help: 'whether, or how much, to reason first' },
+  { name: 'thinking_token_budget', schema: { type: 'integer', minimum: -1 }, use: 'honoured', default: -1,
+    help: 'most tokens of reasoning: then its end is forced; -1: no bound. Not of Ollama' },
   { name: 'logprobs', schema: boolean, use: 'honoured', default: false, help: 'log-probabilities of the tokens' },
   { name: 'top_logprobs', schema: integer, use: 'honoured', range: '0 … --max-logprobs', help: 'likeliest tokens shown at each position' },
   { name: 'keep_alive', schema: anyOf(string, number), use: 'accepted', help: 'the model stays' },

@@ -61,7 +61,7 @@ async function goOn(
   const { generation } = parseTranslated(body, request, ollamaNames);
   const { truncation } = generation;
   const prompt = request.body['prompt'] as string;
-  const constraints = await constraintsOf(serving, generation);
+  const constraints = await constraintsOf(serving, generation, { text: prompt, answerPrefix: null });
   const ids = await serving.preparer.encode({ kind: 'text', text: prompt, addSpecialTokens: true, truncation });
   if (exchange.aborted) return;
   const answer = answerTo(exchange, request, ids.length, shape);

@@ -66,13 +66,14 @@ function asChatMessage(
 function generationOf(body: JsonObject): JsonObject {
   const options = (body['options'] ?? {}) as JsonObject;
   const sampling = Object.entries(samplingOptions).filter(([name]) => options[name] !== undefined && options[name] !== null);
-  const { format, logprobs, top_logprobs: top, truncate } = body;
+  const { format, logprobs, top_logprobs: top, truncate, thinking_token_budget: budget } = body;
   return {
     ...Object.fromEntries(sampling.map(([name, chats]) => [chats, options[name]])),
     ...lengthOf(options['num_predict'] as number | null | undefined),
     ...formatOf(format as string | JsonObject | null | undefined),
     ...(logprobs === true || top ? { logprobs: true, top_logprobs: top ?? 0 } : {}),
     ...thinkOf(body['think'] as boolean | string | null | undefined),
+    ...(budget === undefined ? {} : { thinking_token_budget: budget }),
     ...(truncate === true ? { truncate_prompt_tokens: -1 } : {}),
   };
 }

@@ -65,7 +65,7 @@ const effort = object(
 export const sameAsChat = [
   'model', 'temperature', 'top_p', 'top_k', 'min_p', 'presence_penalty', 'frequency_penalty', 'repetition_penalty', 'seed', 'stop', 'ignore_eos',
   'logit_bias', 'skip_special_tokens', 'include_stop_str_in_output', 'structured_outputs', 'priority', 'request_id', 'cache_salt',
-  'parallel_tool_calls', 'chat_template_kwargs', 'mm_processor_kwargs', 'vllm_xargs', 'kv_transfer_params', 'ec_transfer_params',
+  'parallel_tool_calls', 'chat_template_kwargs', 'thinking_token_budget', 'mm_processor_kwargs', 'vllm_xargs', 'kv_transfer_params', 'ec_transfer_params',
   'user', 'safety_identifier', 'service_tier', 'prompt_cache_key', 'prompt_cache_retention', 'prompt_cache_options', 'moderation',
 ] as const;
 
