@@ -84,7 +84,7 @@ export function run(
   answer: AnswerEvents,
 ): void {
   const { caller } = exchange;
-  const request = { ...asked, share: { owner: caller.owner, weight: caller.weight } };
+  const request = caller.share === null ? asked : { ...asked, share: caller.share };
   const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);
   const running = new Run({
     context,
@@ -158,7 +158,7 @@ class Run implements TextEvents {
     if (this.#isOver) return;
     if (finishReason !== null) this.#numUnfinished--;
     try {
-      if (finishReason === 'error') this.#fail(new LockstepError('internal', delta.message ?? 'Internal server error'));
+      if (finishReason === 'error') this.#fail(delta.refusal ?? new LockstepError('internal', delta.message ?? 'Internal server error'));
       else this.#answer.delta(delta);
     } catch (error) {
       this.#fail(error);

@@ -91,7 +91,7 @@ export const engineFlags = [
   { name: 'spec-tokens', type: 'int', default: null, min: 1, group: scheduler, value: 'N',
     help: 'num_speculative_tokens of --speculative-config; needs --spec-method' },
   { name: 'max-num-queued-reqs', type: 'int', default: 4096, min: 1, group: scheduler, value: 'N',
-    help: 'most requests that wait; one more is answered 429 with Retry-After' },
+    help: 'most requests that wait; one more is answered 429 with Retry-After. Of several keys each may have as many waiting as there are places left, times its weight' },
 ] as const satisfies readonly Flag[];
 
 export type EngineOptions = OptionsOf<typeof engineFlags>;

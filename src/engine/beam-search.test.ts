@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fc } from '../../test/property.js';
+import { LockstepError } from '../errors.js';
 import { neutralSampling, type SamplingParams } from '../sampling/params.js';
 import { BeamSearch } from './beam-search.js';
 import type { RequestEvents } from './client.js';
@@ -25,7 +26,7 @@ class TableEngine {
   queueLenMax = Number.POSITIVE_INFINITY;
 
   submit(request: GenerationRequest, events: RequestEvents): void {
-    if (this.requests.length >= this.queueLenMax) throw new Error('the queue is full');
+    if (this.requests.length >= this.queueLenMax) throw new LockstepError('queue_full', 'the queue is full', { retryAfterSeconds: 1 });
     this.requests.push(request);
     const isBroken = this.requests.length > this.failAt;
     queueMicrotask(() => {
@@ -166,8 +167,11 @@ test('an engine that fails, is full, or is told to stop', async () => {
   full.queueLenMax = 2;
   const { ends } = await search(full, requestOf({ n: 2 }, 5));
   assert.deepEqual(
-    ends.map(({ message }) => message),
-    ['the queue is full', 'the queue is full'],
+    ends.map(({ message, refusal }) => [message, refusal?.code]),
+    [
+      ['the queue is full', 'queue_full'],
+      ['the queue is full', 'queue_full'],
+    ],
   );
   assert.deepEqual(full.aborted.length, 1, 'what was already submitted of the step is taken back');
   full.queueLenMax = 0;

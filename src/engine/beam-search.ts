@@ -6,6 +6,7 @@
  *
  * The same request gives the same beams: nothing is drawn, and ties go to the better beam, then to the likelier candidate.
  */
+import { LockstepError } from '../errors.js';
 import { neutralSampling } from '../sampling/params.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import type { GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
@@ -122,14 +123,16 @@ export class BeamSearch implements Submits {
     try {
       this.#step(search);
     } catch (error) {
-      this.#fail(search, error instanceof Error ? error.message : String(error));
+      // The queue is full, or the engine has failed meanwhile: the answer is what it would have been at the start.
+      const refusal = error instanceof LockstepError ? error : undefined;
+      this.#fail(search, error instanceof Error ? error.message : String(error), refusal);
     }
   }
 
-  #fail(search: Search, message: string): void {
+  #fail(search: Search, message: string, refusal?: LockstepError): void {
     this.#tellPrompt(search);
     for (let choice = 0; choice < search.request.sampling.n; choice++) {
-      search.events.end({ choice, finishReason: 'error', stopTokenId: null, message });
+      search.events.end({ choice, finishReason: 'error', stopTokenId: null, message, ...(refusal && { refusal }) });
     }
     this.abort(search.request.id);
   }

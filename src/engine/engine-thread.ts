@@ -7,6 +7,7 @@ import { LockstepError } from '../errors.js';
 import type { EngineFigures } from '../metrics/metrics.js';
 import { ringDoorbell } from '../parallel/channel.js';
 import { giveTask } from '../parallel/threads.js';
+import type { Share } from '../scheduler/fair-share.js';
 import type { SchedulerOptions } from '../scheduler/options.js';
 import { finishCode } from '../scheduler/output.js';
 import type { StepBuffers } from '../step/buffers.js';
@@ -23,6 +24,7 @@ import {
   stepTokensCounter,
   type ToEngine,
 } from './messages.js';
+import { QueueBound } from './queue-bound.js';
 import type { ChoiceTokens, FinishReason, GenerationRequest } from './request.js';
 
 export interface EngineThreadOptions {
@@ -42,6 +44,10 @@ interface Live {
   /** [n] whether a choice still has something to come. A list: a set of one takes three cache lines for every token. */
   readonly open: boolean[];
   numOpen: number;
+  /** With whom it shares the queue; undefined: with nobody. */
+  readonly share: Share | undefined;
+  /** Nothing was heard of it yet. */
+  isSilent: boolean;
 }
 
 /** By `finishCode`. */
@@ -53,11 +59,11 @@ const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
 
 export class EngineThread implements EngineClient {
-  readonly #options: EngineThreadOptions;
   readonly #buffers: StepBuffers;
   readonly #port: MessagePort;
   readonly #worker: Worker;
   readonly #counters: Float64Array;
+  readonly #queue: QueueBound;
   readonly #byId = new Map<string, Live>();
   readonly #byHandle = new Map<number, Live>();
   #nextHandle = 1;
@@ -70,7 +76,7 @@ export class EngineThread implements EngineClient {
 
   /** `onFault`: the engine's own thread has failed. `thread`: one that was started early. */
   constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void, thread = startEngineThread()) {
-    this.#options = options;
+    this.#queue = new QueueBound(options.queueLenMax);
     this.#buffers = buffers;
     this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + (options.scheduler.speculation?.maxDrafts ?? 0))));
     const { port1, port2 } = new MessageChannel();
@@ -128,14 +134,12 @@ export class EngineThread implements EngineClient {
         'The model does not do what is asked: it generates text, or gives hidden states, and not both.',
       );
     const { n } = request.sampling;
-    // What runs is known as of the newest step; the rest of what is open waits.
-    const waiting = this.#numOpen - this.#counters[counterIndex.running]!;
-    if (this.#numOpen > 0 && waiting + n > this.#options.queueLenMax) {
-      throw new LockstepError('queue_full', `The queue is full: ${waiting} sequences wait. Try again later.`, { retryAfterSeconds });
-    }
     if (this.#byId.has(request.id))
       throw new LockstepError('invalid_value', `A request with the id ${request.id} is running.`, { param: 'request_id' });
-    const live: Live = { id: request.id, handle: this.#nextHandle++, events, open: new Array<boolean>(n).fill(true), numOpen: n };
+    // What runs is known as of the newest step; the rest of what is open waits.
+    this.#queue.enter(request.share, n, Math.max(0, this.#numOpen - this.#counters[counterIndex.running]!));
+    const [handle, open] = [this.#nextHandle++, new Array<boolean>(n).fill(true)];
+    const live: Live = { id: request.id, handle, events, open, numOpen: n, share: request.share, isSilent: true };
     this.#nextHandle &= 0x7fffffff;
     this.#byId.set(live.id, live);
     this.#byHandle.set(live.handle, live);
@@ -190,8 +194,12 @@ export class EngineThread implements EngineClient {
   }
 
   #deliver({ records, logprobs, pooled, prompts, errors, done }: Batch): void {
-    for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts)
-      this.#byHandle.get(handle)?.events.prompt({ cachedTokens, queueMs, promptLogprobs });
+    for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts) {
+      const live = this.#byHandle.get(handle);
+      if (live === undefined) continue;
+      this.#hearOf(live);
+      live.events.prompt({ cachedTokens, queueMs, promptLogprobs });
+    }
     const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
     const pooledOf = pooled.length === 0 ? nothingPooled : new Map(pooled);
     for (let at = 0, record = 0; at < records.length; record++) {
@@ -246,7 +254,13 @@ export class EngineThread implements EngineClient {
     live.events.closed();
   }
 
+  #hearOf(live: Live): void {
+    if (live.isSilent) this.#queue.leave(live.share, live.open.length);
+    live.isSilent = false;
+  }
+
   #forget(live: Live): void {
+    this.#hearOf(live);
     this.#numOpen -= live.numOpen;
     live.numOpen = 0;
     live.open.fill(false);

@@ -3,6 +3,7 @@
  * text; what is made of the deltas is the API's.
  */
 
+import type { LockstepError } from '../errors.js';
 import type { RepetitionRule, StopRule } from '../sampling/params.js';
 import { Detokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -23,6 +24,8 @@ export interface TextDelta {
   readonly stopReason: string | number | null;
   /** With 'error'. */
   readonly message: string | null;
+  /** As `ChoiceEnd` has it. */
+  readonly refusal?: LockstepError;
 }
 
 /** In order: `prompt` once, `delta` for each choice until one has a `finishReason`, `closed` once, always last. */
@@ -157,14 +160,14 @@ class ChoiceText {
     return this.#delta(tokens, out, null, null);
   }
 
-  end({ choice, finishReason, stopTokenId, message }: ChoiceEnd): TextDelta {
+  end({ choice, finishReason, stopTokenId, message, refusal }: ChoiceEnd): TextDelta {
     this.ended = true;
     const tokens = this.#last ?? { choice, ids: noIds, logprobs: null };
     const rest = this.#detokenizer.flush();
     const text = (this.#last === null ? this.#held : this.#lastText) + rest;
     const found = rest === '' ? null : findFirst(text, this.#stopStrings);
     if (found !== null) return this.#delta(tokens, this.#upTo(text, found), 'stop', found.stop);
-    return { ...this.#delta(tokens, text, finishReason, stopTokenId), message };
+    return { ...this.#delta(tokens, text, finishReason, stopTokenId), message, ...(refusal && { refusal }) };
   }
 
   #delta(

@@ -1,4 +1,5 @@
 /** What the engine is asked and what it answers: plain data both ways, since both cross a thread and may later cross a process. */
+import type { LockstepError } from '../errors.js';
 import type { CompiledGrammar, TokenBytes } from '../grammar/compiled.js';
 import type { SamplingParams, StopRule } from '../sampling/params.js';
 import type { Share } from '../scheduler/fair-share.js';
@@ -54,6 +55,8 @@ export interface ChoiceEnd {
   readonly stopTokenId: number | null;
   /** With 'error'. */
   readonly message: string | null;
+  /** With 'error', where it is one that could have met the request at its start: what it met. */
+  readonly refusal?: LockstepError;
   /** What a request with `pooling` asked for. */
   readonly pooled?: Float32Array; // [hidden]
 }

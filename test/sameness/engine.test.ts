@@ -159,4 +159,14 @@ describe('engine', () => {
     await untilIdle(engine);
     await ask(engine.client, { prompt, maxTokens: 2 });
   });
+
+  test('one that fills its part of the queue is refused, and others still come in', async () => {
+    const ofOwner = (owner: number) => ({ ...requestOf({ prompt, maxTokens: 60 }), share: { owner, weight: 1 } });
+    const question = { prompt, maxTokens: 60 };
+    const flood = Array.from({ length: 60 }, () => ask(engine.client, question, ofOwner(0)));
+    const others = [1, 2].map((owner) => ask(engine.client, question, ofOwner(owner)));
+    const settled = await Promise.allSettled(flood);
+    assert.ok(settled.some((result) => result.status === 'rejected' && /for this API key/.test(String(result.reason))));
+    await Promise.all(others);
+  });
 });

@@ -1,5 +1,6 @@
 /** Who calls: API keys, their names and their shares. Which routes ask for a key is the route table's. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { GenerationRequest } from '../../engine/request.js';
 import { startError } from '../../errors.js';
 import type { Exchange } from '../exchange.js';
 
@@ -19,10 +20,11 @@ export interface Caller {
   /** Of the key; 0 where no keys are asked for. */
   readonly owner: number;
   readonly name: string | null;
-  readonly weight: number;
+  /** Its part of engine and queue; null: nobody else has any. */
+  readonly share: NonNullable<GenerationRequest['share']> | null;
 }
 
-export const anybody: Caller = { owner: 0, name: null, weight: 1 };
+export const anybody: Caller = { owner: 0, name: null, share: null };
 
 export function plainKeys(keys: readonly string[]): ApiKey[] {
   return keys.map((key, i) => ({ key, name: `key-${i + 1}`, weight: 1, requestsPerMinute: null, tokensPerMinute: null }));
@@ -74,7 +76,10 @@ export class KeyRing {
   readonly #keys: readonly { readonly digest: Buffer; readonly caller: Caller }[];
 
   constructor(keys: readonly ApiKey[]) {
-    this.#keys = keys.map(({ key, name, weight }, owner) => ({ digest: digest(key), caller: { owner, name, weight } }));
+    this.#keys = keys.map(({ key, name, weight }, owner) => {
+      const share = keys.length === 1 ? null : { owner, weight };
+      return { digest: digest(key), caller: { owner, name, share } };
+    });
   }
 
   /** null: the request has no key, or none of ours. Without keys everybody is `anybody`. */

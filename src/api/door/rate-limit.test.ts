@@ -5,7 +5,7 @@ import type { Exchange } from '../exchange.js';
 import { plainKeys } from './keys.js';
 import { duration, RateLimits, rateMemory } from './rate-limit.js';
 
-const callers = [0, 1].map((owner) => ({ owner, name: null, weight: 1 }));
+const callers = [0, 1].map((owner) => ({ owner, name: null, share: null }));
 
 /** Headers of one request of a caller; what it was refused with, under `refusal`. */
 function admit(limits: RateLimits, owner: number): Record<string, string> & { refusal?: LockstepError } {

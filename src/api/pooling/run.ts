@@ -67,6 +67,7 @@ export function pool(
   prompts: readonly PoolPrompt[],
 ): Promise<Pooled> {
   const { engine } = serving.model;
+  const { share } = exchange.caller;
   const priority = parsePriority(body, serving.model);
   const cacheSalt = (body['cache_salt'] as Present<string>) ?? null;
   const values: Float32Array[] = [];
@@ -85,7 +86,7 @@ export function pool(
       const id = engineId('pool');
       const request = {
         ...{ id, promptTokens: ids, sampling: neutralSampling, stop, priority, cacheSalt },
-        share: { owner: exchange.caller.owner, weight: exchange.caller.weight },
+        ...(share !== null && { share }),
         pooling: pooler.request(secondSegment),
       };
       context.limits.spend(exchange.caller, ids.length);
