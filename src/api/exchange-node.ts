@@ -15,7 +15,6 @@ import {
   type Exchange,
   type ExchangeHandler,
   ExchangeLife,
-  eventStreamType,
   flushMsMax,
   type Listener,
   type ListenOptions,
@@ -32,16 +31,13 @@ class NodeExchange implements Exchange {
   readonly path: string;
   readonly query: string;
   errors: ErrorFormat = openAiErrors;
-  readonly #life = new ExchangeLife();
+  readonly #life = new ExchangeLife((contentType) => this.#beginStream(contentType));
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #replyHeaders: Record<string, string> = {};
   readonly #streamBufferMax: number;
   #rejectBody: ((error: Error) => void) | null = null;
-  stream: EventStream | null = null;
   caller: Caller = anybody;
-  /** The stream that was begun, before the route has opened it too. */
-  #events: EventStream | null = null;
 
   constructor(req: IncomingMessage, res: ServerResponse, streamBufferMax: number) {
     this.#req = req;
@@ -87,7 +83,6 @@ class NodeExchange implements Exchange {
 
   #noticeAbort(): void {
     if (!this.#life.abort()) return;
-    this.#events?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -135,17 +130,20 @@ class NodeExchange implements Exchange {
     this.#res.end(body);
   }
 
-  openStream(contentType: string): EventStream {
-    this.stream = this.#events ?? this.#beginStream(contentType);
-    return this.stream;
+  get stream(): EventStream | null {
+    return this.#life.stream;
   }
 
   get hasBegun(): boolean {
-    return this.#events !== null;
+    return this.#life.hasBegun;
+  }
+
+  openStream(contentType: string): EventStream {
+    return this.#life.openStream(contentType);
   }
 
   ping(): void {
-    if (!this.over) (this.#events ?? this.#beginStream(eventStreamType)).ping();
+    this.#life.ping();
   }
 
   remoteAddress(): string {
@@ -153,7 +151,6 @@ class NodeExchange implements Exchange {
   }
 
   #beginStream(contentType: string): EventStream {
-    this.#life.status = 200;
     const res = this.#res;
     let headSent = false;
     // A reply that waits behind another on its connection has no socket yet, and HTTP/1.0 knows no chunks.
@@ -193,8 +190,6 @@ class NodeExchange implements Exchange {
       },
       this.#streamBufferMax,
     );
-    if (this.aborted) stream.abandon();
-    this.#events = stream;
     return stream;
   }
 }

@@ -16,7 +16,6 @@ import {
   type Exchange,
   type ExchangeHandler,
   ExchangeLife,
-  eventStreamType,
   flushMsMax,
   type Listener,
   type ListenOptions,
@@ -31,7 +30,7 @@ class UwsExchange implements Exchange {
   readonly path: string;
   readonly query: string;
   errors: ErrorFormat = openAiErrors;
-  readonly #life = new ExchangeLife();
+  readonly #life = new ExchangeLife((contentType) => this.#beginStream(contentType));
   readonly #res: HttpResponse;
   readonly #headers = new Map<string, string>();
   readonly #replyHeaders: [string, string][] = [];
@@ -39,10 +38,7 @@ class UwsExchange implements Exchange {
   readonly #unsent: Unsent;
   #bodyRead: boolean;
   #rejectBody: ((error: Error) => void) | null = null;
-  stream: EventStream | null = null;
   caller: Caller = anybody;
-  /** The stream that was begun, before the route has opened it too. */
-  #events: EventStream | null = null;
 
   constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number, unsent: Unsent) {
     this.#res = res;
@@ -85,7 +81,6 @@ class UwsExchange implements Exchange {
   #noticeAbort(): void {
     this.#unsent.remove(this.#res);
     if (!this.#life.abort()) return;
-    this.#events?.abandon();
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -129,17 +124,20 @@ class UwsExchange implements Exchange {
     sendReply(this.#res, () => this.#writeHead(status, contentType), body, { closes: !this.#bodyRead, unsent: this.#unsent });
   }
 
-  openStream(contentType: string): EventStream {
-    this.stream = this.#events ?? this.#beginStream(contentType);
-    return this.stream;
+  get stream(): EventStream | null {
+    return this.#life.stream;
   }
 
   get hasBegun(): boolean {
-    return this.#events !== null;
+    return this.#life.hasBegun;
+  }
+
+  openStream(contentType: string): EventStream {
+    return this.#life.openStream(contentType);
   }
 
   ping(): void {
-    if (!this.over) (this.#events ?? this.#beginStream(eventStreamType)).ping();
+    this.#life.ping();
   }
 
   remoteAddress(): string {
@@ -147,7 +145,6 @@ class UwsExchange implements Exchange {
   }
 
   #beginStream(contentType: string): EventStream {
-    this.#life.status = 200;
     const res = this.#res;
     const writeHead = () => {
       this.setHeader('cache-control', 'no-cache');
@@ -155,8 +152,6 @@ class UwsExchange implements Exchange {
     };
     const sink = new UwsSink(res, writeHead, () => this.#life.finish(), this.#unsent);
     const stream = new EventStream(sink, this.#streamBufferMax);
-    if (this.aborted) stream.abandon();
-    this.#events = stream;
     res.onWritable(() => {
       if (sink.takesMore()) stream.drained();
       return true;

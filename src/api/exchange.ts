@@ -112,13 +112,44 @@ export const statusLine = (status: number): string => `${status} ${statusTexts[s
 
 export const eventStreamType = 'text/event-stream; charset=utf-8';
 
-/** How an exchange ends: once, by its reply or by the client's going. Both implementations hold one. */
+/** How an exchange goes: its stream, and its one end, by its reply or by the client's going. Every implementation holds one. */
 export class ExchangeLife {
   aborted = false;
   over = false;
   status = 0;
   replyBytes = 0;
+  /** What the route has opened. */
+  stream: EventStream | null = null;
   #onEnd: (() => void)[] = [];
+  readonly #beginStream: (contentType: string) => EventStream;
+  /** The stream that was begun, before the route has opened it too. */
+  #events: EventStream | null = null;
+
+  /** `beginStream`: the reply becomes a stream, with status 200. */
+  constructor(beginStream: (contentType: string) => EventStream) {
+    this.#beginStream = beginStream;
+  }
+
+  get hasBegun(): boolean {
+    return this.#events !== null;
+  }
+
+  openStream(contentType: string): EventStream {
+    this.stream = this.#begun(contentType);
+    return this.stream;
+  }
+
+  ping(): void {
+    if (!this.over) this.#begun(eventStreamType).ping();
+  }
+
+  #begun(contentType: string): EventStream {
+    if (this.#events !== null) return this.#events;
+    this.status = 200;
+    this.#events = this.#beginStream(contentType);
+    if (this.aborted) this.#events.abandon();
+    return this.#events;
+  }
 
   onEnd(callback: () => void): void {
     if (this.over) callback();
@@ -129,6 +160,7 @@ export class ExchangeLife {
   abort(): boolean {
     if (this.over) return false;
     this.aborted = true;
+    this.#events?.abandon();
     return this.finish();
   }
 

@@ -73,15 +73,21 @@ export class FakeExchange implements Exchange {
   readonly aborted = false;
   readonly status = 0;
   readonly replyBytes = 0;
-  readonly hasBegun = false;
   caller: Caller = anybody;
-  readonly #life = new ExchangeLife();
-  stream: EventStream | null = null;
+  readonly #life = new ExchangeLife(() => this.#beginStream());
   errors: ErrorFormat = openAiErrors;
   text = '';
 
   get over(): boolean {
     return this.#life.over;
+  }
+
+  get stream(): EventStream | null {
+    return this.#life.stream;
+  }
+
+  get hasBegun(): boolean {
+    return this.#life.hasBegun;
   }
 
   header(): undefined {
@@ -108,7 +114,11 @@ export class FakeExchange implements Exchange {
     if (this.#life.finish()) this.text += body;
   }
 
-  openStream(): EventStream {
+  openStream(contentType: string): EventStream {
+    return this.#life.openStream(contentType);
+  }
+
+  #beginStream(): EventStream {
     const write = (text: string) => {
       this.text += text;
       return true;
@@ -117,7 +127,6 @@ export class FakeExchange implements Exchange {
       write(text);
       this.#life.finish();
     };
-    this.stream = new EventStream({ write, end, close: () => undefined }, 1 << 20);
-    return this.stream;
+    return new EventStream({ write, end, close: () => undefined }, 1 << 20);
   }
 }
