@@ -11,6 +11,7 @@ import type { ErrorCodeStyle } from './error-body.js';
 import type { Exchange, TlsOptions } from './exchange.js';
 import type { UnknownFields } from './fields.js';
 import type { GrammarCompiler } from './grammar-compiler.js';
+import type { InFlight } from './in-flight.js';
 import type { BodyBudget, JsonObject } from './json-body.js';
 import type { Preparer } from './prepare.js';
 import type { ResponseStore } from './responses/store.js';
@@ -90,8 +91,7 @@ export interface Context {
   draining: boolean;
   readonly bodies: BodyBudget;
   readonly responses: ResponseStore;
-  /** Exchanges of inference routes that are not answered yet. */
-  inFlight: number;
+  readonly inFlight: InFlight;
   readonly limits: RateLimits;
   /** null: no traces are written. */
   readonly tracer: Tracer | null;

@@ -1,11 +1,10 @@
 /** For tests of this room: a server over a fake engine and ways to talk to it, and an exchange without a socket. */
-import { anybody, type Caller } from './door/keys.js';
-import { type ErrorFormat, openAiErrors } from './error-body.js';
-import { type Exchange, ExchangeLife } from './exchange.js';
+import { DetachedExchange } from './detached-exchange.js';
+import { anybody } from './door/keys.js';
+import { openAiErrors } from './error-body.js';
 import { FakeEngine, type FakeEngineOptions, fakeModel } from './fake-engine.js';
 import type { ServedModel } from './served-model.js';
 import { createServer, type HttpServer, type ServerOptions } from './server.js';
-import { EventStream } from './sse.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: answers are looked at field by field
 export type Json = any;
@@ -66,67 +65,18 @@ export function saying(text: string): Pick<FakeEngineOptions, 'nextId'> {
 }
 
 /** Keeps what is written to it. */
-export class FakeExchange implements Exchange {
-  readonly method = 'POST';
-  readonly path = '/';
-  readonly query = '';
-  readonly aborted = false;
-  readonly status = 0;
-  readonly replyBytes = 0;
-  caller: Caller = anybody;
-  readonly #life = new ExchangeLife(() => this.#beginStream());
-  errors: ErrorFormat = openAiErrors;
+export class FakeExchange extends DetachedExchange {
   text = '';
 
-  get over(): boolean {
-    return this.#life.over;
+  constructor() {
+    const origin = { method: 'POST', path: '/', query: '', caller: anybody, errors: openAiErrors, header: () => undefined };
+    super(origin, (events) => {
+      this.text += events;
+    });
   }
 
-  get stream(): EventStream | null {
-    return this.#life.stream;
-  }
-
-  get hasBegun(): boolean {
-    return this.#life.hasBegun;
-  }
-
-  header(): undefined {
-    return undefined;
-  }
-
-  onEnd(callback: () => void): void {
-    this.#life.onEnd(callback);
-  }
-
-  readBody(): Promise<Uint8Array> {
-    return Promise.resolve(new Uint8Array());
-  }
-
-  setHeader(): void {}
-
-  ping(): void {}
-
-  remoteAddress(): string {
-    return '';
-  }
-
-  reply(_status: number, _contentType: string | null, body: string | Uint8Array): void {
-    if (this.#life.finish()) this.text += body;
-  }
-
-  openStream(contentType: string): EventStream {
-    return this.#life.openStream(contentType);
-  }
-
-  #beginStream(): EventStream {
-    const write = (text: string) => {
-      this.text += text;
-      return true;
-    };
-    const end = (text: string) => {
-      write(text);
-      this.#life.finish();
-    };
-    return new EventStream({ write, end, close: () => undefined }, 1 << 20);
+  override reply(status: number, contentType: string | null, body: string | Uint8Array): void {
+    if (!this.over) this.text += body;
+    super.reply(status, contentType, body);
   }
 }

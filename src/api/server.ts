@@ -3,6 +3,7 @@
  * are `routes.ts`'s, sockets the exchange's.
  */
 import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { silentLogger } from '../log.js';
 import { Metrics } from '../metrics/metrics.js';
 import { createSheet } from '../metrics/series.js';
@@ -14,6 +15,7 @@ import { RateLimits, rateMemory } from './door/rate-limit.js';
 import { watchTls } from './door/tls.js';
 import { Tracer } from './door/tracing.js';
 import { GrammarCompiler } from './grammar-compiler.js';
+import { InFlight } from './in-flight.js';
 import { BodyBudget } from './json-body.js';
 import { openPort, type Port } from './port.js';
 import { Preparer } from './prepare.js';
@@ -81,15 +83,12 @@ export async function createServer(given: Partial<ServerOptions> = {}, port: Por
     draining: false,
     bodies: new BodyBudget(),
     responses: new ResponseStore(),
-    inFlight: 0,
+    inFlight: new InFlight(),
     limits: new RateLimits(options.apiKeys, options.rateDefaults, rateMemory(options.apiKeys.length)),
     tracer: options.tracing === null ? null : new Tracer(options.tracing, options.logger),
     keepAlive: new KeepAlive(options.keepAliveMs),
   };
-  const idle = new Set<() => void>();
-  const handler = createFrontDoor(context, () => {
-    for (const resolve of idle) resolve();
-  });
+  const handler = createFrontDoor(context);
   const { listener, backend, serve } = port ?? (await openPort(options));
   serve(handler);
   const unwatch = options.tls !== null && options.tlsRefresh ? watchTls(options.tls, () => listener.reloadTls(), options.logger) : () => {};
@@ -110,14 +109,11 @@ export async function createServer(given: Partial<ServerOptions> = {}, port: Por
     },
     async drain(timeoutMs) {
       context.draining = true;
-      if (context.inFlight === 0) return true;
-      return new Promise<boolean>((resolve) => {
-        const timer = setTimeout(() => resolve(false), timeoutMs);
-        idle.add(() => {
-          clearTimeout(timer);
-          resolve(true);
-        });
-      });
+      const timer = new AbortController();
+      const late = delay(timeoutMs, false, { signal: timer.signal }).catch(() => false);
+      const ended = await Promise.race([context.inFlight.idle().then(() => true), late]);
+      timer.abort();
+      return ended;
     },
     async close() {
       unwatch();

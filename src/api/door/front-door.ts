@@ -15,8 +15,7 @@ import { givenKeys, KeyRing } from './keys.js';
 /** Characters of an id that a client chose. */
 const requestIdLenMax = 256;
 
-/** `onIdle`: the last request that a shutdown waits for has ended. */
-export function createFrontDoor(context: Context, onIdle: () => void): ExchangeHandler {
+export function createFrontDoor(context: Context): ExchangeHandler {
   const { options } = context;
   const keys = new KeyRing(options.apiKeys);
   return (exchange) => {
@@ -26,7 +25,7 @@ export function createFrontDoor(context: Context, onIdle: () => void): ExchangeH
       const entered = enter(exchange, context, keys);
       if (entered === null) return;
       note.route = entered.route;
-      if (entered.route.inference) countIn(exchange, context, onIdle);
+      if (entered.route.inference) context.inFlight.add(exchange);
       const handled = entered.route.handle(exchange, context, entered.rest);
       if (handled instanceof Promise) handled.catch((error) => fail(exchange, context, error));
     } catch (error) {
@@ -62,13 +61,6 @@ function echoId(exchange: Exchange, { requestIdHeaders }: ServerOptions): void {
   const given = exchange.header('x-request-id')?.slice(0, requestIdLenMax);
   const id = given ?? (requestIdHeaders ? randomUUID().replaceAll('-', '') : undefined);
   if (id !== undefined) exchange.setHeader('x-request-id', id);
-}
-
-function countIn(exchange: Exchange, context: Context, onIdle: () => void): void {
-  context.inFlight++;
-  exchange.onEnd(() => {
-    if (--context.inFlight === 0) onIdle();
-  });
 }
 
 function fail(exchange: Exchange, { options, metrics }: Context, error: unknown): void {

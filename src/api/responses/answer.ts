@@ -27,6 +27,8 @@ export interface ResponseParts {
   readonly promptLen: number;
   /** Called with the response once it is whole. */
   readonly keep: (json: string, output: readonly JsonObject[]) => void;
+  /** Called with the response as it is, in all other states of it; left out: it is made while the client waits. */
+  readonly noteState?: (json: string) => void;
 }
 
 const noTokens: readonly ChatTokenLogprob[] = [];
@@ -38,13 +40,14 @@ class ResponseAnswer {
   readonly usage = new UsageCounter();
   readonly outputs: OutputItem[] = [];
   readonly items: ChatItems;
-  status: ResponseStatus = 'in_progress';
+  status: ResponseStatus;
   /** Log-probabilities of the newest delta; those of calls and reasoning have no place in the response. */
   tokens = noTokens;
   readonly #parts: ResponseParts;
 
   constructor(parts: ResponseParts, listener: Partial<ItemListener> = {}) {
     this.#parts = parts;
+    this.status = parts.noteState === undefined ? 'in_progress' : 'queued';
     this.usage.promptTokens = parts.promptLen;
     this.usage.reasoningTokens = 0;
     this.items = new ChatItems({
@@ -78,7 +81,7 @@ class ResponseAnswer {
   /** The response as it is now. */
   object(error?: { code: string; message: string }): JsonObject {
     const { head } = this.#parts;
-    const isBegun = this.status === 'in_progress';
+    const isBegun = this.status === 'in_progress' || this.status === 'queued';
     const [output, usage] = isBegun ? [[], null] : [this.output, responseUsage(this.usage)];
     return responseObject(head, { status: this.status, output, usage, ...(error === undefined ? {} : { error }) });
   }
@@ -99,7 +102,7 @@ export function wholeResponse(parts: ResponseParts): ChatEvents {
 }
 
 export function streamedResponse(parts: ResponseParts): ChatEvents {
-  const { exchange, model, promptLen, keep } = parts;
+  const { exchange, model, promptLen, keep, noteState } = parts;
   let sequence = 0;
   /** Keys in the order of vLLM's. `before` and `after` the number: JSON without braces. */
   const event = (type: string, before: string, after = '') =>
@@ -142,24 +145,32 @@ export function streamedResponse(parts: ResponseParts): ChatEvents {
     },
   });
 
+  /** Events that show the response as it is now. */
+  const show = (types: readonly string[], error?: { code: string; message: string }) => {
+    const response = json(answer.object(error));
+    noteState?.(response);
+    return types.map((type) => event(type, `"response":${response}`)).join('');
+  };
   const open = () => {
     exchange.openStream(eventStreamType);
     exchange.errors = {
       ...exchange.errors,
       lastEvents(error) {
         answer.status = 'failed';
-        const response = answer.object({ code: 'server_error', message: boundedMessage(error) });
-        return event('response.failed', `"response":${json(response)}`);
+        return show(['response.failed'], { code: 'server_error', message: boundedMessage(error) });
       },
     };
-    const response = json(answer.object());
-    send('response.created', `"response":${response}`);
-    send('response.in_progress', `"response":${response}`);
+    exchange.stream!.send(show(['response.created', `response.${answer.status}`]));
   };
+  if (noteState !== undefined) open(); // in the background there is nobody to whom an error could be a reply
   return {
     prompt: ({ cachedTokens }) => answer.usage.promptKnown(promptLen, cachedTokens, model.blockSize),
     delta(delta) {
       if (exchange.stream === null) open();
+      if (answer.status === 'queued') {
+        answer.status = 'in_progress';
+        exchange.stream!.send(show(['response.in_progress']));
+      }
       answer.push(delta);
     },
     finish() {

@@ -14,7 +14,7 @@ export interface ResponseHead {
   readonly generation: Generation;
 }
 
-export type ResponseStatus = 'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed';
+export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'cancelled' | 'failed';
 
 export interface ResponseState {
   readonly status: ResponseStatus;
@@ -41,7 +41,7 @@ export function responseObject({ id, createdAt, model, body, generation }: Respo
     tool_choice: given('tool_choice', tools.length === 0 ? 'none' : 'auto'),
     tools,
     top_p: sampling.topP,
-    background: false,
+    background: given('background', false),
     max_output_tokens: given('max_output_tokens'),
     max_tool_calls: given('max_tool_calls'),
     previous_response_id: given('previous_response_id'),

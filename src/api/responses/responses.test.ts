@@ -117,7 +117,7 @@ test('unknown and refused fields are named, as they were given', async () => {
     [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'x' }] }] }, 'input', /only text models/],
     [{ max_output_tokens: 0 }, 'max_output_tokens', /^max_output_tokens must be at least 1/],
     [{ temperature: 3 }, 'temperature', /^temperature must be in/],
-    [{ background: true }, 'background', /not supported/],
+    [{ background: true, store: false }, 'background', /needs store=true/],
     [{ truncation: 'some' }, 'body.truncation', /^truncation must be one of/],
     [{ prompt: { id: 'x' } }, 'prompt', /^prompt template is not supported/],
     [{ conversation: 'c' }, 'conversation', /not supported/],
@@ -281,7 +281,7 @@ test('an id that the client chose', async () => {
 
 test('the store has a bound, and forgets first what was not asked for longest', () => {
   const store = new ResponseStore();
-  const add = (id: string, json = '{}') => store.add({ id, json, input: [], messages: [] });
+  const add = (id: string, json = '{}') => store.add({ id, json, input: [], messages: [], background: null });
   for (let i = 0; i < storedResponsesMax; i++) add(`r${i}`);
   store.get('r0');
   add('one more');

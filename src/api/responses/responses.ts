@@ -10,9 +10,10 @@ import type { JsonObject } from '../json-body.js';
 import { readGenerating, readRequest } from '../request.js';
 import { parseTranslated } from '../translated.js';
 import { streamedResponse, wholeResponse } from './answer.js';
+import { BackgroundResponse } from './background.js';
 import { inputTokensBody, responsesBody } from './fields.js';
 import type { ResponseHead } from './response-object.js';
-import type { ResponseStore } from './store.js';
+import type { ResponseStore, StoredResponse } from './store.js';
 import { type Item, itemsOf, messagesOf, responsesAsChat, responsesNames } from './translate.js';
 
 const requestIdLenMax = 256;
@@ -25,22 +26,52 @@ export async function handleResponse(exchange: Exchange, context: Context): Prom
   const history = historyOf(body, store);
   const chat = parseTranslated(responsesAsChat(body, history), request, responsesNames);
   const id = responseId(exchange, body);
-  await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) => {
-    const createdAt = Math.floor(Date.now() / 1000);
-    const head: ResponseHead = { id, createdAt, model: model.names[0]!, body, generation: chat.generation };
+  const isStream = flagOf(body, 'stream', false);
+  const make = (to: Exchange, answer: typeof wholeResponse, background: BackgroundResponse | null) => {
+    const stored = { id, input: itemsOf(body['input']), background };
     const keep = (json: string, output: readonly JsonObject[]) => {
       if (!flagOf(body, 'store', true)) return;
-      const input = itemsOf(body['input']);
-      store.add({ id, json, input, messages: [...history, ...messagesOf([...input, ...(output as readonly Item[])])] });
+      store.add({ ...stored, json, messages: [...history, ...messagesOf([...stored.input, ...(output as readonly Item[])])] });
     };
-    const answer = flagOf(body, 'stream', false) ? streamedResponse : wholeResponse;
-    return answer({ exchange, head, model, promptLen: ids.length, keep });
-  });
+    const noteState = (json: string) => store.add({ ...stored, json, messages: null });
+    return runChat(to, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) => {
+      const createdAt = Math.floor(Date.now() / 1000);
+      const head: ResponseHead = { id, createdAt, model: model.names[0]!, body, generation: chat.generation };
+      return answer({ exchange: to, head, model, promptLen: ids.length, keep, ...(background !== null && { noteState }) });
+    });
+  };
+  if (!flagOf(body, 'background', false)) return make(exchange, isStream ? streamedResponse : wholeResponse, null);
+
+  const background = beginInBackground(exchange, context, body);
+  try {
+    await make(background.exchange, streamedResponse, background);
+  } catch (error) {
+    background.exchange.abort();
+    store.discard(id);
+    throw error;
+  }
+  if (isStream) background.follow(exchange, -1);
+  else exchange.reply(200, 'application/json', store.get(id).json);
+}
+
+/** Throws where the response would not be kept, or too many are made already. */
+function beginInBackground(exchange: Exchange, { responses, inFlight }: Context, body: JsonObject): BackgroundResponse {
+  if (!flagOf(body, 'store', true)) {
+    const message = 'background=true needs store=true: the response is to be retrieved.';
+    throw new LockstepError('invalid_value', message, { param: 'background' });
+  }
+  const background = new BackgroundResponse(exchange);
+  responses.begin(background);
+  inFlight.add(background.exchange);
+  return background;
 }
 
 function historyOf(body: JsonObject, store: ResponseStore): readonly ChatMessage[] {
   const previous = body['previous_response_id'] as string | null | undefined;
-  return previous ? store.get(previous).messages : [];
+  if (!previous) return [];
+  const { messages } = store.get(previous);
+  if (messages !== null) return messages;
+  throw new LockstepError('invalid_value', `Response with id '${previous}' has no answer.`, { param: 'previous_response_id' });
 }
 
 /** `resp_…`; what the client chose, as part of a path can be and with the prefix if it has none, or random. */
@@ -63,16 +94,26 @@ export async function handleInputTokens(exchange: Exchange, context: Context): P
 /** GET /v1/responses/{id} and /v1/responses/{id}/input_items. */
 export function handleStored(exchange: Exchange, context: Context, rest: string): void {
   const [id, what] = rest.split('/', 2) as [string, string | undefined];
-  const { json, input } = context.responses.get(id);
-  if (what === undefined) {
-    const stream = new URLSearchParams(exchange.query).get('stream');
-    if (stream === 'true') throw new LockstepError('invalid_value', 'A stored response is not streamed.', { param: 'stream' });
-    exchange.reply(200, 'application/json', json);
+  const stored = context.responses.get(id);
+  const query = new URLSearchParams(exchange.query);
+  if (what === undefined && query.get('stream') === 'true') {
+    followStored(exchange, context, stored, query.get('starting_after') ?? '-1');
+  } else if (what === undefined) {
+    exchange.reply(200, 'application/json', stored.json);
   } else if (what === 'input_items') {
-    exchange.reply(200, 'application/json', JSON.stringify(listOf(id, input, new URLSearchParams(exchange.query))));
+    exchange.reply(200, 'application/json', JSON.stringify(listOf(id, stored.input, query)));
   } else {
     throw noSuchPath(exchange);
   }
+}
+
+/** The events of a response that is made in the background, or was, behind that of the number `after`. */
+function followStored(exchange: Exchange, { keepAlive }: Context, { background }: StoredResponse, after: string): void {
+  const refuse = (message: string, param: string) => new LockstepError('invalid_value', message, { param });
+  if (background === null) throw refuse('Only a response made in the background is streamed.', 'stream');
+  if (!/^(-1|\d{1,15})$/.test(after)) throw refuse('starting_after must be the sequence_number of an event.', 'starting_after');
+  keepAlive.watch(exchange);
+  background.follow(exchange, Number(after));
 }
 
 /** The items that were given, the newest first unless `order` is asc, a page at a time. */
@@ -87,16 +128,23 @@ function listOf(id: string, input: readonly Item[], query: URLSearchParams): obj
 const itemsDefault = 20;
 const itemsMax = 100;
 
-/** POST /v1/responses/{id}/cancel: there is nothing to cancel, since what is stored is whole. */
+/** POST /v1/responses/{id}/cancel. One that has ended stays as it is. */
 export function handleCancel(exchange: Exchange, context: Context, rest: string): void {
   const [id, what] = rest.split('/', 2) as [string, string | undefined];
   if (what !== 'cancel') throw noSuchPath(exchange);
-  context.responses.get(id);
-  throw new LockstepError('invalid_value', 'Cannot cancel a synchronous response.', { param: 'response_id' });
+  const stored = context.responses.get(id);
+  const { background, json } = stored;
+  if (background === null) throw new LockstepError('invalid_value', 'Cannot cancel a synchronous response.', { param: 'response_id' });
+  if (!background.exchange.over) {
+    context.responses.add({ ...stored, json: JSON.stringify({ ...(JSON.parse(json) as JsonObject), status: 'cancelled' }) });
+    background.exchange.abort();
+  }
+  exchange.reply(200, 'application/json', context.responses.get(id).json);
 }
 
 export function handleDelete(exchange: Exchange, context: Context, id: string): void {
-  context.responses.remove(id);
+  context.responses.get(id).background?.exchange.abort();
+  context.responses.discard(id);
   exchange.reply(200, 'application/json', JSON.stringify({ id, object: 'response', deleted: true }));
 }
 

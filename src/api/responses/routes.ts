@@ -11,6 +11,7 @@ const response = object(
   open,
 );
 const responseAnswer: Answer = { name: 'Response', json: response, events: object({ type: string, sequence_number: integer }, {}, open) };
+const storedQuery = { stream: boolean, starting_after: { ...integer, minimum: -1 } };
 const storedAnswer: Answer = { name: 'Response', json: response };
 const tokensAnswer: Answer = {
   name: 'InputTokens',
@@ -25,9 +26,9 @@ export const responsesRoutes: readonly Route[] = [
   { method: 'POST', path: '/v1/responses/input_tokens', access: 'key', inference: true, handle: handleInputTokens,
     summary: 'The tokens of a conversation', body: inputTokensBody, answer: tokensAnswer },
   { method: 'GET', path: '/v1/responses/*', access: 'key', inference: false, handle: handleStored,
-    summary: 'A response that was kept; below it, /input_items', answer: storedAnswer },
+    summary: 'A response that was kept, or the events of one that is made in the background; below it, /input_items', query: storedQuery, answer: responseAnswer },
   { method: 'DELETE', path: '/v1/responses/*', access: 'key', inference: false, handle: handleDelete,
     summary: 'Forgets a response', answer: deletedAnswer },
   { method: 'POST', path: '/v1/responses/*', access: 'key', inference: false, handle: handleCancel,
-    summary: 'Cancels a response; none is ever under way once it is kept', answer: storedAnswer },
+    summary: 'Cancels a response that is made in the background: /cancel behind the id', answer: storedAnswer },
 ];

@@ -1,6 +1,7 @@
 /** Responses kept in memory, for `previous_response_id` and retrieval, within a bound: those not asked for longest go first. */
 import type { ChatMessage } from '../../chat/template.js';
 import { LockstepError } from '../../errors.js';
+import type { BackgroundResponse } from './background.js';
 import type { Item } from './translate.js';
 
 export const storedResponsesMax = 4096;
@@ -9,27 +10,45 @@ export const storedCharsMax = 64 * 2 ** 20;
 
 export interface StoredResponse {
   readonly id: string;
-  /** The response as it was answered, as JSON. */
+  /** The response as it is, as JSON. */
   readonly json: string;
   /** As it was given. */
   readonly input: readonly Item[];
-  /** The conversation up to and with the answer, without instructions. */
-  readonly messages: readonly ChatMessage[];
+  /** The conversation up to and with the answer, without instructions; null: there is no answer. */
+  readonly messages: readonly ChatMessage[] | null;
+  /** What makes it, or made it; null: it was made while its client waited. */
+  readonly background: BackgroundResponse | null;
 }
 
+/** Responses that are being made in the background. */
+export const backgroundMax = 256;
+
 export class ResponseStore {
+  #numRunning = 0;
   readonly #stored = new Map<string, { readonly response: StoredResponse; readonly size: number }>();
   #size = 0;
 
+  /** Throws `queue_full` where no more are made in the background. */
+  begin(background: BackgroundResponse): void {
+    if (this.#numRunning >= backgroundMax) {
+      const message = `${backgroundMax} responses are being made in the background. Try again later.`;
+      throw new LockstepError('queue_full', message, { retryAfterSeconds: 1 });
+    }
+    this.#numRunning++;
+    background.exchange.onEnd(() => this.#numRunning--);
+  }
+
+  /** Takes the place of one with the same id. */
   add(response: StoredResponse): void {
-    const size = response.json.length + JSON.stringify([response.input, response.messages]).length;
-    if (this.#stored.has(response.id)) this.remove(response.id);
+    const { json, input, messages, background } = response;
+    const size = json.length + JSON.stringify([input, messages]).length + (background?.numChars ?? 0);
+    this.discard(response.id);
     if (size > storedCharsMax) return;
     this.#stored.set(response.id, { response, size });
     this.#size += size;
     for (const id of this.#stored.keys()) {
       if (this.#stored.size <= storedResponsesMax && this.#size <= storedCharsMax) break;
-      this.remove(id);
+      this.discard(id);
     }
   }
 
@@ -42,10 +61,9 @@ export class ResponseStore {
     return found.response;
   }
 
-  /** Throws `not_found`. */
-  remove(id: string): void {
-    const { id: known } = this.get(id);
-    this.#size -= this.#stored.get(known)!.size;
-    this.#stored.delete(known);
+  /** Does nothing where there is none. */
+  discard(id: string): void {
+    this.#size -= this.#stored.get(id)?.size ?? 0;
+    this.#stored.delete(id);
   }
 }
