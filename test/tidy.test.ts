@@ -97,6 +97,40 @@ test('the import check finds a wrong import', () => {
   assert.equal(check('src/errors.ts', "import { log } from './log.js';"), 1);
 });
 
+/** Files that import each other, types included, in a round: none of them can be read alone. */
+function importCircles(sources: readonly Source[]): string[] {
+  const targets = new Map(
+    sources.map(({ path, text }): [string, string[]] => {
+      const imports = [...text.matchAll(importPattern)].filter((match) => match[3] === undefined); // `import()` is for later
+      return [path, imports.map((match) => normalize(join(dirname(path), match[2] ?? match[4] ?? '')).replace(/\.js$/, '.ts'))];
+    }),
+  );
+  const circles: string[] = [];
+  const state = new Map<string, 'open' | 'done'>();
+  const visit = (path: string, way: readonly string[]): void => {
+    if (state.get(path) === 'open') circles.push([...way.slice(way.indexOf(path)), path].join(' -> '));
+    if (state.has(path)) return;
+    state.set(path, 'open');
+    for (const target of targets.get(path) ?? []) if (targets.has(target)) visit(target, [...way, path]);
+    state.set(path, 'done');
+  };
+  for (const path of targets.keys()) visit(path, []);
+  return circles;
+}
+
+test('no files import each other in a circle', () => {
+  assert.deepEqual(importCircles([...sourcesBelow('src', ['.ts']), ...sourcesBelow('bench', ['.ts'])]), []);
+});
+
+test('the check finds a circle, also of types alone, and no other', () => {
+  const circlesOf = (texts: Readonly<Record<string, string>>) =>
+    importCircles(Object.entries(texts).map(([path, text]) => ({ path, text })));
+  const [a, b, c] = ["import { b } from './b.js';", "import type { C } from './c.js';", "export { a } from './a.js';"];
+  assert.deepEqual(circlesOf({ 'src/a.ts': a, 'src/b.ts': b, 'src/c.ts': c }), ['src/a.ts -> src/b.ts -> src/c.ts -> src/a.ts']);
+  assert.deepEqual(circlesOf({ 'src/a.ts': a, 'src/b.ts': b, 'src/c.ts': "const a = () => import('./a.js');" }), []);
+  assert.deepEqual(circlesOf({ 'src/a.ts': `${a}\n${b}`, 'src/b.ts': b, 'src/c.ts': '' }), [], 'two ways to one file');
+});
+
 /** Only cli/ reads argv and the environment; the other rooms are given values. */
 function strayEnvironment({ path, text }: Source): string[] {
   if (path.startsWith('src/cli/') || path.endsWith('.test.ts')) return [];

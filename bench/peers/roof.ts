@@ -1,7 +1,14 @@
 /** What the machine allows at most: probed by `native/bench/roof_main.cpp` in the same minute as the engines, and made into a workload's figure. */
 import { spawnSync } from 'node:child_process';
 import type { Format, ModelCost } from './models.js';
-import type { Load } from './workloads.js';
+
+/** What a server is asked for. */
+export interface Load {
+  readonly inputLen: number; // tokens
+  readonly outputLen: number;
+  readonly numPrompts: number;
+  readonly concurrency: number;
+}
 
 export interface Roof {
   readonly bytesPerS: number;

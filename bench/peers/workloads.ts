@@ -2,14 +2,7 @@
 import type { Figures } from '../figures.js';
 import { type BenchServeSettings, benchServe } from '../serve.js';
 import type { Format, ModelCost } from './models.js';
-import { type Roof, roofSeconds } from './roof.js';
-
-export interface Load {
-  readonly inputLen: number; // tokens
-  readonly outputLen: number;
-  readonly numPrompts: number;
-  readonly concurrency: number;
-}
+import { type Load, type Roof, roofSeconds } from './roof.js';
 
 /** Of milliseconds and megabytes fewer are better. */
 export type Unit = 'tok/s' | 'ms' | 'MB';

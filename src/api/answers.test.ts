@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chatAnswer, completionAnswer, errorAnswer, modelsAnswer, tokenizeAnswer } from './answers.js';
+import { chatAnswer, completionAnswer, modelsAnswer, tokenizeAnswer } from './answers.js';
+import { openAiErrors } from './error-body.js';
 import { FakeEngine, fakeModel } from './fake-engine.js';
 import { findFault, type Schema } from './schema.js';
 import { createServer } from './server.js';
@@ -19,7 +20,7 @@ const cases: readonly (readonly [string, object | null, Schema, (Schema | undefi
   ['/v1/chat/completions', { messages, max_tokens: 3 }, chatAnswer.json!, chatAnswer.events],
   ['/v1/completions', { prompt: ['a', 'b'], ...everything, logprobs: 2, echo: true }, completionAnswer.json!, completionAnswer.events],
   ['/v1/completions', { prompt: 'a', prompt_logprobs: 0 }, completionAnswer.json!, completionAnswer.events],
-  ['/v1/completions', { prompt: '' }, errorAnswer],
+  ['/v1/completions', { prompt: '' }, openAiErrors.schema],
   ['/tokenize', { prompt: 'a', return_token_strs: true }, tokenizeAnswer.json!],
   ['/v1/models', null, modelsAnswer.json!],
 ];

@@ -1,9 +1,9 @@
 /** The answer to a chat, whole or streamed, in the shape of /v1/chat/completions. The JSON is `chat-chunks.ts`'s. */
 import type { PromptFacts } from '../engine/request.js';
+import type { ChatDelta, ChatEvents } from './answer-events.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { finishReasonOf, type MessageShape, MessageWriter } from './chat-message.js';
 import type { ChatRequest } from './chat-request.js';
-import type { ChatDelta, ChatEvents } from './chat-run.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
 import type { StreamOptions } from './generation.js';

@@ -3,8 +3,9 @@
  * the delta is escaped, since a JSON.stringify of the whole envelope for every token costs four times as much.
  * Which fields are null and which are absent is vLLM's choice, and clients have come to rely on it.
  */
+
+import type { ChatDelta } from './answer-events.js';
 import { deltaJson, finishReasonOf, type MessageShape, type MessageWriter } from './chat-message.js';
-import type { ChatDelta } from './chat-run.js';
 import { jsonText } from './json-text.js';
 import type { ChatTokenLogprob } from './logprobs.js';
 

@@ -3,7 +3,7 @@
  * fields are null and which are absent is vLLM's choice, and clients have come to rely on it.
  */
 import type { ParsedEvent } from '../parsing/event-list.js';
-import type { ChatDelta } from './chat-run.js';
+import type { ChatDelta } from './answer-events.js';
 import { jsonText } from './json-text.js';
 import type { ToolRequest } from './tools.js';
 

@@ -1,7 +1,7 @@
 /** Messages as OpenAI's API has them -> messages as chat templates expect them. */
 import { parseJsonKeepingNumbers } from '../chat/json-numbers.js';
 import type { ChatMessage } from '../chat/template.js';
-import { isObject } from './schema.js';
+import { isObject } from './json-object.js';
 
 /**
  * Text, if empty, where there are no tool calls to speak for a message; the system's older name, where the template does not know OpenAI's

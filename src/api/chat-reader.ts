@@ -2,7 +2,7 @@
 import type { TextDelta } from '../engine/output.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { OutputParser, type ParserOptions } from '../parsing/output-parser.js';
-import type { ChatDelta } from './chat-run.js';
+import type { ChatDelta } from './answer-events.js';
 
 export interface ReadingOptions extends ParserOptions {
   /** The id that ends reasoning, where it is one. */

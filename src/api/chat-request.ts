@@ -7,7 +7,7 @@ import { LockstepError } from '../errors.js';
 import { asTemplatesExpect } from './chat-messages.js';
 import { wrongType } from './fields.js';
 import { flagOf, type Generation, parseGeneration } from './generation.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import type { ServedModel } from './served-model.js';
 import { parseToolRequest, type ToolRequest, toolsForPrompt } from './tools.js';
 

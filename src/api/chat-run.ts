@@ -6,34 +6,17 @@ import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
-import type { ParsedEvent } from '../parsing/event-list.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
+import type { AnswerEvents, ChatEvents } from './answer-events.js';
 import { ChatReader, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
 import { constraintsOf } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import type { PreparedPrompt } from './prepare.js';
-import { type AnswerEvents, run, toRequest } from './run.js';
+import { run, toRequest } from './run.js';
 import type { ServedModel } from './served-model.js';
 import { afterReasoningOf, planTools } from './tool-plan.js';
-
-/** What a step made of one choice of a conversation. */
-export interface ChatDelta extends Omit<TextDelta, 'text' | 'finishReason'> {
-  /** Reasoning, content and calls in the order in which they were written; may be empty. */
-  readonly events: readonly ParsedEvent[];
-  /** How many of the ids were reasoning. */
-  readonly reasoningTokens: number;
-  readonly finishReason: TextDelta['finishReason'] | 'tool_calls';
-}
-
-/** What a route makes of a conversation's answer, as in `AnswerEvents`. */
-export interface ChatEvents {
-  prompt(facts: PromptFacts): void;
-  delta(delta: ChatDelta): void;
-  /** Every choice has ended. */
-  finish(): void;
-}
 
 export interface ChatRun {
   readonly serving: Serving;

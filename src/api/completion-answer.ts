@@ -4,12 +4,12 @@
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import type { AnswerEvents } from './answer-events.js';
 import { type CompletionChoice, CompletionChunks, type CompletionEnvelope, wholeCompletion } from './completion-chunks.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
 import type { Generation, StreamOptions } from './generation.js';
 import { CompletionLogprobsWriter, promptLogprobs } from './logprobs.js';
-import type { AnswerEvents } from './run.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 /** One prompt: its text, where it came as text or is to be echoed, and its ids. */

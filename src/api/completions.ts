@@ -7,7 +7,7 @@ import type { Context, Serving } from './context.js';
 import type { Exchange } from './exchange.js';
 import { middleFormat } from './fill-in-the-middle.js';
 import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import { truncated } from './prepare.js';
 import { readGenerating } from './request.js';
 import { choicesMax, completionBody, noPrompt } from './request-fields.js';

@@ -1,5 +1,5 @@
 /** An exchange without a client: work that goes on when its request has been answered. Its stream goes to whoever made it. */
-import type { Caller } from './door/keys.js';
+import type { Caller } from './door/caller.js';
 import type { ErrorFormat } from './error-body.js';
 import { ClientGone, type Exchange, ExchangeLife } from './exchange.js';
 import { EventStream } from './sse.js';

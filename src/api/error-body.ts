@@ -1,8 +1,6 @@
 /** Error -> status, headers and body, OpenAI-shaped unless the route has its own way. The kinds are the table in `errors.ts`. */
 import { errorKinds, LockstepError } from '../errors.js';
-import { errorAnswer } from './answers.js';
-import { type Exchange, eventStreamType } from './exchange.js';
-import type { Schema } from './schema.js';
+import { anyOf, integer, nothing, nullable, object, type Schema, string } from './schema.js';
 
 /** `error.code`: OpenAI's string where one exists, else null; or vLLM's integer, the status. */
 export type ErrorCodeStyle = 'openai' | 'vllm';
@@ -37,20 +35,13 @@ export interface ErrorFormat {
   readonly lastEvents: (error: LockstepError, style: ErrorCodeStyle) => string;
 }
 
+const errorAnswer: Schema = object({
+  error: object({ message: string, type: string, param: nullable(string), code: anyOf(string, integer, nothing) }),
+});
+
 export const openAiErrors: ErrorFormat = {
   name: 'Error',
   schema: errorAnswer,
   body: errorBody,
   lastEvents: (error, style) => `data: ${errorBody(error, style)}\n\ndata: [DONE]\n\n`,
 };
-
-/** The error as the answer: with its status where nothing was sent, as the last event of a stream that has begun. */
-export function failExchange(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
-  if (!exchange.hasBegun && exchange.stream === null) replyError(exchange, error, style);
-  else (exchange.stream ?? exchange.openStream(eventStreamType)).end(exchange.errors.lastEvents(error, style));
-}
-
-function replyError(exchange: Exchange, error: LockstepError, style: ErrorCodeStyle): void {
-  if (error.retryAfterSeconds !== null) exchange.setHeader('retry-after', String(error.retryAfterSeconds));
-  exchange.reply(errorKinds[error.code].status, 'application/json', exchange.errors.body(error, style));
-}

@@ -8,7 +8,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, startError } from '../errors.js';
-import { anybody, type Caller } from './door/keys.js';
+import { anybody, type Caller } from './door/caller.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
 import {
   ClientGone,

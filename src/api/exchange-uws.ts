@@ -9,7 +9,7 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
-import { anybody, type Caller } from './door/keys.js';
+import { anybody, type Caller } from './door/caller.js';
 import { type ErrorFormat, openAiErrors } from './error-body.js';
 import {
   ClientGone,

@@ -3,7 +3,7 @@
  * `exchange-node.ts` implement it; nothing else in the server knows a socket. Event streams are framed and bounded in `sse.ts`.
  */
 
-import type { Caller } from './door/keys.js';
+import type { Caller } from './door/caller.js';
 import type { ErrorFormat } from './error-body.js';
 import type { EventStream } from './sse.js';
 

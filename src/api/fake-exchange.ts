@@ -1,6 +1,6 @@
 /** For tests of this room: a server over a fake engine and ways to talk to it, and an exchange without a socket. */
 import { DetachedExchange } from './detached-exchange.js';
-import { anybody } from './door/keys.js';
+import { anybody } from './door/caller.js';
 import { openAiErrors } from './error-body.js';
 import { FakeEngine, type FakeEngineOptions, fakeModel } from './fake-engine.js';
 import type { ServedModel } from './served-model.js';

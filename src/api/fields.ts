@@ -7,7 +7,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { LockstepError } from '../errors.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import { type Fault, findFault, isInRange, type Schema } from './schema.js';
 
 export interface Field {
@@ -40,6 +40,9 @@ export interface Limit extends Pick<Schema, 'minimum' | 'maximum' | 'exclusiveMi
   /** vLLM names the parameter. */
   readonly named?: true;
 }
+
+/** Chat's name of a field -> the name that it has in another API; `[]` is any index. */
+export type FieldNames = Readonly<Record<string, string>>;
 
 /** The schema with the limits in it. */
 export function boundedSchema({ schema, limits = [] }: Field): Schema {

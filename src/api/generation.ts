@@ -7,9 +7,10 @@ import { type BeamRule, beamsMax } from '../engine/beam-search.js';
 import { LockstepError } from '../errors.js';
 import type { FieldSpec } from '../grammar/spec.js';
 import type { RepetitionRule, SamplingParams, StopRule } from '../sampling/params.js';
+import { contextError, promptTooLong, type Truncation } from './context-limit.js';
 import { wrongType } from './fields.js';
-import { exactInteger, type JsonObject } from './json-body.js';
-import type { Truncation } from './prepare.js';
+import { exactInteger } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import { allowedIdsMax } from './request-fields.js';
 import type { ServedModel } from './served-model.js';
 import { parseGrammar } from './structured-outputs.js';
@@ -319,17 +320,6 @@ export function parseStreamOptions(body: JsonObject, forceUsage: boolean): Strea
   if (!stream) refuse('Stream options can only be defined when `stream=True`.', 'stream_options', '');
   const includeUsage = forceUsage || flagOf(options, 'include_usage', false);
   return { stream, includeUsage, continuousUsage: forceUsage || (includeUsage && flagOf(options, 'continuous_usage_stats', false)) };
-}
-
-function contextError(maxModelLen: number, however: string, value: number): LockstepError {
-  const message = `This model's maximum context length is ${maxModelLen} tokens. However, ${however} (parameter=input_tokens, value=${value})`;
-  return new LockstepError('context_length_exceeded', message, { param: 'input_tokens' });
-}
-
-/** vLLM stops counting one token past the limit, and says so. */
-export function promptTooLong(maxModelLen: number): LockstepError {
-  const excess = 'which exceeds this limit even without any output tokens. Please reduce the length of the input prompt.';
-  return contextError(maxModelLen, `your prompt contains at least ${maxModelLen + 1} input tokens, ${excess}`, maxModelLen + 1);
 }
 
 /** The stop rule for a prompt of `promptLen` tokens. Throws where prompt and output do not fit, before anything is queued. */

@@ -1,8 +1,7 @@
 /** Bytes of a request -> a JSON object whose depth and text are sound. What its fields mean is `fields.ts`'s. */
 import { LockstepError } from '../errors.js';
 import type { Exchange } from './exchange.js';
-
-export type JsonObject = Readonly<Record<string, unknown>>;
+import type { JsonObject } from './json-object.js';
 
 /** Deeper than any honest request, and far from where recursion over it would end the stack. */
 export const nestingMax = 128;

@@ -5,9 +5,9 @@
 import { LockstepError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { notReady } from './context.js';
-import { failExchange } from './error-body.js';
 import type { ExchangeHandler, Listener, ListenOptions } from './exchange.js';
 import { listenUws, loadUws } from './exchange-uws.js';
+import { failExchange } from './fail-exchange.js';
 
 export interface PortOptions extends ListenOptions {
   readonly backend: 'auto' | 'uws' | 'node';

@@ -7,7 +7,7 @@ import type { Piscina } from 'piscina';
 import { type ChatMessage, type ChatTemplate, createChatTemplate, type RenderOptions } from '../chat/template.js';
 import { type ErrorCode, LockstepError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { promptTooLong } from './generation.js';
+import { promptTooLong, type Truncation } from './context-limit.js';
 import type { PreparationSource, ServedModel } from './served-model.js';
 
 /** Longest text prepared here: about a millisecond of tokenising. */
@@ -23,12 +23,6 @@ interface EncodeTask {
   readonly addSpecialTokens: boolean;
   /** null, or left out: a prompt that is too long is an error. */
   readonly truncation?: Truncation | null;
-}
-
-/** Which tokens of a long prompt are kept: the first or the last `len`. */
-export interface Truncation {
-  readonly len: number;
-  readonly side: 'left' | 'right';
 }
 
 export type PrepareTask =

@@ -7,7 +7,7 @@ import { readCompletion } from './completions.js';
 import type { Context } from './context.js';
 import type { Exchange } from './exchange.js';
 import { type Generation, parseStreamOptions, type StreamOptions, withContextLimit } from './generation.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import { readGenerating } from './request.js';
 import { chatBody, completionBody } from './request-fields.js';
 import { responseId } from './run.js';

@@ -5,7 +5,6 @@
 import { beamsMax } from '../engine/beam-search.js';
 import { type Field, requestBody } from './fields.js';
 import { anyObject, anyOf, anything, boolean, integer, list, mapOf, number, object, oneWord, type Schema, string } from './schema.js';
-import { toolsMax } from './tools.js';
 
 export type FieldRoute = 'chat' | 'completions' | 'tokenize' | 'detokenize';
 
@@ -13,6 +12,8 @@ export interface SharedField extends Field {
   readonly routes: readonly FieldRoute[];
 }
 
+/** Most functions of a request. */
+export const toolsMax = 1024;
 /** Most choices of a prompt. */
 export const choicesMax = 1024;
 export const stopStringsMax = 128;

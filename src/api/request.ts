@@ -3,7 +3,8 @@ import { LockstepError } from '../errors.js';
 import { type Context, checkModelName, checkQueue, type Serving, servingNow, warnOfUnknown } from './context.js';
 import type { Exchange } from './exchange.js';
 import { checkFields, type RequestBody } from './fields.js';
-import { type JsonObject, readJson } from './json-body.js';
+import { readJson } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 
 export interface JsonRequest {
   readonly serving: Serving;

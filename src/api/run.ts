@@ -9,15 +9,17 @@ import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
 import type { GenerationRequest, PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { RequestTimer } from '../metrics/metrics.js';
+import type { AnswerEvents } from './answer-events.js';
 import type { Constraints } from './constraints.js';
 import type { Context, Serving } from './context.js';
 import { logPrompt, type OutputLog, outputLog } from './door/text-log.js';
 import type { RequestSpan } from './door/tracing.js';
-import { asLockstepError, failExchange } from './error-body.js';
+import { asLockstepError } from './error-body.js';
 import type { Exchange } from './exchange.js';
+import { failExchange } from './fail-exchange.js';
 import type { Generation } from './generation.js';
 import { withContextLimit } from './generation.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import { everyTokens } from './stream-interval.js';
 
 const requestIdLenMax = 256;
@@ -54,14 +56,6 @@ export function toRequest(
     ...(grammar !== null && { grammar }),
     ...(vocabulary !== null && { vocabulary }),
   };
-}
-
-/** What a route makes of a prompt's answer. Errors never get here: they are the exchange's end. */
-export interface AnswerEvents {
-  prompt(facts: PromptFacts): void;
-  delta(delta: TextDelta): void;
-  /** Every choice has ended. */
-  finish(): void;
 }
 
 export interface RunOptions {

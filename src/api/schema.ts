@@ -2,7 +2,7 @@
  * What a JSON value may be: the part of JSON Schema (2020-12) that the bodies of the API need. One object is checked against here, shown by
  * /openapi.json and named in the README, so that the three agree.
  */
-import type { JsonObject } from './json-body.js';
+import { isObject, type JsonObject } from './json-object.js';
 
 export interface Schema {
   readonly type?: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object' | 'null';
@@ -67,8 +67,6 @@ export interface Fault {
   readonly path: readonly (string | number)[];
   readonly expected: string | null;
 }
-
-export const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The first fault, or null. `lenient` lets unknown properties pass. Its depth is the schema's, not the value's. */
 export function findFault(schema: Schema, value: unknown, lenient = false): Fault | null {

@@ -1,6 +1,6 @@
 /** stream_interval: fewer, larger pieces of an answer. The first tokens of a choice and its end come at once, as vLLM has it. */
 import type { TextDelta } from '../engine/output.js';
-import type { AnswerEvents } from './run.js';
+import type { AnswerEvents } from './answer-events.js';
 
 /** Tells `answer` of a choice's tokens when there are `interval` of them. */
 export function everyTokens(interval: number, answer: AnswerEvents): AnswerEvents {

@@ -3,8 +3,7 @@ import { LockstepError } from '../errors.js';
 import type { FieldSpec, GrammarSpec, TagSpec } from '../grammar/spec.js';
 import { toolFormats } from '../parsing/tool-formats.js';
 import { unrecognized, wrongType } from './fields.js';
-import type { JsonObject } from './json-body.js';
-import { isObject } from './schema.js';
+import { isObject, type JsonObject } from './json-object.js';
 
 export const isGiven = (value: unknown) => value !== undefined && value !== null && value !== false;
 export const askedBy = (name: string, grammar: GrammarSpec): FieldSpec => ({ kind: 'field', name, grammar });

@@ -5,8 +5,7 @@
 import { LockstepError } from '../errors.js';
 import type { FieldSpec, GrammarSpec, JsonWhitespace } from '../grammar/spec.js';
 import { unrecognized, wrongType } from './fields.js';
-import type { JsonObject } from './json-body.js';
-import { isObject } from './schema.js';
+import { isObject, type JsonObject } from './json-object.js';
 import { askedBy, isGiven, structuralTag, textOf, textsOf } from './structural-tags.js';
 
 const kinds = ['json', 'regex', 'choice', 'grammar', 'json_object', 'structural_tag'] as const;

@@ -6,10 +6,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { parseJsonKeepingNumbers } from '../chat/json-numbers.js';
 import { LockstepError } from '../errors.js';
 import { flagOf } from './generation.js';
-import type { JsonObject } from './json-body.js';
+import type { JsonObject } from './json-object.js';
 import type { ModelMarkup } from './model-markup.js';
+import { toolsMax } from './request-fields.js';
 
-export const toolsMax = 1024;
 /** What stands between markup in every format. */
 const nameShape = /^[^\s"'`<>{}()[\]\\:]{1,128}$/;
 

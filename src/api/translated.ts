@@ -1,13 +1,10 @@
 /** Bodies of other APIs, written in the terms of /v1/chat/completions; errors speak of the fields that the client gave. */
 import { LockstepError } from '../errors.js';
 import { type ChatRequest, parseChat } from './chat-request.js';
-import { checkFields } from './fields.js';
-import type { JsonObject } from './json-body.js';
+import { checkFields, type FieldNames } from './fields.js';
+import type { JsonObject } from './json-object.js';
 import type { JsonRequest } from './request.js';
 import { chatBody } from './request-fields.js';
-
-/** Chat's name of a field -> the name that it has in the other API; `[]` is any index. */
-export type FieldNames = Readonly<Record<string, string>>;
 
 /** `body`: the request in chat's terms. What of it nobody knows was refused, or let pass, when the request was read. */
 export function parseTranslated(body: JsonObject, { text, serving }: JsonRequest, names: FieldNames): ChatRequest {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Exchange } from '../exchange.js';
-import { anybody, KeyRing, parseKeyFile, plainKeys } from './keys.js';
+import { anybody } from './caller.js';
+import { KeyRing, parseKeyFile, plainKeys } from './keys.js';
 
 const withHeaders = (headers: Record<string, string>) => ({ header: (name: string) => headers[name] }) as Exchange;
 

@@ -1,8 +1,8 @@
 /** Who calls: API keys, their names and their shares. Which routes ask for a key is the route table's. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { GenerationRequest } from '../../engine/request.js';
 import { startError } from '../../errors.js';
 import type { Exchange } from '../exchange.js';
+import { anybody, type Caller } from './caller.js';
 
 export interface ApiKey {
   readonly key: string;
@@ -14,17 +14,6 @@ export interface ApiKey {
   readonly requestsPerMinute: number | null;
   readonly tokensPerMinute: number | null;
 }
-
-/** Whom a request is counted for. */
-export interface Caller {
-  /** Of the key; 0 where no keys are asked for. */
-  readonly owner: number;
-  readonly name: string | null;
-  /** Its part of engine and queue; null: nobody else has any. */
-  readonly share: NonNullable<GenerationRequest['share']> | null;
-}
-
-export const anybody: Caller = { owner: 0, name: null, share: null };
 
 export function plainKeys(keys: readonly string[]): ApiKey[] {
   return keys.map((key, i) => ({ key, name: `key-${i + 1}`, weight: 1, requestsPerMinute: null, tokensPerMinute: null }));

@@ -4,7 +4,8 @@
  */
 import { LockstepError } from '../../errors.js';
 import type { Exchange } from '../exchange.js';
-import type { ApiKey, Caller } from './keys.js';
+import type { Caller } from './caller.js';
+import type { ApiKey } from './keys.js';
 
 const minuteNs = 60_000_000_000n;
 

@@ -1,6 +1,7 @@
 /** The answer of /v1/messages, whole or streamed. Keys and nulls are as vLLM's, which Anthropic's clients read. */
+
+import type { ChatDelta, ChatEvents } from '../answer-events.js';
 import { type ChatItem, ChatItems } from '../chat-items.js';
-import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
 import { jsonText } from '../json-text.js';
 import { namedEvent } from '../sse.js';

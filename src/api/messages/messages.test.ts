@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import type { ParsedEvent } from '../../parsing/event-list.js';
-import type { ChatDelta } from '../chat-run.js';
+import type { ChatDelta } from '../answer-events.js';
 import { plainKeys } from '../door/keys.js';
 import { FakeExchange, type FakeServer, fakeServer, type Json, namedEvents, saying } from '../fake-exchange.js';
 import { streamedMessage, wholeMessage } from './answer.js';

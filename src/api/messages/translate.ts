@@ -1,7 +1,7 @@
 /** A body of /v1/messages -> the same in the terms of /v1/chat/completions. */
 import { LockstepError } from '../../errors.js';
-import type { JsonObject } from '../json-body.js';
-import type { FieldNames } from '../translated.js';
+import type { FieldNames } from '../fields.js';
+import type { JsonObject } from '../json-object.js';
 
 /** What chat's fields are called here, for errors. */
 export const messagesNames: FieldNames = {

@@ -1,8 +1,9 @@
 /** The answers of /api/chat and /api/generate: one object, or a line for every piece of it, the last with counts and times. */
+
+import type { ChatDelta, ChatEvents } from '../answer-events.js';
 import { type ChatItem, ChatItems, type ItemListener } from '../chat-items.js';
-import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import type { Exchange } from '../exchange.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { type ChatTokenLogprob, chatLogprobs } from '../logprobs.js';
 import type { ServedModel } from '../served-model.js';
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type Context, type Serving, servingNow } from '../context.js';
 import type { Exchange } from '../exchange.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { readRequest } from '../request.js';
 import type { ServedModel } from '../served-model.js';
 import { ollamaShowBody } from './fields.js';

@@ -1,6 +1,6 @@
 /** Names of models as Ollama's clients write them: with a tag, of which there is one. */
 import { checkModelName } from '../context.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import type { ServedModel } from '../served-model.js';
 
 const tag = ':latest';

@@ -1,14 +1,16 @@
 /** POST /api/chat and /api/generate: Ollama's API, for one choice of a conversation or of a text. */
+
+import type { AnswerEvents, ChatEvents } from '../answer-events.js';
 import { ChatReader } from '../chat-reader.js';
-import { type ChatEvents, runChat } from '../chat-run.js';
+import { runChat } from '../chat-run.js';
 import { constraintsOf } from '../constraints.js';
 import type { Context } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import type { RequestBody } from '../fields.js';
 import { flagOf } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { type JsonRequest, readGenerating } from '../request.js';
-import { type AnswerEvents, responseId, run, toRequest } from '../run.js';
+import { responseId, run, toRequest } from '../run.js';
 import { parseTranslated } from '../translated.js';
 import { chatShape, generateShape, type OllamaParts, replyLoaded, streamedOllama, wholeOllama } from './answer.js';
 import { ollamaChatBody, ollamaGenerateBody } from './fields.js';

@@ -1,7 +1,7 @@
 /** Bodies of /api/chat and /api/generate -> the same in the terms of /v1/chat/completions. */
 import { LockstepError } from '../../errors.js';
-import type { JsonObject } from '../json-body.js';
-import type { FieldNames } from '../translated.js';
+import type { FieldNames } from '../fields.js';
+import type { JsonObject } from '../json-object.js';
 import { samplingOptions } from './fields.js';
 
 /** What chat's fields are called here, for errors. */

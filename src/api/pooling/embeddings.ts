@@ -4,7 +4,7 @@ import { LockstepError } from '../../errors.js';
 import type { Context } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import type { Present } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { responseId } from '../run.js';
 import { embeddingBody, poolingBody } from './fields.js';
 import { InputReader } from './inputs.js';

@@ -4,11 +4,12 @@ import type { Pooler } from '../../engine/pooler.js';
 import { LockstepError } from '../../errors.js';
 import { parseConversation } from '../chat-request.js';
 import type { Serving } from '../context.js';
+import { promptTooLong, type Truncation } from '../context-limit.js';
 import { ClientGone, type Exchange } from '../exchange.js';
 import { wrongType } from '../fields.js';
-import { flagOf, type Present, promptTooLong } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
-import { type Truncation, truncated } from '../prepare.js';
+import { flagOf, type Present } from '../generation.js';
+import type { JsonObject } from '../json-object.js';
+import { truncated } from '../prepare.js';
 import { inputsMax } from './fields.js';
 
 /** One input. */

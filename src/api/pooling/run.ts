@@ -7,7 +7,7 @@ import { type Context, checkQueue, type Serving, servingNow } from '../context.j
 import { ClientGone, type Exchange } from '../exchange.js';
 import type { RequestBody } from '../fields.js';
 import { type Present, parsePriority } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { type JsonRequest, readRequest } from '../request.js';
 import { endedEarly, engineId } from '../run.js';
 import type { PoolPrompt } from './inputs.js';

@@ -7,7 +7,7 @@ import { LockstepError } from '../../errors.js';
 import type { Context } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import { flagOf, type Present } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { responseId } from '../run.js';
 import { rerankBody, scoreBody } from './fields.js';
 import { checkNumber, InputReader, type PoolPrompt } from './inputs.js';

@@ -1,9 +1,10 @@
 /** The answer of /v1/responses, whole or streamed: items of one choice, and the events that tell of them. */
+
+import type { ChatDelta, ChatEvents } from '../answer-events.js';
 import { ChatItems, type ItemListener } from '../chat-items.js';
-import type { ChatDelta, ChatEvents } from '../chat-run.js';
 import { boundedMessage } from '../error-body.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { jsonText } from '../json-text.js';
 import { type ChatTokenLogprob, chatLogprobs } from '../logprobs.js';
 import type { ServedModel } from '../served-model.js';

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ChatItem } from '../chat-items.js';
 import type { Generation } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import type { ChatTokenLogprob } from '../logprobs.js';
 import type { UsageCounter } from '../usage.js';
 

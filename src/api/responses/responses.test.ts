@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
 import type { ParsedEvent } from '../../parsing/event-list.js';
-import type { ChatDelta } from '../chat-run.js';
+import type { ChatDelta } from '../answer-events.js';
 import { FakeEngine, fakeModel } from '../fake-engine.js';
 import { FakeExchange, type FakeServer, fakeServer, type Json, namedEvents, saying } from '../fake-exchange.js';
 import { parseGeneration } from '../generation.js';

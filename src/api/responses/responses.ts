@@ -6,7 +6,7 @@ import { runChat } from '../chat-run.js';
 import type { Context } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import { flagOf } from '../generation.js';
-import type { JsonObject } from '../json-body.js';
+import type { JsonObject } from '../json-object.js';
 import { readGenerating, readRequest } from '../request.js';
 import { parseTranslated } from '../translated.js';
 import { streamedResponse, wholeResponse } from './answer.js';

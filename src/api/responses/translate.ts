@@ -1,8 +1,8 @@
 /** A body of /v1/responses -> the same in the terms of /v1/chat/completions. */
 import type { ChatMessage, TextPart } from '../../chat/template.js';
 import { LockstepError } from '../../errors.js';
-import type { JsonObject } from '../json-body.js';
-import type { FieldNames } from '../translated.js';
+import type { FieldNames } from '../fields.js';
+import type { JsonObject } from '../json-object.js';
 import { sameAsChat } from './fields.js';
 
 /** What chat's fields are called here, for errors. */
