@@ -8,38 +8,26 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, startError } from '../errors.js';
-import { anybody, type Caller } from './door/caller.js';
-import { type ErrorFormat, openAiErrors } from './error-body.js';
-import {
-  ClientGone,
-  type Exchange,
-  type ExchangeHandler,
-  ExchangeLife,
-  flushMsMax,
-  type Listener,
-  type ListenOptions,
-  type TlsOptions,
-} from './exchange.js';
+import { ClientGone, type ExchangeHandler, flushMsMax, type Listener, type ListenOptions, type TlsOptions } from './exchange.js';
+import { ExchangeBase } from './exchange-base.js';
 import { clearSocketFile } from './socket-file.js';
 import { EventStream } from './sse.js';
 
 /** How long the rest of a refused body is read and dropped, so that the client gets to read the refusal. */
 const lingerMs = 500;
 
-class NodeExchange implements Exchange {
+class NodeExchange extends ExchangeBase {
   readonly method: string;
   readonly path: string;
   readonly query: string;
-  errors: ErrorFormat = openAiErrors;
-  readonly #life = new ExchangeLife((contentType) => this.#beginStream(contentType));
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #replyHeaders: Record<string, string> = {};
   readonly #streamBufferMax: number;
   #rejectBody: ((error: Error) => void) | null = null;
-  caller: Caller = anybody;
 
   constructor(req: IncomingMessage, res: ServerResponse, streamBufferMax: number) {
+    super();
     this.#req = req;
     this.#res = res;
     this.#streamBufferMax = streamBufferMax;
@@ -51,7 +39,7 @@ class NodeExchange implements Exchange {
     // The socket's own event: a reply that waits behind another on its connection has none.
     const gone = () => this.#noticeAbort();
     req.socket.once('close', gone);
-    this.#life.onEnd(() => req.socket.off('close', gone));
+    this.onEnd(() => req.socket.off('close', gone));
     res.on('error', () => this.#noticeAbort());
     req.on('error', () => this.#noticeAbort());
   }
@@ -61,28 +49,8 @@ class NodeExchange implements Exchange {
     return Array.isArray(value) ? value.join(', ') : value;
   }
 
-  get aborted(): boolean {
-    return this.#life.aborted;
-  }
-
-  get over(): boolean {
-    return this.#life.over;
-  }
-
-  get status(): number {
-    return this.#life.status;
-  }
-
-  get replyBytes(): number {
-    return this.#life.replyBytes;
-  }
-
-  onEnd(callback: () => void): void {
-    this.#life.onEnd(callback);
-  }
-
   #noticeAbort(): void {
-    if (!this.#life.abort()) return;
+    if (!this.gone()) return;
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -116,7 +84,7 @@ class NodeExchange implements Exchange {
   }
 
   reply(status: number, contentType: string | null, body: string | Uint8Array): void {
-    if (!this.#life.replied(status, body)) return;
+    if (!this.replied(status, body)) return;
     if (contentType !== null) this.#replyHeaders['content-type'] = contentType;
     this.#replyHeaders['content-length'] = String(this.replyBytes);
     const unread = !this.#req.complete && this.#req.headers['content-length'] !== '0' && this.method !== 'GET';
@@ -130,27 +98,11 @@ class NodeExchange implements Exchange {
     this.#res.end(body);
   }
 
-  get stream(): EventStream | null {
-    return this.#life.stream;
-  }
-
-  get hasBegun(): boolean {
-    return this.#life.hasBegun;
-  }
-
-  openStream(contentType: string): EventStream {
-    return this.#life.openStream(contentType);
-  }
-
-  ping(): void {
-    this.#life.ping();
-  }
-
   remoteAddress(): string {
     return this.#req.socket.remoteAddress ?? '';
   }
 
-  #beginStream(contentType: string): EventStream {
+  protected beginStream(contentType: string): EventStream {
     const res = this.#res;
     let headSent = false;
     // A reply that waits behind another on its connection has no socket yet, and HTTP/1.0 knows no chunks.
@@ -181,7 +133,7 @@ class NodeExchange implements Exchange {
           return took;
         },
         end: (text) => {
-          this.#life.finish();
+          this.finish();
           if (text !== '') write(text);
           else writeHeadOnce();
           res.end();

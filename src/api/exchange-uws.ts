@@ -9,28 +9,16 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
-import { anybody, type Caller } from './door/caller.js';
-import { type ErrorFormat, openAiErrors } from './error-body.js';
-import {
-  ClientGone,
-  type Exchange,
-  type ExchangeHandler,
-  ExchangeLife,
-  flushMsMax,
-  type Listener,
-  type ListenOptions,
-  statusLine,
-} from './exchange.js';
+import { ClientGone, type ExchangeHandler, flushMsMax, type Listener, type ListenOptions, statusLine } from './exchange.js';
+import { ExchangeBase } from './exchange-base.js';
 import { clearSocketFile } from './socket-file.js';
 import { EventStream } from './sse.js';
 import { sendReply, Unsent, UwsSink } from './uws-output.js';
 
-class UwsExchange implements Exchange {
+class UwsExchange extends ExchangeBase {
   readonly method: string;
   readonly path: string;
   readonly query: string;
-  errors: ErrorFormat = openAiErrors;
-  readonly #life = new ExchangeLife((contentType) => this.#beginStream(contentType));
   readonly #res: HttpResponse;
   readonly #headers = new Map<string, string>();
   readonly #replyHeaders: [string, string][] = [];
@@ -38,9 +26,9 @@ class UwsExchange implements Exchange {
   readonly #unsent: Unsent;
   #bodyRead: boolean;
   #rejectBody: ((error: Error) => void) | null = null;
-  caller: Caller = anybody;
 
   constructor(res: HttpResponse, req: HttpRequest, streamBufferMax: number, unsent: Unsent) {
+    super();
     this.#res = res;
     this.#streamBufferMax = streamBufferMax;
     this.#unsent = unsent;
@@ -58,29 +46,9 @@ class UwsExchange implements Exchange {
     return this.#headers.get(name);
   }
 
-  get aborted(): boolean {
-    return this.#life.aborted;
-  }
-
-  get over(): boolean {
-    return this.#life.over;
-  }
-
-  get status(): number {
-    return this.#life.status;
-  }
-
-  get replyBytes(): number {
-    return this.#life.replyBytes;
-  }
-
-  onEnd(callback: () => void): void {
-    this.#life.onEnd(callback);
-  }
-
   #noticeAbort(): void {
     this.#unsent.remove(this.#res);
-    if (!this.#life.abort()) return;
+    if (!this.gone()) return;
     this.#rejectBody?.(new ClientGone());
   }
 
@@ -119,38 +87,22 @@ class UwsExchange implements Exchange {
   }
 
   reply(status: number, contentType: string | null, body: string | Uint8Array): void {
-    if (!this.#life.replied(status, body)) return;
+    if (!this.replied(status, body)) return;
     // What is left of a body that nobody read is not the next request.
     sendReply(this.#res, () => this.#writeHead(status, contentType), body, { closes: !this.#bodyRead, unsent: this.#unsent });
-  }
-
-  get stream(): EventStream | null {
-    return this.#life.stream;
-  }
-
-  get hasBegun(): boolean {
-    return this.#life.hasBegun;
-  }
-
-  openStream(contentType: string): EventStream {
-    return this.#life.openStream(contentType);
-  }
-
-  ping(): void {
-    this.#life.ping();
   }
 
   remoteAddress(): string {
     return Buffer.from(this.#res.getRemoteAddressAsText()).toString();
   }
 
-  #beginStream(contentType: string): EventStream {
+  protected beginStream(contentType: string): EventStream {
     const res = this.#res;
     const writeHead = () => {
       this.setHeader('cache-control', 'no-cache');
       this.#writeHead(200, contentType);
     };
-    const sink = new UwsSink(res, writeHead, () => this.#life.finish(), this.#unsent);
+    const sink = new UwsSink(res, writeHead, () => this.finish(), this.#unsent);
     const stream = new EventStream(sink, this.#streamBufferMax);
     res.onWritable(() => {
       if (sink.takesMore()) stream.drained();
