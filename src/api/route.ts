@@ -37,6 +37,22 @@ export interface Route {
   readonly handle: (exchange: Exchange, context: Context, rest: string) => void | Promise<void>;
 }
 
+/** open: to all. key: to those with a key, where there are keys. inference: to these, and a shutdown waits for it. */
+type Door = 'open' | 'key' | 'inference';
+
+/** A row of a route table. */
+export function route(
+  method: Route['method'],
+  path: string,
+  door: Door,
+  row: Omit<Route, 'method' | 'path' | 'access' | 'inference'>,
+): Route {
+  return { method, path, access: door === 'open' ? 'open' : 'key', inference: door === 'inference', ...row };
+}
+
+/** The rows of an API that writes errors in its own way. */
+export const withErrors = (errors: ErrorFormat, rows: readonly Route[]): readonly Route[] => rows.map((row) => ({ ...row, errors }));
+
 /** What must be given for the route to be there; null: it is there. */
 export function missingFlag({ needs }: Route, options: Readonly<Record<Needed, boolean>>): string | null {
   if (needs === undefined || needs.some((name) => options[name])) return null;

@@ -31,44 +31,44 @@ import { poolingRoutes } from './pooling/routes.js';
 import { handleRenderChat, handleRenderCompletion } from './render.js';
 import { chatBody, completionBody, detokenizeBody, tokenizeBody } from './request-fields.js';
 import { responsesRoutes } from './responses/routes.js';
-import type { Route } from './route.js';
+import { type Route, route } from './route.js';
 import { handleDetokenize, handleTokenize } from './tokenize.js';
 
 // biome-ignore format: a row a route
 export const routes: readonly Route[] = [
-  { method: 'POST', path: '/v1/chat/completions', access: 'key', inference: true, handle: handleChat,
-    summary: 'Answers a conversation', body: chatBody, answer: chatAnswer },
-  { method: 'POST', path: '/v1/completions', access: 'key', inference: true, handle: handleCompletion,
-    summary: 'Goes on with a text', body: completionBody, answer: completionAnswer },
-  { method: 'POST', path: '/v1/chat/completions/render', access: 'key', inference: true, handle: handleRenderChat,
-    summary: 'What the model would be asked: token ids and sampling parameters', body: chatBody, answer: renderedAnswer },
-  { method: 'POST', path: '/v1/completions/render', access: 'key', inference: true, handle: handleRenderCompletion,
-    summary: 'The same for texts, one for each', body: completionBody, answer: renderedListAnswer },
-  { method: 'POST', path: '/invocations', access: 'key', inference: true, handle: handleInvocation,
+  route('POST', '/v1/chat/completions', 'inference', { handle: handleChat,
+    summary: 'Answers a conversation', body: chatBody, answer: chatAnswer }),
+  route('POST', '/v1/completions', 'inference', { handle: handleCompletion,
+    summary: 'Goes on with a text', body: completionBody, answer: completionAnswer }),
+  route('POST', '/v1/chat/completions/render', 'inference', { handle: handleRenderChat,
+    summary: 'What the model would be asked: token ids and sampling parameters', body: chatBody, answer: renderedAnswer }),
+  route('POST', '/v1/completions/render', 'inference', { handle: handleRenderCompletion,
+    summary: 'The same for texts, one for each', body: completionBody, answer: renderedListAnswer }),
+  route('POST', '/invocations', 'inference', { handle: handleInvocation,
     summary: 'Chat, completions, embeddings or scores, as the body is; what SageMaker calls',
-    bodies: [chatBody, completionBody, embeddingBody, scoreBody, rerankBody], answer: invocationAnswer },
+    bodies: [chatBody, completionBody, embeddingBody, scoreBody, rerankBody], answer: invocationAnswer }),
   ...poolingRoutes,
-  { method: 'GET', path: '/v1/models', access: 'key', inference: false, handle: handleModels,
-    summary: 'The names under which the model is served', answer: modelsAnswer },
-  { method: 'GET', path: '/v1/models/*', access: 'key', inference: false, handle: handleModel, summary: 'One of them', answer: modelAnswer },
-  { method: 'POST', path: '/tokenize', access: 'key', inference: true, handle: handleTokenize,
-    summary: 'Text or messages -> token ids', body: tokenizeBody, answer: tokenizeAnswer },
-  { method: 'POST', path: '/detokenize', access: 'key', inference: true, handle: handleDetokenize,
-    summary: 'Token ids -> text', body: detokenizeBody, answer: detokenizeAnswer },
-  { method: 'GET', path: '/health', access: 'open', inference: false, handle: handleHealth, summary: 'Whether requests are taken', answer: emptyAnswer },
-  { method: 'GET', path: '/ping', access: 'open', inference: false, handle: handleHealth, summary: 'The same', answer: emptyAnswer },
-  { method: 'POST', path: '/ping', access: 'open', inference: false, handle: handleHealth, summary: 'The same', answer: emptyAnswer },
-  { method: 'GET', path: '/version', access: 'open', inference: false, handle: handleVersion, summary: 'The version of the server', answer: versionAnswer },
-  { method: 'GET', path: '/load', access: 'open', inference: false, handle: handleLoad, summary: 'How many requests are running', answer: loadAnswer },
-  { method: 'GET', path: '/metrics', access: 'open', inference: false, handle: handleMetrics, summary: 'Metrics for Prometheus', answer: metricsAnswer },
+  route('GET', '/v1/models', 'key', { handle: handleModels,
+    summary: 'The names under which the model is served', answer: modelsAnswer }),
+  route('GET', '/v1/models/*', 'key', { handle: handleModel, summary: 'One of them', answer: modelAnswer }),
+  route('POST', '/tokenize', 'inference', { handle: handleTokenize,
+    summary: 'Text or messages -> token ids', body: tokenizeBody, answer: tokenizeAnswer }),
+  route('POST', '/detokenize', 'inference', { handle: handleDetokenize,
+    summary: 'Token ids -> text', body: detokenizeBody, answer: detokenizeAnswer }),
+  route('GET', '/health', 'open', { handle: handleHealth, summary: 'Whether requests are taken', answer: emptyAnswer }),
+  route('GET', '/ping', 'open', { handle: handleHealth, summary: 'The same', answer: emptyAnswer }),
+  route('POST', '/ping', 'open', { handle: handleHealth, summary: 'The same', answer: emptyAnswer }),
+  route('GET', '/version', 'open', { handle: handleVersion, summary: 'The version of the server', answer: versionAnswer }),
+  route('GET', '/load', 'open', { handle: handleLoad, summary: 'How many requests are running', answer: loadAnswer }),
+  route('GET', '/metrics', 'open', { handle: handleMetrics, summary: 'Metrics for Prometheus', answer: metricsAnswer }),
   ...responsesRoutes,
   ...messagesRoutes,
   ...ollamaRoutes,
   ...controlRoutes,
-  { method: 'GET', path: '/openapi.json', access: 'open', needs: ['docs'], inference: false, summary: 'This description', answer: openApiAnswer,
-    handle: (exchange, context) => handleOpenApi(exchange, context, routes) },
-  { method: 'GET', path: '/docs', access: 'open', needs: ['docs'], inference: false, summary: 'The same as a page', answer: docsAnswer,
-    handle: (exchange, context) => handleDocs(exchange, context, routes) },
+  route('GET', '/openapi.json', 'open', { needs: ['docs'], summary: 'This description', answer: openApiAnswer,
+    handle: (exchange, context) => handleOpenApi(exchange, context, routes) }),
+  route('GET', '/docs', 'open', { needs: ['docs'], summary: 'The same as a page', answer: docsAnswer,
+    handle: (exchange, context) => handleDocs(exchange, context, routes) }),
 ];
 
 export type RouteMatch =
@@ -77,12 +77,12 @@ export type RouteMatch =
   | { readonly found: 'nothing' };
 
 export function findRoute(method: string, path: string): RouteMatch {
-  const exact = routes.filter((route) => route.path === path);
-  const onPath = exact.length > 0 ? exact : routes.filter((route) => isBelow(route.path, path));
+  const exact = routes.filter((candidate) => candidate.path === path);
+  const onPath = exact.length > 0 ? exact : routes.filter((candidate) => isBelow(candidate.path, path));
   if (onPath.length === 0) return { found: 'nothing' };
-  const route = onPath.find((candidate) => candidate.method === method);
-  if (route === undefined) return { found: 'other method', allowed: onPath.map((candidate) => candidate.method).join(', ') };
-  return { found: 'route', route, rest: route.path.endsWith('/*') ? path.slice(route.path.length - 1) : '' };
+  const found = onPath.find((candidate) => candidate.method === method);
+  if (found === undefined) return { found: 'other method', allowed: onPath.map((candidate) => candidate.method).join(', ') };
+  return { found: 'route', route: found, rest: found.path.endsWith('/*') ? path.slice(found.path.length - 1) : '' };
 }
 
 const isBelow = (pattern: string, path: string): boolean =>

@@ -1,5 +1,5 @@
 /** The rows of Anthropic's API. */
-import type { Answer, Route } from '../route.js';
+import { type Answer, route, withErrors } from '../route.js';
 import { anyObject, integer, list, object, oneWord, string } from '../schema.js';
 import { messagesErrors } from './errors.js';
 import { countTokensBody, messagesBody } from './fields.js';
@@ -18,9 +18,9 @@ const messageAnswer: Answer = {
 const countAnswer: Answer = { name: 'MessageTokens', json: object({ input_tokens: integer }) };
 
 // biome-ignore format: a row a route
-export const messagesRoutes: readonly Route[] = [
-  { method: 'POST', path: '/v1/messages', access: 'key', inference: true, handle: handleMessages, errors: messagesErrors,
-    summary: "Answers a conversation, in Anthropic's terms", body: messagesBody, answer: messageAnswer },
-  { method: 'POST', path: '/v1/messages/count_tokens', access: 'key', inference: true, handle: handleCountTokens, errors: messagesErrors,
-    summary: 'The tokens of a conversation', body: countTokensBody, answer: countAnswer },
-];
+export const messagesRoutes = withErrors(messagesErrors, [
+  route('POST', '/v1/messages', 'inference', { handle: handleMessages,
+    summary: "Answers a conversation, in Anthropic's terms", body: messagesBody, answer: messageAnswer }),
+  route('POST', '/v1/messages/count_tokens', 'inference', { handle: handleCountTokens,
+    summary: 'The tokens of a conversation', body: countTokensBody, answer: countAnswer }),
+]);

@@ -1,5 +1,5 @@
 /** The rows of Ollama's API. */
-import type { Answer, Route } from '../route.js';
+import { type Answer, route, withErrors } from '../route.js';
 import { anyObject, boolean, integer, list, object, string } from '../schema.js';
 import { linesType } from './answer.js';
 import { ollamaErrors } from './errors.js';
@@ -19,17 +19,17 @@ const showAnswer: Answer = { name: 'OllamaModel', json: object({ details: anyObj
 const versionAnswer: Answer = { name: 'OllamaVersion', json: object({ version: string }) };
 
 // biome-ignore format: a row a route
-export const ollamaRoutes: readonly Route[] = [
-  { method: 'POST', path: '/api/chat', access: 'key', inference: true, handle: handleOllamaChat, errors: ollamaErrors,
-    summary: "Answers a conversation, in Ollama's terms; streamed unless stream is false, a line of JSON for every piece", body: ollamaChatBody, answer: chatAnswer },
-  { method: 'POST', path: '/api/generate', access: 'key', inference: true, handle: handleOllamaGenerate, errors: ollamaErrors,
-    summary: "Answers a prompt, in Ollama's terms; streamed likewise", body: ollamaGenerateBody, answer: generateAnswer },
-  { method: 'POST', path: '/api/show', access: 'key', inference: false, handle: handleShow, errors: ollamaErrors,
-    summary: 'What the model is', body: ollamaShowBody, answer: showAnswer },
-  { method: 'GET', path: '/api/tags', access: 'key', inference: false, handle: handleTags, errors: ollamaErrors,
-    summary: 'The names under which the model is served', answer: modelsAnswer },
-  { method: 'GET', path: '/api/ps', access: 'key', inference: false, handle: handleRunning, errors: ollamaErrors,
-    summary: 'The models in memory', answer: modelsAnswer },
-  { method: 'GET', path: '/api/version', access: 'open', inference: false, handle: handleOllamaVersion, errors: ollamaErrors,
-    summary: 'The version of the server', answer: versionAnswer },
-];
+export const ollamaRoutes = withErrors(ollamaErrors, [
+  route('POST', '/api/chat', 'inference', { handle: handleOllamaChat,
+    summary: "Answers a conversation, in Ollama's terms; streamed unless stream is false, a line of JSON for every piece", body: ollamaChatBody, answer: chatAnswer }),
+  route('POST', '/api/generate', 'inference', { handle: handleOllamaGenerate,
+    summary: "Answers a prompt, in Ollama's terms; streamed likewise", body: ollamaGenerateBody, answer: generateAnswer }),
+  route('POST', '/api/show', 'key', { handle: handleShow,
+    summary: 'What the model is', body: ollamaShowBody, answer: showAnswer }),
+  route('GET', '/api/tags', 'key', { handle: handleTags,
+    summary: 'The names under which the model is served', answer: modelsAnswer }),
+  route('GET', '/api/ps', 'key', { handle: handleRunning,
+    summary: 'The models in memory', answer: modelsAnswer }),
+  route('GET', '/api/version', 'open', { handle: handleOllamaVersion,
+    summary: 'The version of the server', answer: versionAnswer }),
+]);

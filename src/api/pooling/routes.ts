@@ -1,5 +1,5 @@
 /** The rows of the routes that give vectors and scores in place of tokens. */
-import type { Answer, Route } from '../route.js';
+import { type Answer, type Route, route } from '../route.js';
 import { anyObject, integer, list, nullable, number, object, oneWord, type Schema, string } from '../schema.js';
 import { handleClassify } from './classify.js';
 import { handleEmbeddings, handlePooling } from './embeddings.js';
@@ -31,7 +31,7 @@ const rerankAnswer: Answer = {
 };
 
 type Row = Pick<Route, 'handle' | 'summary' | 'body' | 'answer'>;
-const post = (path: string, row: Row): Route => ({ method: 'POST', path, access: 'key', inference: true, ...row });
+const post = (path: string, row: Row) => route('POST', path, 'inference', row);
 
 const embeddings: Row = { handle: handleEmbeddings, summary: 'An embedding of each input', body: embeddingBody, answer: embeddingAnswer };
 const pooling: Row = { handle: handlePooling, summary: 'What the model makes of each input', body: poolingBody, answer: poolingAnswer };

@@ -1,5 +1,5 @@
 /** The rows of /v1/responses. */
-import type { Answer, Route } from '../route.js';
+import { type Answer, type Route, route } from '../route.js';
 import { anyObject, boolean, integer, list, object, oneWord, string } from '../schema.js';
 import { inputTokensBody, responsesBody } from './fields.js';
 import { handleCancel, handleDelete, handleInputTokens, handleResponse, handleStored } from './responses.js';
@@ -21,14 +21,14 @@ const deletedAnswer: Answer = { name: 'DeletedResponse', json: object({ id: stri
 
 // biome-ignore format: a row a route
 export const responsesRoutes: readonly Route[] = [
-  { method: 'POST', path: '/v1/responses', access: 'key', inference: true, handle: handleResponse,
-    summary: 'Answers a conversation, and keeps the answer', body: responsesBody, answer: responseAnswer },
-  { method: 'POST', path: '/v1/responses/input_tokens', access: 'key', inference: true, handle: handleInputTokens,
-    summary: 'The tokens of a conversation', body: inputTokensBody, answer: tokensAnswer },
-  { method: 'GET', path: '/v1/responses/*', access: 'key', inference: false, handle: handleStored,
-    summary: 'A response that was kept, or the events of one that is made in the background; below it, /input_items', query: storedQuery, answer: responseAnswer },
-  { method: 'DELETE', path: '/v1/responses/*', access: 'key', inference: false, handle: handleDelete,
-    summary: 'Forgets a response', answer: deletedAnswer },
-  { method: 'POST', path: '/v1/responses/*', access: 'key', inference: false, handle: handleCancel,
-    summary: 'Cancels a response that is made in the background: /cancel behind the id', answer: storedAnswer },
+  route('POST', '/v1/responses', 'inference', { handle: handleResponse,
+    summary: 'Answers a conversation, and keeps the answer', body: responsesBody, answer: responseAnswer }),
+  route('POST', '/v1/responses/input_tokens', 'inference', { handle: handleInputTokens,
+    summary: 'The tokens of a conversation', body: inputTokensBody, answer: tokensAnswer }),
+  route('GET', '/v1/responses/*', 'key', { handle: handleStored,
+    summary: 'A response that was kept, or the events of one that is made in the background; below it, /input_items', query: storedQuery, answer: responseAnswer }),
+  route('DELETE', '/v1/responses/*', 'key', { handle: handleDelete,
+    summary: 'Forgets a response', answer: deletedAnswer }),
+  route('POST', '/v1/responses/*', 'key', { handle: handleCancel,
+    summary: 'Cancels a response that is made in the background: /cancel behind the id', answer: storedAnswer }),
 ];
