@@ -6,7 +6,7 @@
  * domain; the file "tiny Shakespeare" of github.com/karpathy/char-rnn begins with it). The ten alone, 2,500 tokens, left an error of 0.2 %.
  */
 import type { EngineClient } from '../src/engine/client.js';
-import { neutralSampling } from '../src/sampling/params.js';
+import { endsByLength, neutralSampling } from '../src/sampling/params.js';
 
 export interface PerplexityFigures {
   readonly perplexity: number;
@@ -55,7 +55,7 @@ function scoreWindow(engine: EngineClient, window: Int32Array, index: number): P
       id: `perplexity-${index}`,
       promptTokens: window,
       sampling: { ...neutralSampling, temperature: 0, seed: 0n, numPromptLogprobs: 0 },
-      stop: { eosTokenIds: [], stopTokenIds: [], stopStrings: [], includeStopString: false, ignoreEos: true, minTokens: 0, maxTokens: 1 },
+      stop: endsByLength(1),
       priority: 0,
       cacheSalt: null,
     };

@@ -2,7 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import type { EngineClient, RequestEvents } from '../src/engine/client.js';
 import type { GenerationRequest } from '../src/engine/request.js';
-import { neutralSampling } from '../src/sampling/params.js';
+import { endsByLength, neutralSampling } from '../src/sampling/params.js';
 import type { Prompt } from './datasets.js';
 
 export interface ThroughputSettings {
@@ -74,15 +74,7 @@ function requestOf({ prompt, outputLen }: Prompt, index: number, { n, temperatur
     id: `bench-${index}`,
     promptTokens: Int32Array.from(prompt),
     sampling: { ...neutralSampling, n, temperature, seed: BigInt(seed + index) },
-    stop: {
-      eosTokenIds: [],
-      stopTokenIds: [],
-      stopStrings: [],
-      includeStopString: false,
-      ignoreEos: true,
-      minTokens: 0,
-      maxTokens: outputLen,
-    },
+    stop: endsByLength(outputLen),
     priority: 0,
     cacheSalt: null,
   };

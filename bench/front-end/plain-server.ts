@@ -7,7 +7,7 @@ import fastify from 'fastify';
 import type { ServedModel } from '../../src/api/served-model.js';
 import type { ChatMessage } from '../../src/chat/template.js';
 import { generate } from '../../src/engine/output.js';
-import { neutralSampling } from '../../src/sampling/params.js';
+import { endsByLength, neutralSampling } from '../../src/sampling/params.js';
 
 interface Body {
   readonly messages: readonly ChatMessage[];
@@ -29,8 +29,7 @@ export async function listenPlain({ tokenizer, template, engine, names }: Served
       const choices = [{ index: 0, delta, logprobs: null, finish_reason, token_ids: null }];
       reply.raw.write(`data: ${JSON.stringify({ id, object: 'chat.completion.chunk', created, model: names[0], choices })}\n\n`);
     };
-    const stop = { eosTokenIds: [], stopTokenIds: [], stopStrings: [], includeStopString: false, ignoreEos: true, minTokens: 0, maxTokens };
-    const generation = { id, promptTokens, sampling: neutralSampling, stop, priority: 0, cacheSalt: null };
+    const generation = { id, promptTokens, sampling: neutralSampling, stop: endsByLength(maxTokens), priority: 0, cacheSalt: null };
     generate(
       engine,
       tokenizer,

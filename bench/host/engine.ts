@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { Engine } from '../../src/engine/engine.js';
 import { firstPositionCounter, type ToEngine } from '../../src/engine/messages.js';
-import { neutralSampling } from '../../src/sampling/params.js';
+import { endsByLength, neutralSampling } from '../../src/sampling/params.js';
 import { Scheduler } from '../../src/scheduler/scheduler.js';
 import { stepBuffers } from '../../src/step/buffers.js';
 import { entryFlag } from '../../src/step/layout.js';
@@ -49,15 +49,7 @@ export function measureEngine(numRequests: number): EngineTimes {
       id: `request-${i}`,
       promptTokens: new Int32Array(promptLen).map((_, at) => (at * 31 + i * 17) & 1023),
       sampling: { ...neutralSampling, seed: 1n },
-      stop: {
-        eosTokenIds: [],
-        stopTokenIds: [],
-        stopStrings: [],
-        includeStopString: false,
-        ignoreEos: true,
-        minTokens: 0,
-        maxTokens: maxSeqLen,
-      },
+      stop: endsByLength(maxSeqLen),
       priority: 0,
       cacheSalt: null,
     },

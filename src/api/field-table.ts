@@ -1,5 +1,7 @@
 /** The README's table of request fields, made from the field table; `scripts/readme-tables.mjs` writes it, a test checks that it is current. */
+
 import { boundedSchema, type Field } from './fields.js';
+import { withMarkedPart } from './marked-part.js';
 import { type SharedField, sharedFields } from './request-fields.js';
 import type { Schema } from './schema.js';
 
@@ -46,12 +48,7 @@ export function fieldTable(rows: readonly SharedField[] = sharedFields): string 
   ].join('\n');
 }
 
-const [opening, closing] = ['<!-- fields: written by scripts/readme-tables.mjs -->\n', '<!-- end of fields -->'] as const;
+const markers = ['<!-- fields: written by scripts/readme-tables.mjs -->\n', '<!-- end of fields -->'] as const;
 
-/** `readme` with the table between its two markers. Throws when they are not there. */
-export function withFieldTable(readme: string): string {
-  const start = readme.indexOf(opening);
-  const end = readme.indexOf(closing);
-  if (start === -1 || end < start) throw new Error(`README.md lacks its markers: ${opening.trim()} … ${closing}`);
-  return `${readme.slice(0, start + opening.length)}\n${fieldTable()}\n${readme.slice(end)}`;
-}
+/** `readme` with the table between its two markers. Throws where they are not there. */
+export const withFieldTable = (readme: string) => withMarkedPart(readme, markers, fieldTable());

@@ -1,4 +1,5 @@
 /** The README's table of flags, made from the option table; `scripts/readme-tables.mjs` writes it, a test checks that it is current. */
+import { withMarkedPart } from '../api/marked-part.js';
 import type { Flag } from './flag.js';
 import { valueName } from './load-options.js';
 import { serveFlags } from './options.js';
@@ -28,12 +29,7 @@ export function flagTables(flags: readonly Flag[] = serveFlags): string {
   return tables.join('\n');
 }
 
-const [opening, closing] = ['<!-- flags: written by scripts/readme-tables.mjs -->\n', '<!-- end of flags -->'] as const;
+const markers = ['<!-- flags: written by scripts/readme-tables.mjs -->\n', '<!-- end of flags -->'] as const;
 
-/** `readme` with the tables between its two markers. Throws when they are not there. */
-export function withFlagTables(readme: string): string {
-  const start = readme.indexOf(opening);
-  const end = readme.indexOf(closing);
-  if (start === -1 || end < start) throw new Error(`README.md lacks its markers: ${opening.trim()} … ${closing}`);
-  return `${readme.slice(0, start + opening.length)}\n${flagTables()}\n${readme.slice(end)}`;
-}
+/** `readme` with the tables between its two markers. Throws where they are not there. */
+export const withFlagTables = (readme: string) => withMarkedPart(readme, markers, flagTables());

@@ -2,13 +2,14 @@
  * The header of a GGUF file in the words of config.json, so that a family reads both with one function. Keys that every family has are
  * translated here; what a family implies without a key stands in its own file (`GgufFamily.implied`).
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import { startError } from '../errors.js';
 import type { Architecture } from './architectures/architecture.js';
 import { ggufArchitectureOf } from './architectures/index.js';
 import type { Checkpoint } from './checkpoint.js';
 import { Config } from './config.js';
 import type { GgufFile } from './gguf.js';
+import { withOpenFile } from './open-file.js';
 import type { SentenceFiles } from './pooling.js';
 import type { GenerationDefaults } from './spec.js';
 
@@ -139,12 +140,7 @@ function readF32(checkpoint: Checkpoint, name: string): number[] {
   if (tensor?.type !== 'f32' || count > factorsMax)
     throw startError(`${path}: tensor ${name} must hold at most ${factorsMax} values of type f32`);
   const bytes = Buffer.alloc(count * 4);
-  const fd = openSync(path, 'r');
-  try {
-    readSync(fd, bytes, 0, bytes.length, tensor.byteOffset);
-  } finally {
-    closeSync(fd);
-  }
+  withOpenFile(path, (fd) => readSync(fd, bytes, 0, bytes.length, tensor.byteOffset));
   return Array.from({ length: count }, (_, i) => bytes.readFloatLE(i * 4));
 }
 

@@ -3,10 +3,11 @@
  * of every tensor. Bytes of weights are never read. Every count is held against the bytes that are left before anything is made of it,
  * so that a damaged file is one start error with file and fault, at once.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { startError } from '../errors.js';
 import { type Checkpoint, formatBytes, type StoredTensor } from './checkpoint.js';
+import { withOpenFile } from './open-file.js';
 import { elementLayouts, isElementType } from './quantization/formats.js';
 
 export type GgufValue = number | boolean | string | readonly number[] | readonly boolean[] | readonly string[];
@@ -43,17 +44,7 @@ const tensorBytesMin = 8 + 4 + 8 + 4 + 8;
 
 /** Lists of more than `listLenMax` values are walked over and left out: without the vocabulary a header reads in a third of the time. */
 export function readGguf(path: string, file = 0, listLenMax = Number.POSITIVE_INFINITY): GgufFile {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (cause) {
-    throw startError(`${path} cannot be opened: ${(cause as Error).message}`, { cause });
-  }
-  try {
-    return parse(new HeaderReader(path, fd, fstatSync(fd).size, listLenMax), file);
-  } finally {
-    closeSync(fd);
-  }
+  return withOpenFile(path, (fd) => parse(new HeaderReader(path, fd, fstatSync(fd).size, listLenMax), file));
 }
 
 /** All files of a model that was split ("…-00001-of-00003.gguf"), the first of which holds the metadata. Long lists are left out. */

@@ -3,11 +3,12 @@
  * (https://github.com/huggingface/safetensors). One file, or several with an index. Bytes of weights are never read here.
  * What of a header is wrong (truncated, overlapping, of another size than its shape) is one start error with file and tensor.
  */
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { existsSync, fstatSync, readSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { startError } from '../errors.js';
 import { type Checkpoint, formatBytes, type StoredTensor } from './checkpoint.js';
 import { isFields, readJsonObject } from './config.js';
+import { withOpenFile } from './open-file.js';
 
 /** The format's own limit. */
 const headerBytesMax = 100_000_000;
@@ -74,13 +75,7 @@ function readFiles(paths: readonly string[], expected: { index: string; fileOf: 
 
 /** The tensors of one file, in the order of their bytes. */
 export function readHeader(path: string, file = 0): StoredTensor[] {
-  let fd: number;
-  try {
-    fd = openSync(path, 'r');
-  } catch (cause) {
-    throw startError(`${path} cannot be opened: ${(cause as Error).message}`, { cause });
-  }
-  try {
+  return withOpenFile(path, (fd) => {
     const fileBytes = fstatSync(fd).size;
     const start = Buffer.alloc(8);
     if (readSync(fd, start, 0, 8, 0) < 8) throw startError(`${path} is truncated: it ends before its header (${formatBytes(fileBytes)})`);
@@ -97,9 +92,7 @@ export function readHeader(path: string, file = 0): StoredTensor[] {
     const header = Buffer.alloc(Number(headerBytes));
     readSync(fd, header, 0, header.length, 8);
     return parseHeader(path, file, header.toString('utf8'), dataStart, fileBytes);
-  } finally {
-    closeSync(fd);
-  }
+  });
 }
 
 function parseHeader(path: string, file: number, text: string, dataStart: number, fileBytes: number): StoredTensor[] {

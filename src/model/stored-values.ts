@@ -1,7 +1,8 @@
 /** Values of small matrices as float32, for what is computed outside the native core: layers behind pooling. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import { startError } from '../errors.js';
 import { type Checkpoint, formatBytes } from './checkpoint.js';
+import { withOpenFile } from './open-file.js';
 import type { DenseLayer, StoredMatrix } from './spec.js';
 
 const bytesOf = { f32: 4, f16: 2, bf16: 2 } as const;
@@ -25,13 +26,8 @@ export function readRows({ path, byteOffset, type, cols }: StoredMatrix, first: 
   if (count * rowBytes > matrixBytesMax)
     throw startError(`${path}: a layer of ${formatBytes(count * rowBytes)} behind pooling is too large`);
   const bytes = new Uint8Array(count * rowBytes);
-  const file = openSync(path, 'r');
-  try {
-    const read = readSync(file, bytes, 0, bytes.length, byteOffset + first * rowBytes);
-    if (read < bytes.length) throw startError(`${path} is truncated`);
-  } finally {
-    closeSync(file);
-  }
+  const read = withOpenFile(path, (fd) => readSync(fd, bytes, 0, bytes.length, byteOffset + first * rowBytes));
+  if (read < bytes.length) throw startError(`${path} is truncated`);
   const values = new Float32Array(count * cols);
   const view = new DataView(bytes.buffer);
   for (let i = 0; i < values.length; i++) {

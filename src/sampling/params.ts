@@ -81,6 +81,19 @@ export interface StopRule {
   readonly repetition?: RepetitionRule | null;
 }
 
+/** A sequence of `maxTokens` ends at its length, and for no other reason. */
+export function endsByLength(maxTokens: number): StopRule {
+  return {
+    eosTokenIds: [],
+    stopTokenIds: [],
+    stopStrings: [],
+    includeStopString: false,
+    ignoreEos: true,
+    minTokens: 0,
+    maxTokens,
+  };
+}
+
 /** An output whose end is `minCount` times the same pattern of `minPattern` to `maxPattern` tokens goes round in circles, and ends. */
 export interface RepetitionRule {
   readonly minPattern: number; // at least 1

@@ -13,20 +13,20 @@ import { createNormalizer, type Normalizer } from './normalizer.js';
 import { createFrame, type Frame } from './post-processor.js';
 import { createPreTokenizer, type PreTokenizer } from './pre-tokenizer.js';
 import { TokenTable } from './token-table.js';
-import type { DecodeOptions, DecodeStream, EncodeOptions, Tokenizer } from './tokenizer.js';
+import type { EncodeOptions } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
+import { VocabularyTokenizer } from './vocabulary-tokenizer.js';
 
 /** Words in the cache; it is emptied when it is full. About 5 MB. */
 const cachedWordsMax = 32_768;
 /** Longer words do not come back often enough to be kept. */
 const cachedWordLenMax = 64;
 
-export class BpeTokenizer implements Tokenizer {
+export class BpeTokenizer extends VocabularyTokenizer {
   readonly bosToken: string | null;
   readonly eosToken: string | null;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
-  readonly #vocabulary: Vocabulary;
   readonly #frame: Frame;
   readonly #rawSplitter: AddedTokenSplitter;
   readonly #normalize: Normalizer;
@@ -39,12 +39,12 @@ export class BpeTokenizer implements Tokenizer {
   constructor(compiled: CompiledBpe) {
     const { addedTokens, normalizer, preTokenizer, postProcessor, decoder, crossesWords, bosToken, eosToken } = compiled.parts;
     const tokens = new TokenTable(compiled.tokens);
+    super(new Vocabulary(tokens, addedTokens, createTokenDecoder(decoder)));
     const byteLevel = usesByteLevel(preTokenizer);
     const cuts = createPreTokenizer(preTokenizer);
     this.#normalize = createNormalizer(normalizer);
     this.#preTokenize = byteLevel || crossesWords ? cuts : withWordCuts(cuts);
     this.#frame = createFrame(postProcessor);
-    this.#vocabulary = new Vocabulary(tokens, addedTokens, createTokenDecoder(decoder));
     const [normalized, raw] = [addedTokens.filter((token) => token.normalized), addedTokens.filter((token) => !token.normalized)];
     this.#rawSplitter = createAddedTokenSplitter(
       raw,
@@ -59,10 +59,6 @@ export class BpeTokenizer implements Tokenizer {
     this.eosToken = eosToken;
     this.bosTokenId = tokenId(tokens, addedTokens, bosToken);
     this.eosTokenId = tokenId(tokens, addedTokens, eosToken);
-  }
-
-  get vocabSize(): number {
-    return this.#vocabulary.size;
   }
 
   encode(text: string, options: EncodeOptions): Int32Array {
@@ -99,26 +95,6 @@ export class BpeTokenizer implements Tokenizer {
     if (word.length > cachedWordLenMax) return;
     if (this.#cache.size >= cachedWordsMax) this.#cache.clear();
     this.#cache.set(detached(word), ids.length === 1 ? ids[0]! : ids.slice());
-  }
-
-  decode(ids: ArrayLike<number>, options: DecodeOptions): string {
-    return this.#vocabulary.decode(ids, options);
-  }
-
-  decodeStream(options: DecodeOptions & { readonly first: boolean }): DecodeStream {
-    return this.#vocabulary.decodeStream(options);
-  }
-
-  tokenBytes(id: number): Uint8Array {
-    return this.#vocabulary.tokenBytes(id);
-  }
-
-  tokenText(id: number): string {
-    return this.#vocabulary.tokenText(id);
-  }
-
-  isSpecial(id: number): boolean {
-    return this.#vocabulary.isSpecial(id);
   }
 }
 

@@ -6,24 +6,24 @@
 import { createTokenDecoder } from './decoder.js';
 import { type TokenizerDefinition, tokenId } from './definition.js';
 import { tableOf } from './token-table.js';
-import type { DecodeOptions, DecodeStream, EncodedPair, EncodeOptions, Tokenizer } from './tokenizer.js';
+import type { EncodedPair, EncodeOptions } from './tokenizer.js';
 import { Vocabulary } from './vocabulary.js';
+import { VocabularyTokenizer } from './vocabulary-tokenizer.js';
 
 type Library = typeof import('tokenizers');
 
 const wellFormed = (text: string) => text.replace(/\p{Surrogate}/gu, '\ufffd');
 
-export class LibraryTokenizer implements Tokenizer {
+export class LibraryTokenizer extends VocabularyTokenizer {
   readonly bosToken: string | null;
   readonly eosToken: string | null;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
   readonly #library: InstanceType<Library['Tokenizer']>;
-  readonly #vocabulary: Vocabulary;
 
   private constructor(definition: TokenizerDefinition, library: InstanceType<Library['Tokenizer']>) {
+    super(new Vocabulary(tableOf(definition.tokens), definition.addedTokens, createTokenDecoder(definition.decoder)));
     this.#library = library;
-    this.#vocabulary = new Vocabulary(tableOf(definition.tokens), definition.addedTokens, createTokenDecoder(definition.decoder));
     this.bosToken = definition.bosToken;
     this.eosToken = definition.eosToken;
     this.bosTokenId = tokenId(definition, this.bosToken);
@@ -41,10 +41,6 @@ export class LibraryTokenizer implements Tokenizer {
     return new LibraryTokenizer(definition, tokenizer);
   }
 
-  get vocabSize(): number {
-    return this.#vocabulary.size;
-  }
-
   async encode(text: string, options: EncodeOptions): Promise<Int32Array> {
     const encoding = await this.#library.encode(wellFormed(text), null, { addSpecialTokens: options.addSpecialTokens });
     return Int32Array.from(encoding.getIds());
@@ -55,25 +51,5 @@ export class LibraryTokenizer implements Tokenizer {
     const second = encoding.getTypeIds().indexOf(1);
     const ids = Int32Array.from(encoding.getIds());
     return { ids, secondSegment: second < 0 ? ids.length : second };
-  }
-
-  decode(ids: ArrayLike<number>, options: DecodeOptions): string {
-    return this.#vocabulary.decode(ids, options);
-  }
-
-  decodeStream(options: DecodeOptions & { readonly first: boolean }): DecodeStream {
-    return this.#vocabulary.decodeStream(options);
-  }
-
-  tokenBytes(id: number): Uint8Array {
-    return this.#vocabulary.tokenBytes(id);
-  }
-
-  tokenText(id: number): string {
-    return this.#vocabulary.tokenText(id);
-  }
-
-  isSpecial(id: number): boolean {
-    return this.#vocabulary.isSpecial(id);
   }
 }

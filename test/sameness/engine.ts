@@ -5,7 +5,7 @@ import { loadServeOptions } from '../../src/cli/options.js';
 import { startOffline } from '../../src/cli/start-engine.js';
 import type { EngineClient } from '../../src/engine/client.js';
 import type { ChoiceEnd, GenerationRequest, PromptFacts, TokenLogprobs } from '../../src/engine/request.js';
-import { neutralSampling, type SamplingParams, type StopRule } from '../../src/sampling/params.js';
+import { endsByLength, neutralSampling, type SamplingParams, type StopRule } from '../../src/sampling/params.js';
 import type { Pooling } from '../../src/scheduler/sequence.js';
 
 /** From dist/test/sameness to the package's root. */
@@ -42,16 +42,7 @@ export function requestOf({ prompt, maxTokens, sampling, stop, pooling }: Ask): 
     id: `request-${numRequests++}`,
     promptTokens: Int32Array.from(prompt),
     sampling: { ...neutralSampling, temperature: 0, seed: 7n, numLogprobs: 3, ...sampling },
-    stop: {
-      eosTokenIds: [],
-      stopTokenIds: [],
-      stopStrings: [],
-      includeStopString: false,
-      ignoreEos: true,
-      minTokens: 0,
-      maxTokens,
-      ...stop,
-    },
+    stop: { ...endsByLength(maxTokens), ...stop },
     priority: 0,
     cacheSalt: null,
     ...(pooling && { pooling }),

@@ -2,7 +2,7 @@
 import { cpus, totalmem } from 'node:os';
 import type { GenerationRequest } from '../../engine/request.js';
 import { LockstepError } from '../../errors.js';
-import { neutralSampling } from '../../sampling/params.js';
+import { endsByLength, neutralSampling } from '../../sampling/params.js';
 import { type Context, servingNow } from '../context.js';
 import type { Exchange } from '../exchange.js';
 import { engineId } from '../run.js';
@@ -111,7 +111,7 @@ function leastRequest(id: string, promptId: number, pooler: ServedModel['pooler'
     id,
     promptTokens: Int32Array.of(promptId),
     sampling: { ...neutralSampling, temperature: 0 },
-    stop: { eosTokenIds: [], stopTokenIds: [], stopStrings: [], includeStopString: false, ignoreEos: true, minTokens: 0, maxTokens },
+    stop: endsByLength(maxTokens),
     priority: 0,
     cacheSalt: null,
     ...(pooler === null ? {} : { pooling: pooler.request(null) }),

@@ -33,32 +33,29 @@ export async function handleOllamaGenerate(exchange: Exchange, context: Context)
   await (flagOf(request.body, 'raw', false) ? goOn : converse)(exchange, context, request, chat, generateShape);
 }
 
-/** Runs a body in chat's terms as a conversation. */
-async function converse(
+/** Answers a body in chat's terms. */
+type Answering = (
   exchange: Exchange,
   context: Context,
   request: JsonRequest,
   body: JsonObject,
   shape: OllamaParts['shape'],
-): Promise<void> {
+) => Promise<void>;
+
+/** As a conversation. */
+const converse: Answering = async (exchange, context, request, body, shape) => {
   const { serving, arrivalMs } = request;
   const chat = parseTranslated(body, request, ollamaNames);
   const id = responseId('chatcmpl', exchange, body);
   await runChat(exchange, context, { serving, chat, id, callIdPrefix: 'call_', arrivalMs }, ({ ids }) =>
     answerTo(exchange, request, ids.length, shape),
   );
-}
+};
 
 const contentAlone = { tools: null, reasoning: null, reasoningEndId: null, includeReasoning: true };
 
 /** Goes on with the prompt as it is: the same body, without the template. */
-async function goOn(
-  exchange: Exchange,
-  context: Context,
-  request: JsonRequest,
-  body: JsonObject,
-  shape: OllamaParts['shape'],
-): Promise<void> {
+const goOn: Answering = async (exchange, context, request, body, shape) => {
   const { serving, arrivalMs } = request;
   const { generation } = parseTranslated(body, request, ollamaNames);
   const { truncation } = generation;
@@ -76,7 +73,7 @@ async function goOn(
   const id = responseId('cmpl', exchange, body);
   const generating = toRequest(id, ids, generation, constraints, serving.model.maxModelLen);
   run(context, serving, exchange, generating, { generation, arrivalMs }, events);
-}
+};
 
 function answerTo(
   exchange: Exchange,

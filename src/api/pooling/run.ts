@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Pooler, PoolerOptions } from '../../engine/pooler.js';
 import { LockstepError } from '../../errors.js';
-import { neutralSampling } from '../../sampling/params.js';
+import { endsByLength, neutralSampling } from '../../sampling/params.js';
 import { type Context, checkQueue, type Serving, servingNow } from '../context.js';
 import { ClientGone, type Exchange } from '../exchange.js';
 import type { RequestBody } from '../fields.js';
@@ -39,15 +39,7 @@ export async function readPooling(
 
 const notSupported = (name: string, why: string) => new LockstepError('invalid_value', `The model does not support ${name}: ${why}.`);
 
-const stop = {
-  eosTokenIds: [],
-  stopTokenIds: [],
-  stopStrings: [],
-  includeStopString: false,
-  ignoreEos: true,
-  minTokens: 0,
-  maxTokens: 0,
-} as const;
+const stop = endsByLength(0);
 
 export interface Pooled {
   /** One for each prompt, as the engine gives them. */
