@@ -28,7 +28,7 @@ export class QueueBound {
     const silent = this.#silent.get(share.owner) ?? 0;
     // Who waits and whose prompt is being read is known of all together: an owner has its part of both.
     const own = silent === 0 ? 0 : (waiting * silent) / this.#numSilent;
-    if (silent > 0 && own + n > share.weight * (this.#lenMax - waiting)) {
+    if (waiting > 0 && silent > 0 && own + n > share.weight * (this.#lenMax - waiting)) {
       const message = `The queue is full for this API key: ${Math.round(own)} of its sequences wait. Try again later.`;
       throw new LockstepError('queue_full', message, { retryAfterSeconds });
     }
