@@ -94,9 +94,8 @@ export class EventStream {
   #schedule(): void {
     if (this.#isPending || this.#blocked) return;
     this.#isPending = true;
-    const numPending = pending.push(this);
-    if (numPending === 1) queueMicrotask(flushPending);
-    else if (numPending === pendingMax) flushPending();
+    if (pending.length === pendingMax) flushPending();
+    if (pending.push(this) === 1) queueMicrotask(flushPending);
   }
 
   /** Writes what waits, as far as the socket takes it. */
