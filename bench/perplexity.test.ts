@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeEngine } from '../src/api/fake-engine.js';
 import type { EngineClient } from '../src/engine/client.js';
+import { LockstepError } from '../src/errors.js';
 import { measurePerplexity, ratioOf, windowsOf } from './perplexity.js';
 
 test('windows cover the text once, each with its beginning', () => {
@@ -56,7 +57,7 @@ test('a window that cannot be scored is an error', async () => {
   const failing = {
     ...engine,
     submit: (_request: unknown, events: Parameters<EngineClient['submit']>[1]) => {
-      events.end({ choice: 0, finishReason: 'error', stopTokenId: null, message: 'broken' });
+      events.end({ choice: 0, finishReason: 'error', stopTokenId: null, error: new LockstepError('internal', 'broken') });
       events.closed();
     },
   } as unknown as EngineClient;

@@ -64,8 +64,8 @@ function scoreWindow(engine: EngineClient, window: Int32Array, index: number): P
         logprobs = (promptLogprobs ?? []).map(({ logprob }) => logprob);
       },
       tokens: () => {},
-      end: ({ finishReason, message }) => {
-        if (finishReason === 'error') failure = message ?? 'the engine gave no reason';
+      end: ({ error }) => {
+        if (error !== null) failure = error.message;
       },
       closed: () => {
         if (failure === null && logprobs.length !== window.length - 1) failure = `${logprobs.length} scores for ${window.length} tokens`;

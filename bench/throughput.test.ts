@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { EngineClient, RequestEvents } from '../src/engine/client.js';
 import type { GenerationRequest } from '../src/engine/request.js';
+import { LockstepError } from '../src/errors.js';
 import { measureThroughput } from './throughput.js';
 
 /** Gives every request its tokens one by one, a turn of the event loop each. */
@@ -22,7 +23,12 @@ class CountingEngine implements EngineClient {
         return void setImmediate(turn);
       }
       this.numRunning--;
-      events.end({ choice: 0, finishReason: isFailing ? 'error' : 'length', stopTokenId: null, message: isFailing ? 'broken' : null });
+      events.end({
+        choice: 0,
+        finishReason: isFailing ? 'error' : 'length',
+        stopTokenId: null,
+        error: isFailing ? new LockstepError('internal', 'broken') : null,
+      });
       events.closed();
     };
     setImmediate(turn);

@@ -41,8 +41,8 @@ export async function measureThroughput(
         tokens: ({ ids }) => {
           outputTokens += ids.length;
         },
-        end: ({ finishReason, message }) => {
-          if (finishReason === 'error') failure = message ?? 'the engine gave no reason';
+        end: ({ error }) => {
+          if (error !== null) failure = error.message;
         },
         closed: () => (failure === null ? resolve() : reject(new Error(`request ${request.id}: ${failure}`))),
       };

@@ -22,11 +22,11 @@ export class ChatReader {
     this.#parser = options.tools === null && options.reasoning === null ? null : new OutputParser(options);
   }
 
-  read({ choice, text, ids, logprobs, finishReason, stopReason, message }: TextDelta): ChatDelta {
+  read({ choice, text, ids, logprobs, finishReason, stopReason, error }: TextDelta): ChatDelta {
     const parser = this.#parser;
     if (parser === null) {
       const events: readonly ParsedEvent[] = text === '' ? nothing : [{ type: 'content', text }];
-      return { choice, events, ids, reasoningTokens: 0, logprobs, finishReason, stopReason, message };
+      return { choice, events, ids, reasoningTokens: 0, logprobs, finishReason, stopReason, error };
     }
     const wasReasoning = parser.inReasoning;
     const events = text === '' ? [] : parser.push(text);
@@ -41,7 +41,7 @@ export class ChatReader {
       logprobs,
       finishReason: finishReason === 'stop' && this.#hasCalls ? 'tool_calls' : finishReason,
       stopReason,
-      message,
+      error,
     };
   }
 

@@ -11,6 +11,8 @@ import type { DecodeOptions, DecodeStream, Tokenizer } from '../tokenizer/tokeni
 import { ModelMarkup } from './model-markup.js';
 import type { ServedModel } from './served-model.js';
 
+const failedAsAsked = new LockstepError('internal', 'the fake engine failed as asked');
+
 export interface FakeEngineOptions {
   /** Time of a step. */
   readonly stepMs?: number;
@@ -75,7 +77,7 @@ export class FakeEngine implements EngineClient {
     if (control.kind === 'sleep') {
       this.#asleep = true;
       for (const running of [...this.#running.values()]) {
-        for (const choice of running.open) running.events.end({ choice, finishReason: 'abort', stopTokenId: null, message: null });
+        for (const choice of running.open) running.events.end({ choice, finishReason: 'abort', stopTokenId: null, error: null });
         this.#close(running);
       }
     }
@@ -143,9 +145,7 @@ export class FakeEngine implements EngineClient {
   #pool(running: Running): void {
     const { promptTokens, pooling } = running.request;
     const isBroken = this.options.failAt === promptTokens.length;
-    const ending = isBroken
-      ? { finishReason: 'error' as const, message: 'the fake engine failed as asked' }
-      : { finishReason: 'length' as const, message: null };
+    const ending = isBroken ? { finishReason: 'error' as const, error: failedAsAsked } : { finishReason: 'length' as const, error: null };
     const pooled = isBroken ? {} : { pooled: fakePooled(promptTokens, pooling!.secondSegment ?? 0) };
     running.events.end({ choice: 0, stopTokenId: null, ...ending, ...pooled });
     this.#close(running);
@@ -165,7 +165,7 @@ export class FakeEngine implements EngineClient {
     const { stop, sampling } = request;
     if (position === this.options.failAt) {
       open.delete(choice);
-      events.end({ choice, finishReason: 'error', stopTokenId: null, message: 'the fake engine failed as asked' });
+      events.end({ choice, finishReason: 'error', stopTokenId: null, error: failedAsAsked });
       return;
     }
     const id = (this.options.nextId ?? defaultNextId)(request, choice, position);
@@ -179,7 +179,7 @@ export class FakeEngine implements EngineClient {
     const isLength = position + 1 >= stop.maxTokens;
     if (!isEos && !isStop && !isLength) return;
     open.delete(choice);
-    events.end({ choice, finishReason: isEos || isStop ? 'stop' : 'length', stopTokenId: isStop && !isEos ? id : null, message: null });
+    events.end({ choice, finishReason: isEos || isStop ? 'stop' : 'length', stopTokenId: isStop && !isEos ? id : null, error: null });
   }
 }
 

@@ -152,7 +152,7 @@ class Run implements TextEvents {
     if (this.#isOver) return;
     if (finishReason !== null) this.#numUnfinished--;
     try {
-      if (finishReason === 'error') this.#fail(delta.refusal ?? new LockstepError('internal', delta.message ?? 'Internal server error'));
+      if (delta.error !== null) this.#fail(delta.error);
       else this.#answer.delta(delta);
     } catch (error) {
       this.#fail(error);

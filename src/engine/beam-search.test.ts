@@ -31,7 +31,7 @@ class TableEngine {
     const isBroken = this.requests.length > this.failAt;
     queueMicrotask(() => {
       events.prompt({ cachedTokens: this.requests.length, queueMs: 0, promptLogprobs: null });
-      if (isBroken) events.end({ choice: 0, finishReason: 'error', stopTokenId: null, message: 'broken' });
+      if (isBroken) events.end({ choice: 0, finishReason: 'error', stopTokenId: null, error: new LockstepError('internal', 'broken') });
       else this.#answer(request, events);
       events.closed();
     });
@@ -45,7 +45,7 @@ class TableEngine {
     const topLogprobs = Float32Array.from({ length: count }, (_, i) => logprobs[order[i] ?? -1] ?? Number.NEGATIVE_INFINITY);
     const first = { id: order[0]!, logprob: logprobs[order[0]!]!, rank: 1, topIds, topLogprobs };
     events.tokens({ choice: 0, ids: [order[0]!], logprobs: [first] });
-    events.end({ choice: 0, finishReason: 'length', stopTokenId: null, message: null });
+    events.end({ choice: 0, finishReason: 'length', stopTokenId: null, error: null });
   }
 
   abort(id: string): void {
@@ -160,14 +160,14 @@ test('an engine that fails, is full, or is told to stop', async () => {
   const broken = new TableEngine();
   broken.failAt = 2;
   assert.deepEqual(
-    (await search(broken, requestOf({ n: 2 }, 5))).ends.map(({ message }) => message),
+    (await search(broken, requestOf({ n: 2 }, 5))).ends.map(({ error }) => error?.message),
     ['broken', 'broken'],
   );
   const full = new TableEngine();
   full.queueLenMax = 2;
   const { ends } = await search(full, requestOf({ n: 2 }, 5));
   assert.deepEqual(
-    ends.map(({ message, refusal }) => [message, refusal?.code]),
+    ends.map(({ error }) => [error?.message, error?.code]),
     [
       ['the queue is full', 'queue_full'],
       ['the queue is full', 'queue_full'],

@@ -11,6 +11,8 @@ import { neutralSampling } from '../sampling/params.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import type { GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
 
+const stoppedWithin = new LockstepError('internal', 'The engine stopped within a beam search.');
+
 export interface BeamRule {
   /** Above 1 favours long outputs, below 1 short ones. */
   readonly lengthPenalty: number;
@@ -40,7 +42,7 @@ interface Search {
   candidates: (TokenLogprobs | null)[];
   numSteps: number;
   facts: PromptFacts | null;
-  failure: string | null;
+  failure: LockstepError | null;
 }
 
 /** Takes a request as an engine does; its choices, `sampling.n`, are the beams, and come whole at the end. */
@@ -97,8 +99,8 @@ export class BeamSearch implements Submits {
       tokens: ({ logprobs }) => {
         search.candidates[i] = logprobs?.[0] ?? null;
       },
-      end: ({ finishReason, message }) => {
-        if (finishReason === 'error') search.failure = message ?? 'The engine has failed.';
+      end: ({ error }) => {
+        search.failure ??= error;
       },
       closed: () => {
         running.delete(id);
@@ -111,7 +113,7 @@ export class BeamSearch implements Submits {
   #advance(search: Search): void {
     const { request, failure, numSteps } = search;
     if (failure !== null || search.candidates.includes(null)) {
-      this.#fail(search, failure ?? 'The engine stopped within a beam search.');
+      this.#fail(search, failure ?? stoppedWithin);
       return;
     }
     takeBest(search);
@@ -124,15 +126,14 @@ export class BeamSearch implements Submits {
       this.#step(search);
     } catch (error) {
       // The queue is full, or the engine has failed meanwhile: the answer is what it would have been at the start.
-      const refusal = error instanceof LockstepError ? error : undefined;
-      this.#fail(search, error instanceof Error ? error.message : String(error), refusal);
+      this.#fail(search, error instanceof LockstepError ? error : new LockstepError('internal', String(error)));
     }
   }
 
-  #fail(search: Search, message: string, refusal?: LockstepError): void {
+  #fail(search: Search, error: LockstepError): void {
     this.#tellPrompt(search);
     for (let choice = 0; choice < search.request.sampling.n; choice++) {
-      search.events.end({ choice, finishReason: 'error', stopTokenId: null, message, ...(refusal && { refusal }) });
+      search.events.end({ choice, finishReason: 'error', stopTokenId: null, error });
     }
     this.abort(search.request.id);
   }
@@ -150,7 +151,7 @@ export class BeamSearch implements Submits {
       const logprobs =
         request.sampling.numLogprobs === null ? null : beam.tokens.map((token) => firstOf(token, request.sampling.numLogprobs!));
       events.tokens({ choice, ids: beam.tokens.map(({ id }) => id), logprobs });
-      events.end({ choice, finishReason: beam.isComplete ? 'stop' : 'length', stopTokenId: null, message: null });
+      events.end({ choice, finishReason: beam.isComplete ? 'stop' : 'length', stopTokenId: null, error: null });
     }
     this.#searches.delete(request.id);
     events.closed();

@@ -52,8 +52,12 @@ interface Live {
 
 /** By `finishCode`. */
 const finishReasons: readonly FinishReason[] = ['error', 'stop', 'length', 'abort', 'error'];
-const stuckMessage =
-  'No token may come next: grammar, allowed_token_ids and bad_words leave none, or the grammar is too costly for this output.';
+/** The request's own fault, and so an error of it. */
+const stuck = new LockstepError(
+  'invalid_value',
+  'No token may come next: grammar, allowed_token_ids and bad_words leave none, or the grammar is too costly for this output.',
+);
+const engineFailed = new LockstepError('internal', 'The engine has failed.');
 const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
 const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
@@ -113,7 +117,7 @@ export class EngineThread implements EngineClient {
     this.#failure = reason;
     for (const live of [...this.#byHandle.values()]) {
       for (const [choice, isOpen] of live.open.entries())
-        if (isOpen) live.events.end({ choice, finishReason: 'error', stopTokenId: null, message: 'The engine has failed.' });
+        if (isOpen) live.events.end({ choice, finishReason: 'error', stopTokenId: null, error: engineFailed });
       this.#close(live);
     }
     for (const { reject } of this.#controls.values()) reject(this.#notReady());
@@ -214,10 +218,15 @@ export class EngineThread implements EngineClient {
       }
       at += recordLen + numIds;
     }
-    for (const { handle, choice, message } of errors) {
+    for (const { handle, choice, code, message, param } of errors) {
       const live = this.#byHandle.get(handle);
       if (!live?.open[choice]) continue;
-      live.events.end({ choice, finishReason: 'error', stopTokenId: null, message });
+      live.events.end({
+        choice,
+        finishReason: 'error',
+        stopTokenId: null,
+        error: new LockstepError(code, message, param === null ? {} : { param }),
+      });
       this.#endChoice(live, choice);
     }
     for (const number of done) {
@@ -235,7 +244,7 @@ export class EngineThread implements EngineClient {
       choice,
       finishReason: finishReasons[finish]!,
       stopTokenId: stopId < 0 ? null : stopId,
-      message: finish === finishCode.stuck ? stuckMessage : null,
+      error: finish === finishCode.stuck ? stuck : null,
       ...(pooled && { pooled }),
     });
     this.#endChoice(live, choice);

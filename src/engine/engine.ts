@@ -3,6 +3,7 @@
  * else: who runs is the scheduler's, arithmetic the ranks', text the API's. Step n+1 is planned while step n runs.
  */
 import { performance } from 'node:perf_hooks';
+import { LockstepError } from '../errors.js';
 import { preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
 import { Histogram } from '../metrics/series.js';
 import { doorbellEpoch, waitForRing } from '../parallel/channel.js';
@@ -170,7 +171,8 @@ export class Engine {
         this.#parts.scheduler.add(pooling === undefined ? { ...input, ...grammar } : { ...input, pooling });
       } catch (error) {
         this.#release(tracked, choice);
-        this.#errors.push({ handle: tracked.handle, choice, message: error instanceof Error ? error.message : String(error) });
+        const { code, message, param } = error instanceof LockstepError ? error : new LockstepError('internal', String(error));
+        this.#errors.push({ handle: tracked.handle, choice, code, message, param });
         this.#close(tracked);
       }
     }

@@ -2,6 +2,7 @@
  * What crosses between the API's thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
  * Int32Array, since a small object for each token of 256 streams would cost more than the scheduler.
  */
+import type { ErrorCode } from '../errors.js';
 import { preemptionBounds, stepTokenBounds } from '../metrics/metrics.js';
 import type { Control } from './control.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
@@ -39,7 +40,9 @@ export interface PromptNews {
 export interface ErrorNews {
   readonly handle: number;
   readonly choice: number;
+  readonly code: ErrorCode;
   readonly message: string;
+  readonly param: string | null;
 }
 
 export const recordLen = 5;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { LockstepError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import { generate, type TextDelta } from './output.js';
@@ -42,7 +43,12 @@ function start(stop: Partial<GenerationRequest['stop']>) {
       for (const byte of Buffer.from(text)) this.push(byte);
     },
     end: (finishReason: 'stop' | 'length' | 'error', stopTokenId: number | null = null) =>
-      events!.end({ choice: 0, finishReason, stopTokenId, message: finishReason === 'error' ? 'broken' : null }),
+      events!.end({
+        choice: 0,
+        finishReason,
+        stopTokenId,
+        error: finishReason === 'error' ? new LockstepError('internal', 'broken') : null,
+      }),
     text: () => deltas.map(({ text }) => text).join(''),
   };
 }
@@ -166,7 +172,7 @@ test('an error keeps its message', () => {
   const run = start({});
   run.push(97);
   run.end('error');
-  assert.equal(run.deltas.at(-1)!.message, 'broken');
+  assert.equal(run.deltas.at(-1)!.error?.message, 'broken');
   assert.equal(run.deltas.at(-1)!.finishReason, 'error');
 });
 

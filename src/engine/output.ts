@@ -23,9 +23,7 @@ export interface TextDelta {
   /** The stop string or the stop token id that ended it. */
   readonly stopReason: string | number | null;
   /** With 'error'. */
-  readonly message: string | null;
-  /** As `ChoiceEnd` has it. */
-  readonly refusal?: LockstepError;
+  readonly error: LockstepError | null;
 }
 
 /** In order: `prompt` once, `delta` for each choice until one has a `finishReason`, `closed` once, always last. */
@@ -160,14 +158,14 @@ class ChoiceText {
     return this.#delta(tokens, out, null, null);
   }
 
-  end({ choice, finishReason, stopTokenId, message, refusal }: ChoiceEnd): TextDelta {
+  end({ choice, finishReason, stopTokenId, error }: ChoiceEnd): TextDelta {
     this.ended = true;
     const tokens = this.#last ?? { choice, ids: noIds, logprobs: null };
     const rest = this.#detokenizer.flush();
     const text = (this.#last === null ? this.#held : this.#lastText) + rest;
     const found = rest === '' ? null : findFirst(text, this.#stopStrings);
     if (found !== null) return this.#delta(tokens, this.#upTo(text, found), 'stop', found.stop);
-    return { ...this.#delta(tokens, text, finishReason, stopTokenId), message, ...(refusal && { refusal }) };
+    return { ...this.#delta(tokens, text, finishReason, stopTokenId), error };
   }
 
   #delta(
@@ -176,7 +174,7 @@ class ChoiceText {
     finishReason: FinishReason | null,
     stopReason: string | number | null,
   ): TextDelta {
-    return { choice, text, ids, logprobs, finishReason, stopReason, message: null };
+    return { choice, text, ids, logprobs, finishReason, stopReason, error: null };
   }
 
   /** Ids before `minTokens` count as parts of a pattern, but end nothing. */

@@ -54,9 +54,7 @@ export interface ChoiceEnd {
   /** The stop token id that ended it; null for end-of-sequence, length, abort and error. */
   readonly stopTokenId: number | null;
   /** With 'error'. */
-  readonly message: string | null;
-  /** With 'error', where it is one that could have met the request at its start: what it met. */
-  readonly refusal?: LockstepError;
+  readonly error: LockstepError | null;
   /** What a request with `pooling` asked for. */
   readonly pooled?: Float32Array; // [hidden]
 }

@@ -92,7 +92,7 @@ test('outputs that end are as their grammar says', async () => {
   const answers = await Promise.all(questions.map((question) => askFor(engine, question)));
   for (const [i, { choices }] of answers.entries()) {
     for (const { ids, end } of choices) {
-      assert.ok(end?.finishReason === 'stop' || end?.finishReason === 'length', `${end?.finishReason}: ${end?.message}`);
+      assert.ok(end?.finishReason === 'stop' || end?.finishReason === 'length', `${end?.finishReason}: ${end?.error?.message}`);
       if (end.finishReason !== 'stop') continue;
       finished++;
       assert.ok(checks[questions[i]!.grammar]!(textOf(ids)), `${questions[i]!.grammar}: ${textOf(ids)}`);
@@ -127,7 +127,8 @@ test('where nothing may come that request alone ends, with an error', async () =
     askFor(engine, { grammar: 'choice' }),
   ]);
   assert.equal(stuck.choices[0]!.end?.finishReason, 'error');
-  assert.match(stuck.choices[0]!.end?.message ?? '', /No token may come next/);
+  assert.match(stuck.choices[0]!.end?.error?.message ?? '', /No token may come next/);
+  assert.equal(stuck.choices[0]!.end?.error?.code, 'invalid_value', 'the request is at fault');
   assert.equal(other.choices[0]!.end?.finishReason, 'stop');
 });
 
@@ -175,7 +176,7 @@ test('ranks that sum: the grammar holds', async () => {
     const answers = await Promise.all(names.map((grammar) => askFor(other, { grammar, sampling: { seed: 5n } })));
     for (const [i, { choices }] of answers.entries()) {
       const { ids, end } = choices[0]!;
-      assert.notEqual(end?.finishReason, 'error', end?.message ?? '');
+      assert.notEqual(end?.finishReason, 'error', end?.error?.message ?? '');
       if (end?.finishReason === 'stop') assert.ok(checks[names[i]!]!(textOf(ids)), `${names[i]}: ${textOf(ids)}`);
     }
   } finally {

@@ -194,7 +194,7 @@ const deltas = events.map((each, i): ChatDelta => {
     logprobs: null,
     finishReason: end ? 'tool_calls' : null,
     stopReason: null,
-    message: null,
+    error: null,
   };
 });
 

@@ -165,7 +165,7 @@ test('reasoning, text and calls, which come whole, are the same whole as streame
         logprobs: null,
         finishReason,
         stopReason: null,
-        message: null,
+        error: null,
       });
     });
     answer.finish();

@@ -89,10 +89,10 @@ export function pool(
           timer.prompt(facts.cachedTokens, facts.queueMs);
         },
         tokens() {},
-        end({ finishReason, message, pooled }) {
+        end({ finishReason, error, pooled }) {
           timer.tokens(0, 0, finishReason === 'error' ? 'error' : 'stop');
           if (pooled !== undefined) values[index] = pooled;
-          else end(new LockstepError('internal', message ?? 'Internal server error'));
+          else end(error ?? endedEarly);
         },
         closed() {
           timer.closed();

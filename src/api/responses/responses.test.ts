@@ -221,7 +221,7 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
         logprobs: null,
         finishReason,
         stopReason: null,
-        message: null,
+        error: null,
       };
       answer.delta(delta);
     });
