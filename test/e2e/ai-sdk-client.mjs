@@ -29,6 +29,8 @@ const weather = () => {
   return { seen, tools: { weather: tool({ description: 'the weather', inputSchema: z.object({ city: z.string().max(12) }), execute }) } };
 };
 
+/** By the names of both providers. */
+const oneCall = { openai: { parallelToolCalls: false }, lockstep: { parallel_tool_calls: false } };
 const compatible = createOpenAICompatible({
   name: 'lockstep',
   baseURL,
@@ -66,6 +68,7 @@ for (const [name, provider] of Object.entries(providers)) {
         maxOutputTokens: 100,
         tools,
         toolChoice: 'required',
+        providerOptions: oneCall,
         stopWhen: isStepCount(2),
       });
       assert.equal(steps.length, 2);

@@ -51,7 +51,7 @@ def whole_and_streamed_answers_are_equal(provider):
 
 
 def a_tool_is_called_and_its_result_goes_back(provider):
-    forced = {"tools": [tool], "tool_choice": "required", "max_tokens": 100}
+    forced = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 100}
     answer = chat(provider, **forced)
     (call,) = answer.choices[0].message.tool_calls
     assert answer.choices[0].finish_reason == "tool_calls" and call.function.name == "weather"
