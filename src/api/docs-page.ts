@@ -22,7 +22,7 @@ const code = (text: string) => `<code>${escaped(text)}</code>`;
 
 interface Operation {
   readonly summary: string;
-  /** Bodies of other operations have no `$ref` of their own: their tables stand there. */
+  /** A body without a `$ref` is one of other operations' bodies, whose tables stand there. */
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: { readonly $ref?: string } }>> };
   readonly responses: Readonly<Record<string, { readonly description: string }>>;
 }
@@ -47,15 +47,12 @@ function operationOf(
   { summary, requestBody, responses }: Operation,
   schemas: Described['components']['schemas'],
 ): string {
-  const names = Object.values(requestBody?.content ?? {}).flatMap(
-    ({ schema: { $ref = '' } }) => $ref.slice('#/components/schemas/'.length) || [],
-  );
-  const tables = names
-    .map((name) => schemas[name]!)
-    .map(({ properties = {}, required = [] }) => {
-      const rows = Object.entries(properties).map((field) => fieldRow(field, required));
-      return `<table><tr><th>field</th><th>values</th><th>default</th><th></th></tr>${rows.join('')}</table>`;
-    });
+  const refs = Object.values(requestBody?.content ?? {}).flatMap(({ schema }) => schema.$ref ?? []);
+  const tables = refs.map((ref) => {
+    const { properties = {}, required = [] } = schemas[ref.slice('#/components/schemas/'.length)]!;
+    const rows = Object.entries(properties).map((field) => fieldRow(field, required));
+    return `<table><tr><th>field</th><th>values</th><th>default</th><th></th></tr>${rows.join('')}</table>`;
+  });
   const answers = Object.entries(responses).map(([status, { description }]) => `<li>${code(status)} ${escaped(description)}</li>`);
   const head = `<summary>${code(`${method.toUpperCase()} ${path}`)} ${escaped(summary)}</summary>`;
   return `<details>${head}${tables.join('')}<ul>${answers.join('')}</ul></details>`;
