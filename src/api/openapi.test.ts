@@ -10,12 +10,13 @@ type Json = any;
 test('every route is in the document, with a summary, its answer and its errors', () => {
   const { paths, components, openapi } = openApiOf(routes, '1.2.3') as Json;
   assert.equal(openapi, '3.1.0');
-  for (const { method, path, access, summary, needs, body, bodies } of routes) {
+  for (const { method, path, access, summary, needs, body, bodies, query } of routes) {
     const operation = paths[path.replaceAll('*', '{id}')][method.toLowerCase()];
     assert.equal(operation.summary, summary);
     assert.ok(operation.responses[200] !== undefined && operation.responses[503] !== undefined, path);
     assert.equal(operation.responses[401] !== undefined, access === 'key', path);
-    assert.equal(operation.responses[400] !== undefined && operation.requestBody !== undefined, (body ?? bodies) !== undefined, path);
+    assert.equal(operation.requestBody !== undefined, (body ?? bodies) !== undefined, path);
+    assert.equal(operation.responses[400] !== undefined, (body ?? bodies ?? query) !== undefined, path);
     if (needs !== undefined) assert.ok(operation.responses[404] !== undefined, path);
   }
   const ids = Object.values(paths).flatMap((path) => Object.values(path as object).map(({ operationId }) => operationId));

@@ -70,6 +70,7 @@ function responsesOf(route: Route, path: string): Json {
   };
   const possible: ErrorCode[] = [
     ...(bodies.length === 0 ? [] : (['invalid_body', 'body_too_large'] as const)),
+    ...(route.query === undefined ? [] : (['invalid_value'] as const)),
     ...(access === 'key' ? (['invalid_api_key'] as const) : []),
     ...(bodies.some(({ fields }) => fields.has('model')) || path.includes('{id}') || needs ? (['not_found'] as const) : []),
     ...(inference ? (['queue_full', 'internal'] as const) : []),

@@ -96,7 +96,10 @@ export function handleStored(exchange: Exchange, context: Context, rest: string)
   const [id, what] = rest.split('/', 2) as [string, string | undefined];
   const stored = context.responses.get(id);
   const query = new URLSearchParams(exchange.query);
-  if (what === undefined && query.get('stream') === 'true') {
+  const stream = query.get('stream') ?? 'false';
+  if (stream !== 'true' && stream !== 'false')
+    throw new LockstepError('invalid_value', 'stream must be true or false.', { param: 'stream' });
+  if (what === undefined && stream === 'true') {
     followStored(exchange, context, stored, query.get('starting_after') ?? '-1');
   } else if (what === undefined) {
     exchange.reply(200, 'application/json', stored.json);
