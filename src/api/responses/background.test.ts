@@ -62,7 +62,9 @@ test('streamed from its creation, left, and taken up again behind any event', as
   for (const query of ['starting_after=x', 'starting_after=1.5']) {
     assert.equal((await fetch(`${it.url}/v1/responses/${id}?stream=true&${query}`)).status, 400);
   }
-  assert.equal((await fetch(`${it.url}/v1/responses/${id}?stream=null`)).status, 400);
+  for (const query of ['stream=null', 'starting_after=-2']) {
+    assert.equal((await fetch(`${it.url}/v1/responses/${id}?${query}`)).status, 400);
+  }
 });
 
 test('cancelled: the engine lets go of it, its followers are told no more, and it stays cancelled', async () => {

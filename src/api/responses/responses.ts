@@ -99,8 +99,12 @@ export function handleStored(exchange: Exchange, context: Context, rest: string)
   const stream = query.get('stream') ?? 'false';
   if (stream !== 'true' && stream !== 'false')
     throw new LockstepError('invalid_value', 'stream must be true or false.', { param: 'stream' });
+  const after = query.get('starting_after') ?? '-1';
+  if (!/^(-1|\d{1,15})$/.test(after)) {
+    throw new LockstepError('invalid_value', 'starting_after must be the sequence_number of an event.', { param: 'starting_after' });
+  }
   if (what === undefined && stream === 'true') {
-    followStored(exchange, context, stored, query.get('starting_after') ?? '-1');
+    followStored(exchange, context, stored, Number(after));
   } else if (what === undefined) {
     exchange.reply(200, 'application/json', stored.json);
   } else if (what === 'input_items') {
@@ -111,12 +115,12 @@ export function handleStored(exchange: Exchange, context: Context, rest: string)
 }
 
 /** The events of a response that is made in the background, or was, behind that of the number `after`. */
-function followStored(exchange: Exchange, { keepAlive }: Context, { background }: StoredResponse, after: string): void {
-  const refuse = (message: string, param: string) => new LockstepError('invalid_value', message, { param });
-  if (background === null) throw refuse('Only a response made in the background is streamed.', 'stream');
-  if (!/^(-1|\d{1,15})$/.test(after)) throw refuse('starting_after must be the sequence_number of an event.', 'starting_after');
+function followStored(exchange: Exchange, { keepAlive }: Context, { background }: StoredResponse, after: number): void {
+  if (background === null) {
+    throw new LockstepError('invalid_value', 'Only a response made in the background is streamed.', { param: 'stream' });
+  }
   keepAlive.watch(exchange);
-  background.follow(exchange, Number(after));
+  background.follow(exchange, after);
 }
 
 /** The items that were given, the newest first unless `order` is asc, a page at a time. */
