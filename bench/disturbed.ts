@@ -5,11 +5,11 @@
  *   npm run bench -- disturbed --model MODEL [--rounds N]
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { medianOf } from './figures.js';
+import { statOf, ticksPerS } from './peers/cpu-time.js';
 import { startServer } from './peers/server-process.js';
 import { measureLoad, type Workload, workloads } from './peers/workloads.js';
 
@@ -34,13 +34,7 @@ function disturb(): ChildProcess {
   return child;
 }
 
-/** CPU seconds of a process, in the kernel's ticks of 10 ms. */
-function cpuSeconds({ pid }: ChildProcess): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
+const cpuSeconds = ({ pid }: ChildProcess) => statOf(pid!).ticks / ticksPerS;
 
 interface Disturbed {
   readonly value: number;

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 
 /** CPU time is counted in ticks of 10 ms. */
-const ticksPerS = 100;
+export const ticksPerS = 100;
 
 /** Ticks of all cores that were not idle, those taken by other machines on the same host included. */
 function busyTicks(): number {
@@ -12,20 +12,26 @@ function busyTicks(): number {
   return ticks.reduce((sum, value) => sum + value, 0) - ticks[3]! - ticks[4]!;
 }
 
+/** A process's group, and the ticks that it has had. Throws when it has ended. */
+export function statOf(pid: number | string): { readonly group: number; readonly ticks: number } {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' '); // a name may have spaces
+  return { group: Number(fields[2]), ticks: Number(fields[11]) + Number(fields[12]) };
+}
+
 /** Ticks of all processes in the groups that `leaders` lead. */
 function ticksOfGroups(leaders: readonly number[]): number {
-  let ticks = 0;
+  let sum = 0;
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-        .replace(/^.*\) /, '')
-        .split(' '); // a name may have spaces
-      if (leaders.includes(Number(fields[2]))) ticks += Number(fields[11]) + Number(fields[12]);
+      const { group, ticks } = statOf(pid);
+      if (leaders.includes(group)) sum += ticks;
     } catch {
       // It has ended meanwhile.
     }
   }
-  return ticks;
+  return sum;
 }
 
 /**

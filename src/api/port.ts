@@ -48,8 +48,8 @@ async function listen(options: PortOptions, handler: ExchangeHandler): Promise<P
         param: 'ssl-cert-reqs',
       });
     }
-    if (canServe && uws.module !== null) return { listener: await listenUws(uws.module, options, handler), backend: 'uws' };
-    if (canServe && uws.module === null) {
+    if (canServe) {
+      if (uws.module !== null) return { listener: await listenUws(uws.module, options, handler), backend: 'uws' };
       if (options.backend === 'uws') throw new LockstepError('start', `uWebSockets.js does not load: ${uws.reason}`);
       options.logger.warn(`uWebSockets.js does not load (${uws.reason}); using node:http, which costs more time for each event`);
     }

@@ -1,10 +1,15 @@
 /** Outputs of grammars over the test vocabulary. */
 import assert from 'node:assert/strict';
 import type { NativeGrammarRun } from '../../src/addon/binding.js';
+import { loadAddon } from '../../src/addon/load.js';
+import { LockstepError } from '../../src/errors.js';
+import { compileGrammar } from '../../src/grammar/compile.js';
+import type { GrammarSpec } from '../../src/grammar/spec.js';
 import { isAllowed, testVocabulary } from './vocabulary.js';
 
 const tokensMax = 600;
-const { texts } = testVocabulary();
+const outputsOfEach = 3;
+const { texts, bytes, ends } = testVocabulary();
 
 /** The same numbers of 0 to 1 for the same seed of 1 to 2^31 - 1. */
 export function randomFrom(seed: number): () => number {
@@ -30,7 +35,7 @@ function randomId(mask: Uint32Array, random: () => number, hurry: number): numbe
 }
 
 /** The output, or null where it has not come to its end. */
-export function sample(run: NativeGrammarRun, random: () => number): string | null {
+function sample(run: NativeGrammarRun, random: () => number): string | null {
   run.reset();
   const output: number[] = [];
   for (let i = 0; i < tokensMax; i++) {
@@ -43,4 +48,20 @@ export function sample(run: NativeGrammarRun, random: () => number): string | nu
     output.push(id);
   }
   return null;
+}
+
+/** null: it is refused, as an error of the request. */
+export function compiledOrNull(spec: GrammarSpec): Int32Array | null {
+  try {
+    return compileGrammar(spec, new Map());
+  } catch (error) {
+    assert.ok(error instanceof LockstepError, String(error));
+    return null;
+  }
+}
+
+/** Some outputs of a grammar, null where one has not come to its end. */
+export function* outputsOf(automaton: Int32Array, random: () => number): Generator<string | null> {
+  const run = loadAddon().createGrammarRun(bytes, ends, automaton);
+  for (let i = 0; i < outputsOfEach; i++) yield sample(run, random);
 }
