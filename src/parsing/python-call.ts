@@ -1,10 +1,7 @@
 /** `f(city='Oslo', days=[1, 2])` as a model trained on Python writes calls -> a name and JSON, piece by piece. */
 import type { CallSink } from './call-sink.js';
 import { type Input, type Outcome, peek, type Reading, skipSpace } from './input.js';
-
-const wordLenMax = 256;
-/** Deepest list or dict; what is deeper ends the call. */
-const nestingMax = 64;
+import { type LiteralForm, nestingMax, readLiteral, readWord } from './literal.js';
 
 /** Stands where the name may begin. `isKnown`: null where any name will do. */
 export function* readPythonCall(input: Input, isKnown: ((name: string) => boolean) | null, sink: CallSink): Reading<Outcome> {
@@ -35,81 +32,20 @@ export function* readPythonCall(input: Input, isKnown: ((name: string) => boolea
     input.take(1);
     sink.arguments(`${separator}${JSON.stringify(key)}: `);
     separator = ', ';
-    if (!(yield* readPython(input, nestingMax, sink))) return 'read';
+    if (!(yield* readLiteral(input, python, nestingMax, sink))) return 'read';
   }
 }
 
-/** Characters of one kind, at most `wordLenMax`. */
-export function* readWord(input: Input, kind: RegExp): Reading<string> {
-  let word = '';
-  while (word.length < wordLenMax) {
+const python: LiteralForm = {
+  wordKind: /[\w.+-]/,
+  keyKind: /[\w.+-]/,
+  lists: { '[': ']', '(': ')' },
+  *atText(input) {
     const char = yield* peek(input);
-    if (char === '' || !kind.test(char)) break;
-    word += input.take(1);
-  }
-  return word;
-}
-
-/** A literal as JSON. false: what stands there is none, or the text ends in it. */
-function* readPython(input: Input, depth: number, sink: CallSink): Reading<boolean> {
-  yield* skipSpace(input);
-  const char = yield* peek(input);
-  if (char === '"' || char === "'") return yield* readPythonString(input, sink);
-  if (char === '[' || char === '(') return depth > 0 && (yield* readSequence(input, depth, char === '[' ? ']' : ')', sink));
-  if (char === '{') return depth > 0 && (yield* readDict(input, depth, sink));
-  const word = yield* readWord(input, /[\w.+-]/);
-  if (word !== '') sink.arguments(asJson(word));
-  return word !== '';
-}
-
-function* readSequence(input: Input, depth: number, close: string, sink: CallSink): Reading<boolean> {
-  input.take(1);
-  sink.arguments('[');
-  for (let isFirst = true; ; isFirst = false) {
-    yield* skipSpace(input);
-    if ((yield* peek(input)) === close) {
-      input.take(1);
-      sink.arguments(']');
-      return true;
-    }
-    if (!isFirst) sink.arguments(', ');
-    if (!(yield* readPython(input, depth - 1, sink))) return false;
-    yield* skipComma(input);
-  }
-}
-
-function* readDict(input: Input, depth: number, sink: CallSink): Reading<boolean> {
-  input.take(1);
-  sink.arguments('{');
-  for (let isFirst = true; ; isFirst = false) {
-    yield* skipSpace(input);
-    const char = yield* peek(input);
-    if (char === '}') {
-      input.take(1);
-      sink.arguments('}');
-      return true;
-    }
-    if (!isFirst) sink.arguments(', ');
-    if (char === '"' || char === "'") {
-      if (!(yield* readPythonString(input, sink))) return false;
-    } else {
-      const key = yield* readWord(input, /[\w.+-]/);
-      if (key === '') return false;
-      sink.arguments(JSON.stringify(key));
-    }
-    yield* skipSpace(input);
-    if ((yield* peek(input)) !== ':') return false;
-    input.take(1);
-    sink.arguments(': ');
-    if (!(yield* readPython(input, depth - 1, sink))) return false;
-    yield* skipComma(input);
-  }
-}
-
-function* skipComma(input: Input): Reading<void> {
-  yield* skipSpace(input);
-  if ((yield* peek(input)) === ',') input.take(1);
-}
+    return char === '"' || char === "'";
+  },
+  readText: readPythonString,
+};
 
 const escapes: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', b: '\b', f: '\f', v: '\v', a: '\x07', 0: '\0', '\n': '' };
 const hexLens: Readonly<Record<string, number>> = { x: 2, u: 4, U: 8 };
@@ -158,15 +94,4 @@ function* readEscape(input: Input): Reading<string | null> {
   while (hex.length < hexLen && /[0-9a-fA-F]/.test(yield* peek(input))) hex += input.take(1);
   const code = Number.parseInt(hex, 16);
   return hex.length === hexLen && code <= 0x10ffff ? String.fromCodePoint(code) : `\\${letter}${hex}`;
-}
-
-const words: Readonly<Record<string, string>> = { True: 'true', False: 'false', None: 'null', true: 'true', false: 'false', null: 'null' };
-
-/** A word that is no string: a constant, a number, or what a string would have been. */
-export function asJson(word: string): string {
-  const known = words[word];
-  if (known !== undefined) return known;
-  if (/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(word)) return word;
-  const number = Number(word.replaceAll('_', ''));
-  return Number.isFinite(number) ? String(number) : JSON.stringify(word);
 }
