@@ -96,8 +96,7 @@ const words: Readonly<Record<string, string>> = { True: 'true', False: 'false', 
 
 /** A word that is no string: a constant, a number, or what a string would have been. */
 function asJson(word: string): string {
-  const known = words[word];
-  if (known !== undefined) return known;
+  if (Object.hasOwn(words, word)) return words[word]!;
   if (/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(word)) return word;
   const number = Number(word.replaceAll('_', ''));
   return Number.isFinite(number) ? String(number) : JSON.stringify(word);

@@ -157,6 +157,7 @@ const table: readonly (readonly [format: string, what: string, text: string, exp
     `[add(a=-1.5e3, terms=[True, None, ('x', "it's \\"so\\" \\u00e9\\n"), {'k': [], 2: False}], deep=1_000)]`,
     calls(['add', '{"a": -1.5e3, "terms": [true, null, ["x", "it\'s \\"so\\" é\\n"], {"k": [], "2": false}], "deep": 1000}']),
   ],
+  ['pythonic', 'a bare word that objects have', '[add(a=constructor)]', calls(['add', '{"a": "constructor"}'])],
   ['pythonic', 'a list that is no call', '[1] see below', content('[1] see below')],
   ['pythonic', 'an unknown function', '[print(1)]', content('[print(1)]')],
   [
