@@ -8,7 +8,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import { Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, startError } from '../errors.js';
-import { ClientGone, type ExchangeHandler, flushMsMax, type Listener, type ListenOptions, type TlsOptions } from './exchange.js';
+import { ClientGone, type ExchangeHandler, flushMsDefault, type Listener, type ListenOptions, type TlsOptions } from './exchange.js';
 import { ExchangeBase } from './exchange-base.js';
 import { clearSocketFile } from './socket-file.js';
 import { EventStream } from './sse.js';
@@ -185,13 +185,13 @@ export async function listenNode(options: ListenOptions, handler: ExchangeHandle
     async reloadTls() {
       if (tls !== null) (server as TlsServer).setSecureContext(secureContext(tls));
     },
-    async close() {
+    async close(flushMs = flushMsDefault) {
       // What a busy client has not taken yet is still here, and would be lost with the process, or with the connections that look idle to
       // the HTTP server: it closes these together with itself.
       NetServer.prototype.close.call(server);
       const closed = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
       for (const socket of sockets) socket.destroySoon();
-      await Promise.race([Promise.all(closed), delay(flushMsMax, undefined, { ref: false })]);
+      await Promise.race([Promise.all(closed), delay(flushMs, undefined, { ref: false })]);
       server.closeAllConnections();
       if (uds !== null) rmSync(uds, { force: true });
     },

@@ -9,7 +9,7 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
-import { ClientGone, type ExchangeHandler, flushMsMax, type Listener, type ListenOptions, statusLine } from './exchange.js';
+import { ClientGone, type ExchangeHandler, flushMsDefault, type Listener, type ListenOptions, statusLine } from './exchange.js';
 import { ExchangeBase } from './exchange-base.js';
 import { clearSocketFile } from './socket-file.js';
 import { EventStream } from './sse.js';
@@ -204,11 +204,11 @@ export async function listenUws(uws: Uws, options: ListenOptions, handler: Excha
       socket = next;
       apps.push(app); // those before it still have connections
     },
-    async close() {
+    async close(flushMs = flushMsDefault) {
       if (!open) return;
       open = false;
       uws.us_listen_socket_close(socket);
-      await unsent.none(flushMsMax);
+      await unsent.none(flushMs);
       for (const app of apps) app.close();
       if (uds !== null) rmSync(uds, { force: true });
     },

@@ -77,7 +77,7 @@ export interface ListenOptions {
   readonly uds: string | null;
   /** null: plain HTTP. */
   readonly tls: TlsOptions | null;
-  /** Most bytes of events that wait for a slow reader before its connection is closed. */
+  /** Most bytes of events that wait for slow readers, all together; those with more than their share are cut off. */
   readonly streamBufferBytesMax: number;
 }
 
@@ -86,12 +86,12 @@ export interface Listener {
   readonly port: number;
   /** New connections get the certificate that the files hold now; those that are open stay. */
   reloadTls(): Promise<void>;
-  /** Closes the port, and every connection when its client has taken what was answered, or after `flushMsMax`. */
-  close(): Promise<void>;
+  /** Closes the port, and every connection when its client has taken what was answered, or after `flushMs`. */
+  close(flushMs?: number): Promise<void>;
 }
 
-/** Longest that closing waits for clients to take the last of their answers. */
-export const flushMsMax = 5000;
+/** How long closing waits for clients to take the last of their answers, where nobody says how long. */
+export const flushMsDefault = 5000;
 
 /** Throws a `start` error where the port cannot be had. */
 export type Listen = (options: ListenOptions, handler: ExchangeHandler) => Promise<Listener>;

@@ -68,8 +68,8 @@ export interface HttpServer {
   setModel(model: ServedModel): void;
   /** Takes no more requests (503), waits for those that run, at most `timeoutMs`; true: all ended by themselves. */
   drain(timeoutMs: number): Promise<boolean>;
-  /** Closes the port and every connection. */
-  close(): Promise<void>;
+  /** Closes the port and every connection, when its client has taken what was answered, or after `flushMs`. */
+  close(flushMs?: number): Promise<void>;
 }
 
 /** Over `port`, or one that is opened here; throws a `start` error where it cannot be had. */
@@ -115,10 +115,10 @@ export async function createServer(given: Partial<ServerOptions> = {}, port: Por
       timer.abort();
       return ended;
     },
-    async close() {
+    async close(flushMs) {
       unwatch();
       context.keepAlive.close();
-      await listener.close();
+      await listener.close(flushMs);
       const { tracer, serving } = context;
       await Promise.all([tracer?.close(), serving?.preparer.close(), serving?.grammars.close()]);
     },

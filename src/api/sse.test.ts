@@ -86,6 +86,22 @@ test('a reader that lets more than the bound pile up loses its connection', asyn
   assert.deepEqual(sink.log, ['write a', 'close']);
 });
 
+test('slow readers share the bound, and leave their shares behind', async () => {
+  const readers = [opened(), opened()] as const;
+  for (const { sink, stream } of readers) {
+    sink.takes = false;
+    stream.send('a');
+  }
+  await null;
+  const [first, second] = readers;
+  first.stream.send('x'.repeat(bufferMax / 2 + 1));
+  second.stream.send('x'.repeat(bufferMax / 2));
+  assert.deepEqual(first.sink.log, ['write a', 'close']);
+  second.stream.send('x'.repeat(bufferMax / 2));
+  assert.deepEqual(second.sink.log, ['write a']);
+  second.stream.abandon();
+});
+
 test('a ping is sent only where nothing else was, and an abandoned stream writes nothing', async () => {
   const { sink, stream } = opened();
   stream.send('a');

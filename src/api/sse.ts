@@ -18,12 +18,16 @@ export interface StreamSink {
 /** An event with a name, for the APIs whose events have one. `data`: JSON. */
 export const namedEvent = (name: string, data: string) => `event: ${name}\ndata: ${data}\n\n`;
 
-export const streamBufferBytesDefault = 1 << 20;
+/** What all streams of slow readers may hold together: one alone that stalls for a minute, or thousands, a few seconds of each. */
+export const streamBufferBytesDefault = 256 << 20;
 
 const pingComment = ': ping\n\n';
 
 /** So many streams are written before the next ones are told: what a stream's write reads is still in the cache from what made its text. */
 const pendingMax = 16;
+
+/** Streams of this thread whose socket takes nothing now. They share what may wait, so that one alone is not cut off early. */
+let numBlocked = 0;
 
 /** Streams of this thread with text that has not left. */
 let pending: EventStream[] = [];
@@ -55,9 +59,8 @@ export class EventStream {
     if (this.#done || this.#ending) return;
     this.#isBusy = true;
     this.#text += events;
-    if (this.#blocked && this.#text.length > this.#bufferMax) {
-      this.#done = true;
-      this.#text = '';
+    if (this.#blocked && this.#text.length * numBlocked > this.#bufferMax) {
+      this.abandon();
       this.#sink.close();
       return;
     }
@@ -81,14 +84,20 @@ export class EventStream {
 
   /** The exchange: the socket takes more. */
   drained(): void {
-    this.#blocked = false;
+    this.#setBlocked(false);
     this.flush();
   }
 
   /** The exchange: the client went away. */
   abandon(): void {
+    this.#setBlocked(false);
     this.#done = true;
     this.#text = '';
+  }
+
+  #setBlocked(blocked: boolean): void {
+    if (blocked !== this.#blocked) numBlocked += blocked ? 1 : -1;
+    this.#blocked = blocked;
   }
 
   #schedule(): void {
@@ -108,7 +117,7 @@ export class EventStream {
       this.#done = true;
       this.#sink.end(text);
     } else if (text !== '') {
-      this.#blocked = !this.#sink.write(text);
+      this.#setBlocked(!this.#sink.write(text));
     }
   }
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type ApiKey, parseKeyFile, plainKeys } from '../api/door/keys.js';
 import type { TraceOptions } from '../api/door/tracing.js';
-import type { TlsOptions } from '../api/exchange.js';
+import { flushMsDefault, type TlsOptions } from '../api/exchange.js';
 import type { PortOptions } from '../api/port.js';
 import type { HttpServer, ServerOptions } from '../api/server.js';
 import { streamBufferBytesDefault } from '../api/sse.js';
@@ -167,9 +167,10 @@ function endOnSignals(server: HttpServer, started: StartedEngine, timeoutMs: num
   const onSignal = async (signal: NodeJS.Signals) => {
     if (++signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143);
     logger.info(`${signal}: running requests are finished, new ones refused; once more to end at once`);
+    const deadline = Date.now() + timeoutMs;
     const drained = await server.drain(timeoutMs);
     if (!drained) logger.warn(`requests still ran after ${timeoutMs / 1000} s and were cut off`);
-    await server.close();
+    await server.close(Math.max(flushMsDefault, deadline - Date.now())); // slow readers too have the time that was asked for
     await started.stop();
     process.exit(0);
   };

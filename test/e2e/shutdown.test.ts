@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import OpenAI from 'openai';
 
 let server: ChildProcess;
@@ -35,6 +36,9 @@ const numChoices = 64;
 const longStream = (client: OpenAI) =>
   client.completions.create({ model: 'guide', prompt: 'Lockstep', stream: true, n: numChoices, max_tokens: 800, ...{ ignore_eos: true } });
 
+/** In this time the server makes more than a socket holds. */
+const slowReaderMs = 1500;
+
 /** The error of a request that is refused from some moment on. */
 async function refusalOf(client: OpenAI): Promise<unknown> {
   for (;;) {
@@ -56,6 +60,7 @@ test('SIGTERM: running streams end whole, new requests get 503, the exit status 
     if (refusal === null) {
       server.kill('SIGTERM');
       refusal = refusalOf(client);
+      await delay(slowReaderMs);
     }
     for (const { finish_reason: reason } of choices) if (reason !== null) reasons.push(reason);
   }
