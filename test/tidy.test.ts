@@ -165,7 +165,7 @@ function wrongIncludes({ path, text }: Source): string[] {
 }
 
 test('native rooms include only what stands in their line', () => {
-  assert.deepEqual(sourcesBelow('native', ['.h', '.cpp', '.cu']).flatMap(wrongIncludes), []);
+  assert.deepEqual(sourcesBelow('native', ['.h', '.cpp', '.cu', '.cuh']).flatMap(wrongIncludes), []);
   assert.equal(wrongIncludes({ path: 'native/common/forward.cpp', text: '#include "cpu/kernels.h"' }).length, 1);
   assert.equal(wrongIncludes({ path: 'native/common/forward.cpp', text: '#include "../cpu/kernels.h"' }).length, 1);
   assert.equal(wrongIncludes({ path: 'native/cpu/backend.cpp', text: '#include <napi.h>' }).length, 1);
@@ -247,7 +247,9 @@ function median(values: readonly number[]): number {
 }
 
 test('files are short', () => {
-  const all = ['src', 'test', 'bench', 'native', 'scripts'].flatMap((folder) => sourcesBelow(folder, ['.ts', '.mjs', '.h', '.cpp', '.cu']));
+  const all = ['src', 'test', 'bench', 'native', 'scripts'].flatMap((folder) =>
+    sourcesBelow(folder, ['.ts', '.mjs', '.h', '.cpp', '.cu', '.cuh']),
+  );
   assert.deepEqual(all.flatMap(tooLong), []);
   assert.equal(tooLong({ path: 'long.ts', text: 'x\n'.repeat(fileLenMax + 1) }).length, 1);
   const middle = median(sourcesBelow('src', ['.ts']).map(({ text }) => numLines(text)));

@@ -15,6 +15,7 @@ enum class Fault : int {
   kNotLoaded = 4,  // step before every rank has loaded
   kNumerics = 5,   // logits are not numbers
   kLoad = 6,       // a weight cannot be read, cut or packed
+  kDevice = 7,     // a device or its library failed; CUDA's errors stay until the process ends
 };
 
 class [[nodiscard]] Status {

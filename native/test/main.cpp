@@ -29,9 +29,14 @@ struct PlainTest {
   void (*run)(Check&);
 };
 constexpr PlainTest kPlainTests[] = {
-    {"dequantize", test_dequantize}, {"float formats", test_float_formats},
-    {"threads", test_threads},       {"communicator", test_communicator},
-    {"lookup", test_lookup},         {"grammar", test_grammar},
+    {"dequantize", test_dequantize},
+    {"float formats", test_float_formats},
+    {"threads", test_threads},
+    {"communicator", test_communicator},
+    {"lookup", test_lookup},
+    {"grammar", test_grammar},
+    {"cuda runtime", test_cuda_runtime},
+    {"cuda kernels", test_cuda_kernels},
 };
 
 bool report(const std::string& name, const Check& check) {

@@ -1,0 +1,96 @@
+// What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, static __shared__ arrays, __syncthreads,
+// __shfl_xor_sync, the math of <cmath> and `launch`. nvcc gives them here; native/test gives its own before it includes the file and runs
+// the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel beside it.
+#pragma once
+
+#include "cuda/kernels.h"
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+
+namespace lockstep::cuda {
+
+struct Grid {
+  unsigned x, y;
+};
+
+// The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
+template <class Args>
+Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream) {
+  if (grid.x == 0 || grid.y == 0) return kSuccess;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(grid.x, grid.y);
+  config.blockDim = dim3(static_cast<unsigned>(block));
+  config.stream = reinterpret_cast<cudaStream_t>(stream);
+  return cudaLaunchKernelEx(&config, kernel, args);
+}
+
+}  // namespace lockstep::cuda
+#endif
+
+namespace lockstep::cuda {
+
+constexpr int kWarp = 32;
+constexpr int kMaxWarps = 8;  // of a block that sums
+
+__device__ inline float bf16_to_float(uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
+
+// Round to nearest even; NaN stays NaN.
+__device__ inline uint16_t float_to_bf16(float x) {
+  const unsigned bits = __float_as_uint(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+__device__ inline float load_as_float(const void* values, Type type, size_t at) {
+  return type == Type::kF32 ? static_cast<const float*>(values)[at] : bf16_to_float(static_cast<const uint16_t*>(values)[at]);
+}
+
+__device__ inline void store_row_value(const RowsOut& out, int row, int column, float value) {
+  const size_t at = static_cast<size_t>(row) * out.ld + column;
+  if (out.f32 != nullptr) out.f32[at] = value;
+  if (out.bf16 != nullptr) out.bf16[at] = float_to_bf16(value);
+}
+
+// The sum over a warp, on every lane; the order is that of a butterfly.
+__device__ inline float warp_sum(float x) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffu, x, mask);
+  return x;
+}
+
+// The sum over a block, on every thread: warps in order.
+__device__ inline float block_sum(float x) {
+  __shared__ float parts[kMaxWarps];
+  x = warp_sum(x);
+  __syncthreads();  // the parts of an earlier sum have been read
+  if (threadIdx.x % kWarp == 0) parts[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  float sum = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x) / kWarp; w++) sum += parts[w];
+  return sum;
+}
+
+// mean and factor of a norm: the value at i becomes (x[i] - mean) * factor * (weight[i] + offset) [+ bias[i]].
+struct NormScale {
+  float mean, factor;
+};
+
+// By a whole block, of n values of x.
+__device__ inline NormScale norm_scale(const float* x, int n, float eps, bool layer_norm) {
+  float mean = 0;
+  if (layer_norm) {
+    float sum = 0;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) sum += x[i];
+    mean = block_sum(sum) / static_cast<float>(n);
+  }
+  float squares = 0;
+  for (int i = threadIdx.x; i < n; i += blockDim.x) squares += (x[i] - mean) * (x[i] - mean);
+  return {mean, 1.0f / sqrtf(block_sum(squares) / static_cast<float>(n) + eps)};
+}
+
+__device__ inline float normed(const NormWeights& norm, NormScale scale, float x, int i) {
+  const float y = (x - scale.mean) * scale.factor * (norm.weight[i] + norm.weight_offset);
+  return norm.bias != nullptr ? y + norm.bias[i] : y;
+}
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,130 @@
+// What a rank owns of its device: streams, memory, graphs, each freed by its owner; and waits that end. Every call is made on the rank's
+// own thread, which `Device::bind` has bound to the device.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+
+#include "common/status.h"
+#include "cuda/runtime.h"
+
+namespace lockstep::cuda {
+
+// kSuccess is ok. `what` names the call in the text: "CUDA: what: the runtime's text (its name)".
+Status to_status(const Runtime& runtime, Error error, const char* what);
+
+// What ends a wait early; raised from any thread.
+struct WaitBounds {
+  const std::atomic<bool>* abort = nullptr;
+  std::chrono::milliseconds timeout{60000};
+};
+
+// Calls `poll` until it no longer answers "not yet" (a Status is its answer, a null pointer "not yet"): spins at first, since a step takes
+// microseconds, then sleeps in between.
+template <class Poll>
+Status poll_until(const WaitBounds& bounds, const char* what, Poll poll);
+
+class Device {
+ public:
+  Device(const Runtime* runtime, int index) : runtime_(runtime), index_(index) {}
+  // From now on the calling thread works on this device.
+  Status bind() const;
+  const Runtime& runtime() const { return *runtime_; }
+  int index() const { return index_; }
+  Status check(Error error, const char* what) const { return to_status(*runtime_, error, what); }
+
+ private:
+  const Runtime* const runtime_;
+  const int index_;
+};
+
+class OwnStream {
+ public:
+  OwnStream() = default;
+  ~OwnStream();
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  Status create(const Device& device);
+  Stream get() const { return stream_; }
+  // Until everything in the stream is done.
+  Status wait(const WaitBounds& bounds) const;
+
+ private:
+  const Device* device_ = nullptr;
+  Stream stream_ = nullptr;
+};
+
+// Device or pinned host memory.
+class Memory {
+ public:
+  Memory() = default;
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  // `what` is named where the memory is not there.
+  Status reserve_device(const Device& device, size_t bytes, const char* what);
+  Status reserve_pinned(const Device& device, size_t bytes, const char* what);
+  uint8_t* data() const { return data_; }
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data_);
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  Status take(const Device& device, size_t bytes, const char* what, bool pinned);
+
+  const Device* device_ = nullptr;
+  uint8_t* data_ = nullptr;
+  size_t bytes_ = 0;
+  bool pinned_ = false;
+};
+
+// Work recorded once and launched many times.
+class RecordedWork {
+ public:
+  RecordedWork() = default;
+  ~RecordedWork();
+  RecordedWork(const RecordedWork&) = delete;
+  RecordedWork& operator=(const RecordedWork&) = delete;
+  // Between begin and end nothing of the stream runs. end() makes it ready to launch, its device memory included.
+  Status begin(const Device& device, Stream stream);
+  Status end();
+  bool is_ready() const { return exec_ != nullptr; }
+  Status launch() const;
+
+ private:
+  const Device* device_ = nullptr;
+  Stream stream_ = nullptr;
+  GraphExec exec_ = nullptr;
+};
+
+// --- the body of the template ---
+
+// One turn of a wait: spins, yields or sleeps, the longer the wait has lasted.
+class Pause {
+ public:
+  Pause() : start_(std::chrono::steady_clock::now()) {}
+  // false: `timeout` is over.
+  bool next(std::chrono::milliseconds timeout);
+
+ private:
+  const std::chrono::steady_clock::time_point start_;
+};
+
+template <class Poll>
+Status poll_until(const WaitBounds& bounds, const char* what, Poll poll) {
+  Pause pause;
+  Status answer;
+  while (!poll(&answer)) {
+    if (bounds.abort != nullptr && bounds.abort->load(std::memory_order_acquire)) {
+      return Status(Fault::kAborted, "the rank group was stopped");
+    }
+    if (!pause.next(bounds.timeout)) {
+      return Status(Fault::kTimeout, std::string(what) + " made no progress for " + std::to_string(bounds.timeout.count()) + " ms");
+    }
+  }
+  return answer;
+}
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,42 @@
+// The embedding of a step's tokens. Bound: the bytes of the rows that are read and written.
+#include "cuda/device.cuh"
+#include "cuda/families.h"
+
+namespace lockstep::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+__global__ void embed_kernel(EmbedArgs a) {
+  const int i = blockIdx.x;
+  const int row = a.ids[i] - a.first_row;
+  const bool is_here = row >= 0 && row < a.table_rows;
+  for (int c = threadIdx.x; c < a.n; c += blockDim.x) {
+    a.out[static_cast<size_t>(i) * a.ld_out + c] = is_here ? load_as_float(a.table, a.type, static_cast<size_t>(row) * a.ld + c) : 0.0f;
+  }
+}
+
+__global__ void add_embedding_kernel(AddEmbeddingArgs a) {
+  const int i = blockIdx.x;
+  for (int c = threadIdx.x; c < a.n; c += blockDim.x) {
+    const size_t at = static_cast<size_t>(i) * a.ld + c;
+    float x = a.embedding[at] * a.scale;
+    if (a.types != nullptr) x += load_as_float(a.types, a.types_type, static_cast<size_t>(a.type_of[i]) * a.ld_types + c);
+    if (a.positions != nullptr) {
+      const size_t row = static_cast<size_t>(a.position[i]) + a.position_offset;
+      x += load_as_float(a.positions, a.positions_type, row * a.ld_positions + c);
+    }
+    a.x[at] = x;
+  }
+}
+
+}  // namespace
+
+Error embed(const EmbedArgs& args, Stream stream) {
+  return launch(embed_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+}
+Error add_embedding(const AddEmbeddingArgs& args, Stream stream) {
+  return launch(add_embedding_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+}
+
+}  // namespace lockstep::cuda

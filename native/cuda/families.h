@@ -1,0 +1,20 @@
+// The functions of the kernel table, each in the file of its family; table.cpp gathers them. Arguments stand in kernels.h.
+#pragma once
+
+#include "cuda/kernels.h"
+
+namespace lockstep::cuda {
+
+Error embed(const EmbedArgs& args, Stream stream);
+Error add_embedding(const AddEmbeddingArgs& args, Stream stream);
+Error norm(const NormArgs& args, Stream stream);
+Error add(const AddArgs& args, Stream stream);
+Error pool(const PoolArgs& args, Stream stream);
+Error gemm(const GemmArgs& args, Stream stream);
+Error rope_append(const RopeAppendArgs& args, Stream stream);
+Error attention(const AttentionArgs& args, Stream stream);
+Error activation(const ActivationArgs& args, Stream stream);
+Error route(const RouteArgs& args, Stream stream);
+Error combine(const CombineArgs& args, Stream stream);
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,79 @@
+// Matrix products, plain: a warp an output column, its lanes along K, kRows rows at a time. For few rows it is bound by the bytes of the
+// weights (n * k * bytes of a weight), which are read once for each kRows rows in vectors of 16 bytes; for many rows it is not the kernel
+// to take. A sum's order: each lane its vectors in order, then the butterfly; it does not depend on the number of rows.
+#include "cuda/device.cuh"
+#include "cuda/families.h"
+
+namespace lockstep::cuda {
+namespace {
+
+constexpr int kWarps = 4;  // of a block: columns
+constexpr int kRows = 8;
+
+struct alignas(16) Vector {
+  unsigned words[4];
+};
+
+// Multiplies the values of two vectors and adds the products to `sum`, in order.
+template <Type type>
+__device__ float dot(const Vector& a, const Vector& b, float sum) {
+  for (int i = 0; i < 4; i++) {
+    if (type == Type::kF32) {
+      sum += __uint_as_float(a.words[i]) * __uint_as_float(b.words[i]);
+    } else {
+      sum += __uint_as_float(a.words[i] << 16) * __uint_as_float(b.words[i] << 16);
+      sum += __uint_as_float(a.words[i] & 0xffff0000u) * __uint_as_float(b.words[i] & 0xffff0000u);
+    }
+  }
+  return sum;
+}
+
+template <Type type, int rows>
+__global__ void gemm_kernel(GemmArgs a) {
+  constexpr int kValues = type == Type::kF32 ? 4 : 8;
+  const int lane = threadIdx.x % kWarp;
+  // Columns are the inner dimension of the grid, whose second one is too short for a vocabulary or for all rows of experts.
+  const int column_blocks = (a.n + kWarps - 1) / kWarps;
+  const int column = blockIdx.x % column_blocks * kWarps + threadIdx.x / kWarp;
+  const int first = blockIdx.x / column_blocks * rows;
+  if (column >= a.n) return;  // a whole warp
+  const size_t expert = a.expert_of == nullptr ? 0 : a.expert_of[first];
+  const size_t vectors_of_w = a.ld_w / kValues;
+  const Vector* w = static_cast<const Vector*>(a.w) + (expert * a.n + column) * vectors_of_w;
+  const Vector* x[rows];
+  for (int r = 0; r < rows; r++) {
+    const int row = first + r < a.rows ? first + r : a.rows - 1;
+    x[r] = static_cast<const Vector*>(a.x) + static_cast<size_t>(row / a.rows_per_input) * (a.ld_x / kValues);
+  }
+  float sum[rows] = {};
+  const int vectors = (a.k + kValues - 1) / kValues;
+  for (int i = lane; i < vectors; i += kWarp) {
+    const Vector weights = w[i];
+#pragma unroll
+    for (int r = 0; r < rows; r++) sum[r] = dot<type>(weights, x[r][i], sum[r]);
+  }
+#pragma unroll
+  for (int r = 0; r < rows; r++) {
+    const float total = warp_sum(sum[r]);
+    if (lane == 0 && first + r < a.rows) {
+      a.out[static_cast<size_t>(first + r) * a.ld_out + column] = a.bias == nullptr ? total : total + a.bias[column];
+    }
+  }
+}
+
+template <Type type>
+Error gemm_of(const GemmArgs& args, Stream stream) {
+  const unsigned columns = static_cast<unsigned>((args.n + kWarps - 1) / kWarps);
+  const unsigned rows = static_cast<unsigned>(args.rows);
+  // Rows of different experts share no weights.
+  if (args.expert_of != nullptr || rows == 1) return launch(gemm_kernel<type, 1>, {columns * rows, 1}, kWarps * kWarp, args, stream);
+  return launch(gemm_kernel<type, kRows>, {columns * ((rows + kRows - 1) / kRows), 1}, kWarps * kWarp, args, stream);
+}
+
+}  // namespace
+
+Error gemm(const GemmArgs& args, Stream stream) {
+  return args.type == Type::kF32 ? gemm_of<Type::kF32>(args, stream) : gemm_of<Type::kBf16>(args, stream);
+}
+
+}  // namespace lockstep::cuda

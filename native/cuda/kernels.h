@@ -1,0 +1,196 @@
+// The CUDA kernels as one table: a function a family, each in a file of its own (embedding.cu, norm.cu, …), with one struct of arguments.
+// Plain C++: the callers, and the tests that stand in for a device, are compiled without CUDA.
+//
+// Every pointer is device memory; matrices are row-major; a row stride ("ld") is in elements and a multiple of kAlign, and the elements of
+// a row between its width and its stride are zeros, so that kernels read whole vectors. Sums are float32, in an order that the shape of one
+// row alone decides: the same bits whatever the number of rows. A call only puts work into the stream; its Error is that of the launch.
+//
+// The first of each family is the plain one. It stays when faster ones come, as their reference, and as what tests without a device run.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/runtime.h"
+
+namespace lockstep::cuda {
+
+enum class Type : uint8_t { kF32, kBf16 };
+constexpr size_t type_bytes(Type type) { return type == Type::kF32 ? 4 : 2; }
+constexpr int kAlign = 8;          // 16 bytes of bf16
+constexpr int kMaxHeadDim = 256;   // a lane of a warp holds head_dim / 32 values
+constexpr int kMaxExperts = 1024;  // what one block routes
+
+enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
+
+// Rows of floats, or the same rows in both types: what matrices of either type read. A null pointer is not written.
+struct RowsOut {
+  float* f32;
+  uint16_t* bf16;
+  int ld;
+};
+
+struct NormWeights {
+  const float* weight;  // [n]
+  const float* bias;    // [n] or null
+  float weight_offset, eps;
+  bool layer_norm;  // else RMS norm
+};
+
+// out[i] = table[ids[i] - first_row], zeros where that is another rank's row.
+struct EmbedArgs {
+  const int32_t* ids;  // [rows]
+  const void* table;   // [table_rows, ld] of `type`
+  Type type;
+  int ld, first_row, table_rows;
+  int rows, n;
+  float* out;  // [rows, ld_out]
+  int ld_out;
+};
+
+// x = embedding * scale [+ types[type of the token]] [+ positions[position + offset]]
+struct AddEmbeddingArgs {
+  const float* embedding;  // [rows, ld]
+  float* x;                // [rows, ld]
+  int rows, n, ld;
+  float scale;
+  const void* types;        // [.., ld_types] or null
+  const int32_t* type_of;   // [rows]
+  const void* positions;    // [.., ld_positions] or null
+  const int32_t* position;  // [rows]
+  int position_offset;
+  Type types_type, positions_type;
+  int ld_types, ld_positions;
+};
+
+// out[i] = norm(x[row_of ? row_of[i] : i]); with `replaces`, x's row too becomes that.
+struct NormArgs {
+  float* x;               // [.., ld_x]
+  const int32_t* row_of;  // [rows] or null
+  int rows, n, ld_x;
+  NormWeights norm;
+  bool replaces;
+  RowsOut out;
+};
+
+// x[i] += y[i], or norm(y[i]) where norm.weight is not null.
+struct AddArgs {
+  const float* y;  // [rows, ld]
+  float* x;        // [rows, ld]
+  int rows, n, ld;
+  NormWeights norm;
+};
+
+// out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type.
+struct GemmArgs {
+  const void* x;  // [.., ld_x]
+  const void* w;  // [experts, n, ld_w]
+  Type type;
+  const float* bias;         // [n] or null
+  const int32_t* expert_of;  // [rows] or null
+  int rows_per_input;        // 1, or the experts of a token
+  int rows, n, k, ld_x, ld_w;
+  float* out;  // [rows, ld_out]
+  int ld_out;
+};
+
+// K and V of one layer: [blocks, kv_heads, block_size, head_dim] each.
+struct KvCache {
+  void* k;
+  void* v;
+  Type type;
+  int kv_heads, block_size, head_dim;
+};
+
+// Per slot: normed and turned q in place, k (normed and turned) and v into the cache.
+struct RopeAppendArgs {
+  float* qkv;  // [slots, ld]: q heads, then k heads, then v heads
+  int slots, ld, heads;
+  KvCache kv;
+  const int32_t* position;  // [slots]
+  const int32_t* row_of;    // [slots] row of the block tables
+  const int32_t* tables;    // [rows, table_len]
+  int table_len;
+  bool normed;
+  float weight_offset, eps;
+  const float *q_norm, *k_norm;      // [head_dim]
+  const float* inverse_frequencies;  // [rotary_dim / 2]
+  int rotary_dim;                    // 0: no rotation
+  float attention_factor;
+};
+
+// One query head and slot sees keys max(0, position - window + 1) … position (window 0: all before it); with `sees_all` those behind it
+// too, up to position + window - 1 and before end_of[slot].
+struct AttentionArgs {
+  const float* q;  // [slots, ld_q]
+  int slots, ld_q, heads;
+  int first_head, first_kv_head, group;  // query head h reads KV head (first_head + h) / group - first_kv_head
+  KvCache kv;
+  const int32_t* position;  // [slots]
+  const int32_t* end_of;    // [slots] keys of the slot's sequence
+  const int32_t* row_of;    // [slots]
+  const int32_t* tables;    // [rows, table_len]
+  int table_len;
+  bool sees_all;
+  int window;
+  float scale, softcap;  // softcap 0: none
+  RowsOut out;           // [slots, heads * head_dim]
+};
+
+// out[i][c] = act(in[i][c]) * in[i][n + c], or act(in[i][c]) where it is not gated.
+struct ActivationArgs {
+  const float* in;  // [rows, ld_in]
+  int rows, n, ld_in;
+  Activation kind;
+  bool gated;
+  RowsOut out;
+};
+
+// The top_k of softmax(logits[i]), in the order of the experts; ties go to the lower expert.
+struct RouteArgs {
+  const float* logits;  // [rows, ld]
+  int rows, experts, top_k, ld;
+  bool normalize;      // the chosen weights are made to sum to 1
+  int32_t* expert_of;  // [rows, top_k]
+  float* weight_of;    // [rows, top_k]
+};
+
+// y[i] = sum over j, in order, of weight_of[i][j] * parts[i * top_k + j]
+struct CombineArgs {
+  const float* parts;  // [rows * top_k, ld]
+  const float* weight_of;
+  int rows, n, top_k, ld;
+  float* y;  // [rows, ld]
+};
+
+// pooled[row] = [pooled[row] +] sum over the slots, in order, of norm(x[slot])
+struct PoolEntry {
+  int32_t row, first_slot, num_slots, adds;
+};
+struct PoolArgs {
+  const PoolEntry* entries;  // [num_entries]
+  int num_entries;
+  const float* x;  // [.., ld]
+  int n, ld;
+  NormWeights norm;
+  float* pooled;  // [rows, ld]
+};
+
+struct Kernels {
+  Error (*embed)(const EmbedArgs&, Stream);
+  Error (*add_embedding)(const AddEmbeddingArgs&, Stream);
+  Error (*norm)(const NormArgs&, Stream);
+  Error (*add)(const AddArgs&, Stream);
+  Error (*gemm)(const GemmArgs&, Stream);
+  Error (*rope_append)(const RopeAppendArgs&, Stream);
+  Error (*attention)(const AttentionArgs&, Stream);
+  Error (*activation)(const ActivationArgs&, Stream);
+  Error (*route)(const RouteArgs&, Stream);
+  Error (*combine)(const CombineArgs&, Stream);
+  Error (*pool)(const PoolArgs&, Stream);
+};
+
+// The table of what is linked: compiled by nvcc, or by tests for the processor.
+const Kernels& kernels();
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,10 @@
+#include "cuda/families.h"
+
+namespace lockstep::cuda {
+
+const Kernels& kernels() {
+  static const Kernels table = {embed, add_embedding, norm, add, gemm, rope_append, attention, activation, route, combine, pool};
+  return table;
+}
+
+}  // namespace lockstep::cuda

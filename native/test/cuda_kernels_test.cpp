@@ -1,0 +1,416 @@
+// The CUDA kernels, run by the emulator, against float64: odd sizes, both types, and that a row's bits do not depend on the rows beside it.
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <memory>
+
+#include "check.h"
+#include "cuda/device.h"
+#include "cuda/kernels.h"
+#include "fake/cuda_runtime.h"
+
+namespace lockstep::test {
+namespace {
+
+using namespace cuda;
+
+const WaitBounds kBounds{nullptr, std::chrono::milliseconds(20000)};
+int round_up(int n) { return (n + kAlign - 1) / kAlign * kAlign; }
+double wide(float x) { return static_cast<double>(x); }
+uint16_t to_bf16(float x) {
+  const float rounded = bf16_round(x);
+  uint32_t bits;
+  std::memcpy(&bits, &rounded, 4);
+  return static_cast<uint16_t>(bits >> 16);
+}
+float from_bf16(uint16_t half) {
+  const uint32_t bits = static_cast<uint32_t>(half) << 16;
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+// A device with a stream, and memory that lives as long. Device memory is host memory here, so that values are read where they lie.
+struct Bench {
+  Check& check;
+  const Runtime* runtime;
+  Device device;
+  OwnStream stream;
+  std::vector<std::unique_ptr<Memory>> pieces;
+  Random random{11};
+
+  explicit Bench(Check& check) : check(check), runtime(start_fake_cuda({1, 13000, size_t{256} << 20})), device(runtime, 0) {
+    check.expect(device.bind().ok() && stream.create(device).ok(), "no device");
+  }
+  template <class T>
+  T* take(size_t count) {
+    pieces.push_back(std::make_unique<Memory>());
+    check.expect(pieces.back()->reserve_device(device, count * sizeof(T), "test").ok(), "no memory");
+    return pieces.back()->as<T>();
+  }
+  // Rows of values in -scale … scale, zeros behind them.
+  float* rows(int count, int n, int ld, float scale = 1) {
+    float* out = take<float>(static_cast<size_t>(count) * ld);
+    for (int i = 0; i < count; i++) {
+      const std::vector<float> values = random.values(n, scale);
+      std::fill(out + static_cast<size_t>(i) * ld, out + static_cast<size_t>(i + 1) * ld, 0.0F);
+      std::copy(values.begin(), values.end(), out + static_cast<size_t>(i) * ld);
+    }
+    return out;
+  }
+  // The same as bf16; `x` is rounded too, so that both hold the same values.
+  uint16_t* halves(float* x, size_t count) {
+    uint16_t* out = take<uint16_t>(count);
+    for (size_t i = 0; i < count; i++) {
+      out[i] = to_bf16(x[i]);
+      x[i] = from_bf16(out[i]);
+    }
+    return out;
+  }
+  template <class T>
+  T* values(const std::vector<T>& from) {
+    T* out = take<T>(from.size());
+    std::copy(from.begin(), from.end(), out);
+    return out;
+  }
+  RowsOut out(int count, int ld) {
+    return {take<float>(static_cast<size_t>(count) * ld), take<uint16_t>(static_cast<size_t>(count) * ld), ld};
+  }
+  template <class Args>
+  void run(Error (*kernel)(const Args&, Stream), const Args& args) {
+    check.expect(kernel(args, stream.get()) == kSuccess, "a launch failed");
+    const Status status = stream.wait(kBounds);
+    check.expect(status.ok(), "a kernel failed: %s", status.text().c_str());
+  }
+  // Rows of `out` against float64, and zeros behind them.
+  void expect_rows(const RowsOut& out, const std::vector<double>& want, int rows, int n, double tolerance, const char* what) {
+    for (int i = 0; i < rows; i++) {
+      for (int c = 0; c < out.ld; c++) {
+        const size_t at = static_cast<size_t>(i) * out.ld + c;
+        const double expected = c < n ? want[static_cast<size_t>(i) * n + c] : 0;
+        const double allowed = c < n ? tolerance * (1 + std::fabs(expected)) : 1e-30;
+        check.near(wide(out.f32[at]), expected, allowed, what, static_cast<int>(at));
+        check.expect(out.bf16[at] == to_bf16(out.f32[at]), "%s: bf16 is not the rounded value", what);
+      }
+    }
+  }
+};
+
+std::vector<double> normed(const float* x, int n, const NormWeights& norm) {
+  double mean = 0, squares = 0;
+  for (int i = 0; norm.layer_norm && i < n; i++) mean += wide(x[i]) / n;
+  for (int i = 0; i < n; i++) squares += (wide(x[i]) - mean) * (wide(x[i]) - mean) / n;
+  std::vector<double> out(n);
+  for (int i = 0; i < n; i++) {
+    out[i] = (wide(x[i]) - mean) / std::sqrt(squares + wide(norm.eps)) * (wide(norm.weight[i]) + wide(norm.weight_offset));
+    if (norm.bias != nullptr) out[i] += wide(norm.bias[i]);
+  }
+  return out;
+}
+
+void norms(Bench& b) {
+  for (const int n : {1, 7, 64, 300, 576}) {
+    for (const bool layer : {false, true}) {
+      const int ld = round_up(n);
+      const NormWeights norm{b.rows(1, n, ld), layer ? b.rows(1, n, ld) : nullptr, layer ? 0.0F : 1.0F, 1e-5F, layer};
+      float* x = b.rows(5, n, ld, 3);
+      const RowsOut out = b.out(3, ld);
+      const std::vector<int32_t> rows = {4, 0, 2};
+      std::vector<double> want;
+      for (const int32_t row : rows) {
+        const std::vector<double> one = normed(x + static_cast<size_t>(row) * ld, n, norm);
+        want.insert(want.end(), one.begin(), one.end());
+      }
+      NormArgs args{x, b.values(rows), 3, n, ld, norm, false, out};
+      b.run(b.runtime->kernels->norm, args);
+      b.expect_rows(out, want, 3, n, 2e-6, "norm");
+      args.row_of = nullptr, args.rows = 1, args.replaces = true;
+      const std::vector<double> first = normed(x, n, norm);
+      b.run(b.runtime->kernels->norm, args);
+      for (int c = 0; c < n; c++) b.check.near(wide(x[c]), first[c], 2e-6 * (1 + std::fabs(first[c])), "norm in place", c);
+
+      const float* y = b.rows(2, n, ld, 3);
+      const std::vector<float> before(x, x + 2 * ld);
+      AddArgs add{y, x, 2, n, ld, norm};
+      b.run(b.runtime->kernels->add, add);
+      for (int i = 0; i < 2; i++) {
+        const std::vector<double> sum = normed(y + static_cast<size_t>(i) * ld, n, norm);
+        for (int c = 0; c < n; c++) {
+          const size_t at = static_cast<size_t>(i) * ld + c;
+          b.check.near(wide(x[at]), wide(before[at]) + sum[c], 4e-6 * (1 + std::fabs(sum[c])), "add of a norm", c);
+        }
+      }
+      const float was = x[0];
+      add.norm.weight = nullptr;
+      b.run(b.runtime->kernels->add, add);
+      b.check.expect(x[0] == was + y[0], "add");
+    }
+  }
+}
+
+void gemms(Bench& b) {
+  for (const Type type : {Type::kF32, Type::kBf16}) {
+    for (const auto& [m, n, k] :
+         std::vector<std::array<int, 3>>{{1, 5, 3}, {2, 33, 48}, {3, 64, 100}, {8, 17, 576}, {9, 4, 64}, {17, 40, 257}}) {
+      const int ld = round_up(k);
+      float* x = b.rows(m, k, ld);
+      float* w = b.rows(n, k, ld);
+      const void* x_typed = type == Type::kF32 ? static_cast<void*>(x) : b.halves(x, static_cast<size_t>(m) * ld);
+      const void* w_typed = type == Type::kF32 ? static_cast<void*>(w) : b.halves(w, static_cast<size_t>(n) * ld);
+      const float* bias = m % 2 == 1 ? b.rows(1, n, n) : nullptr;
+      float* out = b.take<float>(static_cast<size_t>(m) * n);
+      GemmArgs args{x_typed, w_typed, type, bias, nullptr, 1, m, n, k, ld, ld, out, n};
+      b.run(b.runtime->kernels->gemm, args);
+      for (int i = 0; i < m; i++) {
+        for (int j = 0; j < n; j++) {
+          double want = bias == nullptr ? 0 : wide(bias[j]);
+          for (int c = 0; c < k; c++) want += wide(x[static_cast<size_t>(i) * ld + c]) * wide(w[static_cast<size_t>(j) * ld + c]);
+          b.check.near(wide(out[static_cast<size_t>(i) * n + j]), want, 3e-7 * (k + 4), "gemm", i * n + j);
+        }
+      }
+      // The last row alone.
+      float* alone = b.take<float>(n);
+      const size_t row = static_cast<size_t>(m - 1) * ld * type_bytes(type);
+      args.x = static_cast<const uint8_t*>(x_typed) + row, args.rows = 1, args.out = alone;
+      b.run(b.runtime->kernels->gemm, args);
+      b.check.expect(same_bits(alone, out + static_cast<size_t>(m - 1) * n, n), "a row alone has other bits than among %d", m);
+    }
+  }
+  // Experts: row r of two for each input goes to expert_of[r].
+  const int n = 6, k = 16, experts = 3;
+  const float* x = b.rows(2, k, k);
+  const float* w = b.rows(experts * n, k, k);
+  const std::vector<int32_t> expert_of = {2, 0, 1, 1};
+  float* out = b.take<float>(4 * n);
+  b.run(b.runtime->kernels->gemm, {x, w, Type::kF32, nullptr, b.values(expert_of), 2, 4, n, k, k, k, out, n});
+  for (int r = 0; r < 4; r++) {
+    for (int j = 0; j < n; j++) {
+      double want = 0;
+      for (int c = 0; c < k; c++) want += wide(x[r / 2 * k + c]) * wide(w[(expert_of[r] * n + j) * k + c]);
+      b.check.near(wide(out[r * n + j]), want, 1e-5, "gemm of experts", r * n + j);
+    }
+  }
+}
+
+void embeddings(Bench& b) {
+  const int n = 21, ld = 24, rows = 4;
+  float* table = b.rows(10, n, ld);
+  const uint16_t* halves = b.halves(table, 10 * ld);
+  const std::vector<int32_t> ids = {5, 12, 9, 3};
+  float* out = b.take<float>(rows * ld);
+  b.run(b.runtime->kernels->embed, {b.values(ids), halves, Type::kBf16, ld, 4, 6, rows, n, out, ld});  // rows 4 … 9 are here
+  for (int i = 0; i < rows; i++) {
+    const bool is_here = ids[i] >= 4 && ids[i] < 10;
+    for (int c = 0; c < n; c++) b.check.expect(out[i * ld + c] == (is_here ? table[(ids[i] - 4) * ld + c] : 0), "embed: row %d", i);
+  }
+  float* x = b.take<float>(rows * ld);
+  const float* types = b.rows(2, n, ld);
+  const float* positions = b.rows(12, n, ld);
+  const std::vector<int32_t> type_of = {0, 1, 1, 0}, position = {0, 3, 7, 9};
+  b.run(b.runtime->kernels->add_embedding,
+        {out, x, rows, n, ld, 2.5F, types, b.values(type_of), positions, b.values(position), 2, Type::kF32, Type::kF32, ld, ld});
+  for (int i = 0; i < rows; i++) {
+    for (int c = 0; c < n; c++) {
+      const double want = 2.5 * wide(out[i * ld + c]) + wide(types[type_of[i] * ld + c]) + wide(positions[(position[i] + 2) * ld + c]);
+      b.check.near(wide(x[i * ld + c]), want, 1e-6, "add_embedding", i);
+    }
+  }
+}
+
+struct Sequence {
+  int row, position, count;  // slots
+};
+
+// rope_append of whole sequences, then attention over what it wrote.
+void attention(Bench& b, Type type, int heads, int kv_heads, int dim, int block_size, int window, float softcap, bool sees_all) {
+  const std::vector<Sequence> sequences = {{1, 0, 19}, {0, 0, 1}, {2, 0, block_size}};
+  const int group = heads / kv_heads, ld = (heads + 2 * kv_heads) * dim, table_len = 4, rotary = dim / 4 * 2;
+  const int kMaxRows = 3, num_blocks = kMaxRows * table_len;
+  std::vector<int32_t> position, row_of, end_of, tables(kMaxRows * table_len);
+  for (size_t i = 0; i < tables.size(); i++) tables[i] = static_cast<int32_t>(tables.size() - 1 - i);
+  for (const Sequence& s : sequences) {
+    for (int i = 0; i < s.count; i++) {
+      position.push_back(i);
+      row_of.push_back(s.row);
+      end_of.push_back(s.count);
+    }
+  }
+  const int slots = static_cast<int>(position.size());
+  float* qkv = b.rows(slots, ld, ld);
+  const std::vector<float> before(qkv, qkv + static_cast<size_t>(slots) * ld);
+  const size_t cache = static_cast<size_t>(num_blocks) * kv_heads * block_size * dim * type_bytes(type);
+  const KvCache kv{b.take<uint8_t>(cache), b.take<uint8_t>(cache), type, kv_heads, block_size, dim};
+  const float *q_norm = b.rows(1, dim, dim), *k_norm = b.rows(1, dim, dim);
+  const float* frequencies = b.rows(1, rotary / 2, rotary / 2);
+  const bool normed_heads = softcap > 0;
+  const int32_t *positions = b.values(position), *rows = b.values(row_of), *ends = b.values(end_of), *blocks = b.values(tables);
+  b.run(b.runtime->kernels->rope_append,
+        {qkv, slots, ld, heads, kv, positions, rows, blocks, table_len, normed_heads, 0, 1e-6F, q_norm, k_norm, frequencies, rotary, 0.9F});
+
+  // Heads in double, as the cache stores them.
+  std::vector<double> turned(static_cast<size_t>(slots) * (heads + kv_heads) * dim);
+  for (int slot = 0; slot < slots; slot++) {
+    for (int h = 0; h < heads + kv_heads; h++) {
+      const float* from = before.data() + static_cast<size_t>(slot) * ld + h * dim;
+      std::vector<double> head(from, from + dim);
+      if (normed_heads) head = normed(from, dim, {h < heads ? q_norm : k_norm, nullptr, 0, 1e-6F, false});
+      double* to = turned.data() + (static_cast<size_t>(slot) * (heads + kv_heads) + h) * dim;
+      for (int d = 0; d < dim; d++) to[d] = head[d];
+      for (int d = 0; d < rotary / 2; d++) {
+        const double angle = wide(static_cast<float>(position[slot]) * frequencies[d]);
+        to[d] = (head[d] * std::cos(angle) - head[rotary / 2 + d] * std::sin(angle)) * wide(0.9F);
+        to[rotary / 2 + d] = (head[rotary / 2 + d] * std::cos(angle) + head[d] * std::sin(angle)) * wide(0.9F);
+      }
+      for (int d = 0; h < heads && d < dim; d++)
+        b.check.near(wide(qkv[static_cast<size_t>(slot) * ld + h * dim + d]), to[d], 3e-6, "rope", d);
+    }
+  }
+  const RowsOut out = b.out(slots, round_up(heads * dim));
+  const float scale = 0.3F;
+  AttentionArgs args{qkv,  slots, ld,     heads,     0,        0,      group, kv,      positions,
+                     ends, rows,  blocks, table_len, sees_all, window, scale, softcap, out};
+  b.run(b.runtime->kernels->attention, args);
+
+  std::vector<double> want(static_cast<size_t>(slots) * heads * dim);
+  int first_slot = 0;
+  for (const Sequence& s : sequences) {
+    for (int i = 0; i < s.count; i++) {
+      const int first = window > 0 ? std::max(0, i - window + 1) : 0;
+      const int end = !sees_all ? i + 1 : window > 0 ? std::min(s.count, i + window) : s.count;
+      for (int h = 0; h < heads; h++) {
+        std::vector<double> scores;
+        double max = -std::numeric_limits<double>::infinity(), sum = 0;
+        const float* q = qkv + static_cast<size_t>(first_slot + i) * ld + h * dim;
+        for (int key = first; key < end; key++) {
+          const double* k = turned.data() + (static_cast<size_t>(first_slot + key) * (heads + kv_heads) + heads + h / group) * dim;
+          double score = 0;
+          for (int d = 0; d < dim; d++) score += wide(q[d]) * (type == Type::kF32 ? k[d] : wide(bf16_round(static_cast<float>(k[d]))));
+          score *= wide(scale);
+          if (softcap > 0) score = wide(softcap) * std::tanh(score / wide(softcap));
+          scores.push_back(score);
+          max = std::max(max, score);
+        }
+        for (double& score : scores) sum += score = std::exp(score - max);
+        for (int d = 0; d < dim; d++) {
+          double value = 0;
+          for (int key = first; key < end; key++) {
+            const float v = before[static_cast<size_t>(first_slot + key) * ld + (heads + kv_heads + h / group) * dim + d];
+            value += scores[key - first] * wide(type == Type::kF32 ? v : bf16_round(v)) / sum;
+          }
+          want[(static_cast<size_t>(first_slot + i) * heads + h) * dim + d] = value;
+        }
+      }
+    }
+    first_slot += s.count;
+  }
+  // A k within half a unit of rounding may become the other bf16: then that score differs by 2^-9 of one product.
+  b.expect_rows(out, want, slots, heads * dim, type == Type::kF32 ? 4e-6 : 4e-4, "attention");
+}
+
+void activations(Bench& b) {
+  const int n = 19, rows = 3;
+  const float* in = b.rows(rows, 2 * n, 2 * n, 4);
+  const auto act = [](Activation kind, double x) {
+    switch (kind) {
+      case Activation::kSilu:
+        return x / (1 + std::exp(-x));
+      case Activation::kGeluTanh:
+        return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      case Activation::kGelu:
+        return 0.5 * x * std::erfc(-x / std::sqrt(2));
+      case Activation::kRelu:
+        return std::max(x, 0.0);
+    }
+    return x;
+  };
+  for (const Activation kind : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
+    for (const bool gated : {true, false}) {
+      const RowsOut out = b.out(rows, round_up(n));
+      b.run(b.runtime->kernels->activation, {in, rows, n, 2 * n, kind, gated, out});
+      std::vector<double> want;
+      for (int i = 0; i < rows; i++) {
+        for (int c = 0; c < n; c++) want.push_back(act(kind, wide(in[i * 2 * n + c])) * (gated ? wide(in[i * 2 * n + n + c]) : 1));
+      }
+      b.expect_rows(out, want, rows, n, 3e-6, "activation");
+    }
+  }
+}
+
+void experts(Bench& b) {
+  const int rows = 2, count = 70, top_k = 4, ld = 72;
+  float* logits = b.rows(rows, count, ld, 3);
+  logits[40] = logits[7] = 3.5F;  // a tie that the lower expert wins
+  for (const bool normalize : {false, true}) {
+    int32_t* expert_of = b.take<int32_t>(rows * top_k);
+    float* weight_of = b.take<float>(rows * top_k);
+    b.run(b.runtime->kernels->route, {logits, rows, count, top_k, ld, normalize, expert_of, weight_of});
+    for (int i = 0; i < rows; i++) {
+      std::vector<int> order(count);
+      for (int e = 0; e < count; e++) order[e] = e;
+      const float* row = logits + i * ld;
+      std::stable_sort(order.begin(), order.end(), [&](int a, int c) { return row[a] > row[c]; });
+      if (i == 0) b.check.expect(order[0] == 7 && order[1] == 40, "the tie is where it should be");
+      double sum = 0, chosen = 0;
+      for (int e = 0; e < count; e++) sum += std::exp(wide(row[e]));
+      for (int j = 0; j < top_k; j++) chosen += std::exp(wide(row[order[j]])) / sum;
+      std::sort(order.begin(), order.begin() + top_k);
+      for (int j = 0; j < top_k; j++) {
+        b.check.expect(expert_of[i * top_k + j] == order[j], "route: row %d, choice %d", i, j);
+        const double want = std::exp(wide(row[order[j]])) / sum / (normalize ? chosen : 1);
+        b.check.near(wide(weight_of[i * top_k + j]), want, 1e-6, "weight of an expert", j);
+      }
+    }
+    const int n = 5, ld_parts = 8;
+    const float* parts = b.rows(rows * top_k, n, ld_parts);
+    float* y = b.take<float>(rows * ld_parts);
+    b.run(b.runtime->kernels->combine, {parts, weight_of, rows, n, top_k, ld_parts, y});
+    for (int i = 0; i < rows; i++) {
+      for (int c = 0; c < n; c++) {
+        double want = 0;
+        for (int j = 0; j < top_k; j++) want += wide(weight_of[i * top_k + j]) * wide(parts[(i * top_k + j) * ld_parts + c]);
+        b.check.near(wide(y[i * ld_parts + c]), want, 1e-6, "combine", c);
+      }
+    }
+  }
+}
+
+void pooling(Bench& b) {
+  const int n = 33, ld = 40;
+  const float* x = b.rows(6, n, ld);
+  const NormWeights norm{b.rows(1, n, ld), nullptr, 0, 1e-5F, false};
+  float* pooled = b.take<float>(3 * ld);
+  std::fill(pooled, pooled + 3 * ld, 100.0F);
+  const std::vector<PoolEntry> entries = {{2, 1, 3, 0}, {0, 5, 1, 1}};
+  b.run(b.runtime->kernels->pool, {b.values(entries), 2, x, n, ld, norm, pooled});
+  for (const PoolEntry& entry : entries) {
+    std::vector<double> want(n, entry.adds != 0 ? 100 : 0);
+    for (int s = 0; s < entry.num_slots; s++) {
+      const std::vector<double> one = normed(x + static_cast<size_t>(entry.first_slot + s) * ld, n, norm);
+      for (int c = 0; c < n; c++) want[c] += one[c];
+    }
+    for (int c = 0; c < n; c++) b.check.near(wide(pooled[entry.row * ld + c]), want[c], 2e-5, "pool", c);
+  }
+  b.check.expect(pooled[ld] == 100, "a row that is not pooled was written");
+}
+
+}  // namespace
+
+void test_cuda_kernels(Check& check) {
+  Bench b(check);
+  norms(b);
+  gemms(b);
+  embeddings(b);
+  activations(b);
+  experts(b);
+  pooling(b);
+  for (const Type type : {Type::kF32, Type::kBf16}) {
+    attention(b, type, 4, 2, 16, 16, 0, 0, false);
+    attention(b, type, 3, 1, 40, 8, 5, 0, false);
+    attention(b, type, 2, 2, 8, 16, 0, 20, false);
+    attention(b, type, 2, 1, 64, 16, 0, 0, true);
+    attention(b, type, 2, 1, 256, 16, 6, 0, true);
+  }
+  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
+}
+
+}  // namespace lockstep::test

@@ -1,0 +1,79 @@
+// CUDA's execution model on the processor, as far as native/cuda/device.cuh uses it: a block's threads are fibers that take turns at
+// __syncthreads and __shfl_xor_sync, so that the very source of a kernel runs and is checked without a device. Include it, then a .cu file.
+// What it cannot show is what only a device has: caches, memory order between blocks, time.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <string>
+
+#include "cuda/kernels.h"
+
+#define __global__
+#define __device__
+// A block's threads share one thread of the processor.
+#define __shared__ static thread_local
+
+namespace lockstep::test {
+
+struct Index {
+  unsigned x, y;
+};
+struct Lane {
+  Index thread, block, block_dim;
+};
+extern thread_local Lane lane_now;
+
+// Runs kernel() for every thread of every block, blocks in order. "" or what is wrong: a barrier that some threads never come to.
+std::string run_grid(Index grid, int block, const std::function<void()>& kernel);
+void sync_block();
+// The word that the lane `mask` away gives at the same call.
+uint32_t exchange_in_warp(uint32_t word, int mask);
+
+}  // namespace lockstep::test
+
+namespace lockstep::cuda {
+
+struct Grid {
+  unsigned x, y;
+};
+
+// Of fake/cuda_runtime.cpp: checks stream, device and every pointer among the arguments, and puts the work into the stream.
+Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<std::string()> work);
+
+template <class Args>
+Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream) {
+  if (grid.x == 0 || grid.y == 0) return kSuccess;
+  return put_kernel(stream, &args, sizeof(Args), [=] { return test::run_grid({grid.x, grid.y}, block, [&] { kernel(args); }); });
+}
+
+}  // namespace lockstep::cuda
+
+#define threadIdx (::lockstep::test::lane_now.thread)
+#define blockIdx (::lockstep::test::lane_now.block)
+#define blockDim (::lockstep::test::lane_now.block_dim)
+
+inline void __syncthreads() { lockstep::test::sync_block(); }
+
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  static_assert(sizeof(T) == sizeof(uint32_t), "a word");
+  uint32_t word;
+  std::memcpy(&word, &value, sizeof(word));
+  word = lockstep::test::exchange_in_warp(word, mask);
+  std::memcpy(&value, &word, sizeof(word));
+  return value;
+}
+
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+inline unsigned __float_as_uint(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
