@@ -36,6 +36,9 @@ class CountingEngine implements EngineClient {
   abort(): void {}
   finishChoice(): void {}
   async control(): Promise<void> {}
+  waiting(): never {
+    throw new Error('not asked for');
+  }
   counters(): never {
     throw new Error('not asked for');
   }

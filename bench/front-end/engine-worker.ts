@@ -36,7 +36,8 @@ function cpuTimeNs(): bigint {
   return BigInt(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ', 1)[0]!);
 }
 
-function run({ dims, shared, port, counters: sharedCounters }: EngineStart): void {
+function run({ dims, shared, ports, counters: sharedCounters }: EngineStart): void {
+  const port = ports[0]!;
   const { control } = stepBuffers(dims, shared);
   const counters = new Float64Array(sharedCounters);
   const streams = new Map<number, Stream>();

@@ -70,11 +70,12 @@ async function start(kind: Kind, together: number, tokenizer: Tokenizer, ids: In
   const fail = (reason: string) => {
     throw new Error(reason);
   };
-  const engine = new EngineThread(stepBuffers(dims), { scheduler, queueLenMax: 1 << 20, seed: 1, group: 0 }, fail, worker);
-  engine.open();
+  const options = { scheduler, queueLenMax: 1 << 20, numOwners: 1, numPorts: 1, seed: 1, group: 0 };
+  const engine = new EngineThread(stepBuffers(dims), options, fail, worker);
+  engine.client.open();
   const config = JSON.parse(readFileSync(`${modelFolder}/tokenizer_config.json`, 'utf8')) as { chat_template: string };
   const template = createChatTemplate(config.chat_template, tokenizer);
-  const model: ServedModel = fakeModel(engine, { maxModelLen: dims.maxSeqLen, vocabSize: tokenizer.vocabSize, tokenizer, template });
+  const model: ServedModel = fakeModel(engine.client, { maxModelLen: dims.maxSeqLen, vocabSize: tokenizer.vocabSize, tokenizer, template });
   const server = kind === 'fastify' ? await listenPlain(model) : await listen(kind, model);
   let [last, lastEngine] = [process.cpuUsage(), 0n];
   return {

@@ -125,7 +125,7 @@ export function servingNow(context: Context): Serving {
 
 /** A full queue is answered before the body is looked at closely. The engine itself has the last word. */
 export function checkQueue({ engine, queueLenMax }: ServedModel): void {
-  if (engine.counters().waiting < queueLenMax) return;
+  if (engine.waiting() < queueLenMax) return;
   throw new LockstepError('queue_full', `The queue is full: ${queueLenMax} requests are waiting. Try again later.`, {
     retryAfterSeconds: 1,
   });

@@ -41,7 +41,7 @@ export class FakeEngine implements EngineClient {
   #asleep = false;
   phase: ReturnType<EngineClient['state']> = 'ready';
   /** As /metrics would show a long queue. */
-  waiting = 0;
+  numWaiting = 0;
   options: FakeEngineOptions;
   readonly #running = new Map<string, Running>();
   #promptTokens = 0;
@@ -97,10 +97,14 @@ export class FakeEngine implements EngineClient {
     this.#running.get(id)?.open.delete(choice);
   }
 
+  waiting(): number {
+    return this.numWaiting;
+  }
+
   counters(): EngineFigures {
     return {
       running: this.#running.size,
-      waiting: this.waiting,
+      waiting: this.numWaiting,
       kvCacheUsage: this.#running.size / 1000,
       preemptions: 0,
       promptTokens: this.#promptTokens,

@@ -265,7 +265,7 @@ for (const backend of backends) {
       assert.equal((await errorOf(refused)).code, 'rate_limit_exceeded');
       const several = await full.post('/v1/completions', { prompt: ['a', 'b'] });
       assert.equal(several.status, 429);
-      full.engine.waiting = 4096;
+      full.engine.numWaiting = 4096;
       assert.equal((await full.chat({})).status, 429);
       controller.abort();
       await first.catch(() => undefined);

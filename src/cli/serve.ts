@@ -26,7 +26,8 @@ export async function serve(options: ServeOptions, environment: Environment, ver
   noteStrayVariables(options, environment, logger);
   // Modules are loaded in the order in which they are waited for: threads come up meanwhile, and the port answers before the model is read.
   const threads = { ranks: startRankThreads(options.tensorParallelSize), engine: startEngineThread() };
-  const server = await listen(options, environment, logger, version);
+  const serverOptions = serverOptionsOf(options, environment, logger, version);
+  const server = await listen(serverOptions);
   // What cannot be served is one line and nothing else, so this is said only where loading takes a while.
   const loading = setTimeout(() => logger.info(`listening on port ${server.port}, loading the model`), slowLoadMs);
   let started: StartedEngine | null = null;
@@ -34,6 +35,7 @@ export async function serve(options: ServeOptions, environment: Environment, ver
     const { startEngine } = await import('./start-engine.js');
     started = await startEngine(options, {
       threads,
+      askers: { numThreads: 1, numOwners: serverOptions.apiKeys.length },
       logger,
       environment,
       onFault(reason) {
@@ -65,8 +67,7 @@ function noteStrayVariables({ failOnEnvironValidation }: ServeOptions, environme
 }
 
 /** The port is taken before the routes and the model are read: it answers 503 until they are there. */
-async function listen(options: ServeOptions, environment: Environment, logger: Logger, version: string): Promise<HttpServer> {
-  const serverOptions = serverOptionsOf(options, environment, logger, version);
+async function listen(serverOptions: ReturnType<typeof serverOptionsOf>): Promise<HttpServer> {
   const { openPort } = await import('../api/port.js');
   const port = await openPort({ ...serverOptions, streamBufferBytesMax: streamBufferBytesDefault });
   const { createServer } = await import('../api/server.js');
@@ -78,7 +79,7 @@ function serverOptionsOf(
   environment: Environment,
   logger: Logger,
   version: string,
-): Partial<ServerOptions> & Omit<PortOptions, 'streamBufferBytesMax'> {
+): Partial<ServerOptions> & Pick<ServerOptions, 'apiKeys'> & Omit<PortOptions, 'streamBufferBytesMax'> {
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
   return {
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
+import type { EngineLink } from '../engine/engine-port.js';
 import { EngineThread } from '../engine/engine-thread.js';
 import { sizeSteps } from '../engine/sizing.js';
 import { startError } from '../errors.js';
@@ -27,6 +28,8 @@ export interface StartedEngine {
   readonly model: LoadedModel;
   readonly dims: StepDims;
   readonly engine: EngineClient;
+  /** For the other threads that ask. */
+  readonly links: readonly EngineLink[];
   /** What is kept between starts; null: nothing. */
   readonly cache: DiskCache | null;
   /** Resolves when the ranks are loaded and requests are taken; rejects with what kept them from it. */
@@ -51,8 +54,17 @@ export interface EarlyThreads {
   readonly engine: Worker;
 }
 
+export interface Askers {
+  readonly numThreads: number;
+  readonly numOwners: number;
+}
+
+const oneAsker: Askers = { numThreads: 1, numOwners: 1 };
+
 export interface Surroundings {
   readonly threads?: EarlyThreads;
+  /** Threads that ask, this one included, and owners that share the queue; 1 where nothing is said. */
+  readonly askers?: Askers;
   readonly logger: Logger;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** A rank or the engine has failed for good: requests have ended with an error. Called at most once, after `ready`. */
@@ -68,7 +80,7 @@ const stepTimeoutMs = 60_000;
 
 export async function startEngine(
   options: EngineOptions,
-  { logger, environment, onFault, threads: early }: Surroundings,
+  { logger, environment, onFault, threads: early, askers = oneAsker }: Surroundings,
 ): Promise<StartedEngine> {
   const worldSize = options.tensorParallelSize;
   checkWorldSize(worldSize);
@@ -124,14 +136,16 @@ export async function startEngine(
   const fault = (reason: string) => {
     if (stopped || failed) return;
     failed = true;
-    engine.fail(reason);
+    engine.client.fail(reason);
     onFault(reason);
   };
-  const engineOptions = { scheduler, queueLenMax: options.maxNumQueuedReqs, seed: options.seed, group: ranks.group };
+  const { numThreads: numPorts, numOwners } = askers;
+  const { maxNumQueuedReqs: queueLenMax, seed } = options;
+  const engineOptions = { scheduler, queueLenMax, numOwners, numPorts, seed, group: ranks.group };
   const engine = new EngineThread(ranks.buffers, engineOptions, fault, early?.engine);
   const ready = ranks.ready.then((weightBytes) => {
     ranks.onFault(fault);
-    engine.open();
+    engine.client.open();
     return {
       ranks: worldSize,
       threads: worldSize * threads,
@@ -145,7 +159,7 @@ export async function startEngine(
     await engine.stop();
     await ranks.stop();
   };
-  return { name: options.model ?? bundledName, model, dims, engine, cache, ready, stop };
+  return { name: options.model ?? bundledName, model, dims, engine: engine.client, links: engine.links, cache, ready, stop };
 }
 
 function openCache(options: EngineOptions, environment: Surroundings['environment'], logger: Logger): DiskCache | null {
@@ -154,12 +168,16 @@ function openCache(options: EngineOptions, environment: Surroundings['environmen
 }
 
 /** An engine without HTTP around it, ready for requests. A fault ends the process, as there is nobody to answer. */
-export async function startOffline(options: EngineOptions, environment: Surroundings['environment']): Promise<OfflineEngine> {
+export async function startOffline(
+  options: EngineOptions,
+  environment: Surroundings['environment'],
+  askers = oneAsker,
+): Promise<OfflineEngine> {
   const onFault = (reason: string) => {
     process.stderr.write(`lockstep: the engine has failed: ${reason}\n`);
     process.exit(1);
   };
-  const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault });
+  const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault, askers });
   try {
     const [tokenizer] = await Promise.all([loadTokenizer(started.model.tokenizer, started.cache), started.ready]);
     return { client: started.engine, tokenizer, maxModelLen: started.dims.maxSeqLen, weights: started.model.weights, stop: started.stop };

@@ -26,6 +26,8 @@ export interface EngineClient {
   finishChoice(id: string, choice: number): void;
   /** Asks something of the engine as a whole; settles when it is done. Rejects with `not_ready` where the engine has failed. */
   control(control: Control): Promise<void>;
+  /** Sequences that wait, as of the newest step. */
+  waiting(): number;
   /** Since start, as /metrics shows them. */
   counters(): EngineFigures;
   /** Whether requests would be taken now: 'loading' until the ranks are ready, 'draining' after SIGTERM, 'failed' after a fault. */

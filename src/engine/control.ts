@@ -16,6 +16,8 @@ export type Control =
   | { readonly kind: 'sleep'; readonly mode: SleepMode; readonly forget: boolean }
   | { readonly kind: 'wake' };
 
+const nothing: readonly number[] = [];
+
 type Controlled = Pick<Scheduler, 'hold' | 'preemptAll' | 'isStill' | 'forgetPrefixes'>;
 
 export class EngineControl {
@@ -57,15 +59,15 @@ export class EngineControl {
     this.#done.push(number);
   }
 
-  /** What has been done by the end of this turn; null: nothing. */
-  take(): readonly number[] | null {
+  /** What has been done by the end of this turn. */
+  take(): readonly number[] {
     if (this.#sleepers.length > 0 && this.#scheduler.isStill()) {
       if (this.#forget) this.#scheduler.forgetPrefixes();
       this.#asleep = true;
       this.#done.push(...this.#sleepers);
       this.#sleepers = [];
     }
-    if (this.#done.length === 0) return null;
+    if (this.#done.length === 0) return nothing;
     const done = this.#done;
     this.#done = [];
     return done;

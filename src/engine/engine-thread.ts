@@ -1,279 +1,68 @@
-/**
- * The engine as `api/` sees it, on the API's thread: starts the engine's thread, gives requests handles, and hands each batch of news to
- * the requests it speaks of.
- */
+/** The engine's thread: starts it, gives it ports for the threads that ask, and stops it. What goes through a port is `engine-port.ts`'s. */
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
-import { LockstepError } from '../errors.js';
-import type { EngineFigures } from '../metrics/metrics.js';
 import { ringDoorbell } from '../parallel/channel.js';
 import { giveTask } from '../parallel/threads.js';
-import type { Share } from '../scheduler/fair-share.js';
 import type { SchedulerOptions } from '../scheduler/options.js';
-import { finishCode } from '../scheduler/output.js';
 import type { StepBuffers } from '../step/buffers.js';
-import type { EngineClient, RequestEvents } from './client.js';
-import type { Control } from './control.js';
 import { startEngineThread } from './early-thread.js';
+import { type EngineLink, EnginePort } from './engine-port.js';
 import type { EngineStart } from './engine-worker.js';
-import {
-  type Batch,
-  counterIndex,
-  firstPositionCounter,
-  recordLen,
-  requestPreemptionsCounter,
-  stepTokensCounter,
-  type ToEngine,
-} from './messages.js';
-import { QueueBound } from './queue-bound.js';
-import type { ChoiceTokens, FinishReason, GenerationRequest } from './request.js';
+import { firstPositionCounter, portsMax, type ToEngine } from './messages.js';
+import { queueMemory } from './queue-bound.js';
 
 export interface EngineThreadOptions {
   readonly scheduler: SchedulerOptions;
   /** Sequences that may wait; a request that would make it more is refused with `queue_full`. */
   readonly queueLenMax: number;
+  /** Those who may share the queue (`Share.owner`). */
+  readonly numOwners: number;
+  /** Threads that ask, this one included; at most `portsMax`. */
+  readonly numPorts: number;
   /** Requests without a seed of their own draw from a sequence that this begins; null: from the system's random numbers. */
   readonly seed: number | null;
   /** Handle of the ranks' native group, which keeps their grammars. */
   readonly group: number;
 }
 
-interface Live {
-  readonly id: string;
-  readonly handle: number;
-  readonly events: RequestEvents;
-  /** [n] whether a choice still has something to come. A list: a set of one takes three cache lines for every token. */
-  readonly open: boolean[];
-  numOpen: number;
-  /** With whom it shares the queue; undefined: with nobody. */
-  readonly share: Share | undefined;
-  /** Nothing was heard of it yet. */
-  isSilent: boolean;
-}
-
-/** By `finishCode`. */
-const finishReasons: readonly FinishReason[] = ['error', 'stop', 'length', 'abort', 'error'];
-/** The request's own fault, and so an error of it. */
-const stuck = new LockstepError(
-  'invalid_value',
-  'No token may come next: grammar, allowed_token_ids and bad_words leave none, or the grammar is too costly for this output.',
-);
-const engineFailed = new LockstepError('internal', 'The engine has failed.');
-const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
-const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
-const retryAfterSeconds = 1;
-
-export class EngineThread implements EngineClient {
-  readonly #buffers: StepBuffers;
+export class EngineThread {
+  /** This thread's. */
+  readonly client: EnginePort;
+  /** For the other threads that ask, an `EnginePort` of each. */
+  readonly links: readonly EngineLink[];
   readonly #port: MessagePort;
-  readonly #worker: Worker;
-  readonly #counters: Float64Array;
-  readonly #queue: QueueBound;
-  readonly #byId = new Map<string, Live>();
-  readonly #byHandle = new Map<number, Live>();
-  #nextHandle = 1;
-  readonly #controls = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
-  #nextControl = 1;
-  #numOpen = 0; // sequences
-  #state: ReturnType<EngineClient['state']> = 'loading';
-  #failure = '';
+  readonly #control: Int32Array;
   readonly #exited: Promise<void>;
 
   /** `onFault`: the engine's own thread has failed. `thread`: one that was started early. */
   constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void, thread = startEngineThread()) {
-    this.#queue = new QueueBound(options.queueLenMax);
-    this.#buffers = buffers;
-    this.#counters = new Float64Array(new SharedArrayBuffer(8 * (firstPositionCounter + (options.scheduler.speculation?.maxDrafts ?? 0))));
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
-    port1.on('message', (batch: Batch) => this.#deliver(batch));
-    const start: EngineStart = {
-      dims: buffers.layout.dims,
-      shared: buffers.shared,
-      scheduler: options.scheduler,
-      seed: options.seed,
-      port: port2,
-      group: options.group,
-      counters: this.#counters.buffer as SharedArrayBuffer,
-    };
-    this.#worker = thread;
-    giveTask(thread, start, [port2]);
-    this.#worker.on('error', (error) => onFault(`engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
-    this.#exited = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
-  }
-
-  state(): ReturnType<EngineClient['state']> {
-    return this.#state;
-  }
-
-  /** The ranks are loaded: requests are taken from now on. */
-  open(): void {
-    if (this.#state === 'loading') this.#state = 'ready';
-  }
-
-  /** Every request ends with an error, and no more are taken. */
-  fail(reason: string): void {
-    if (this.#state === 'failed') return;
-    this.#state = 'failed';
-    this.#failure = reason;
-    for (const live of [...this.#byHandle.values()]) {
-      for (const [choice, isOpen] of live.open.entries())
-        if (isOpen) live.events.end({ choice, finishReason: 'error', stopTokenId: null, error: engineFailed });
-      this.#close(live);
-    }
-    for (const { reject } of this.#controls.values()) reject(this.#notReady());
-    this.#controls.clear();
+    const { scheduler, queueLenMax, numOwners, numPorts, seed, group } = options;
+    if (numPorts > portsMax) throw new Error(`${numPorts} ports, and at most ${portsMax} there can be`);
+    const { dims } = buffers.layout;
+    const counters = new SharedArrayBuffer(8 * (firstPositionCounter + (scheduler.speculation?.maxDrafts ?? 0)));
+    const queue = queueMemory(numOwners);
+    const channels = Array.from({ length: numPorts }, () => new MessageChannel());
+    const [first, ...links] = channels.map(({ port1: port }, index): EngineLink => {
+      return { port, index, control: buffers.control, counters, pools: dims.pooledLen > 0, queueLenMax, queue };
+    });
+    this.client = new EnginePort(first!);
+    this.links = links;
+    this.#port = first!.port;
+    this.#control = buffers.control;
+    const ports = channels.map(({ port2 }) => port2);
+    const start: EngineStart = { dims, shared: buffers.shared, scheduler, seed, ports, group, counters };
+    giveTask(thread, start, ports);
+    watch(thread, onFault);
+    this.#exited = new Promise((resolve) => thread.once('exit', () => resolve()));
   }
 
   async stop(): Promise<void> {
-    this.#send({ kind: 'stop' });
+    this.#port.postMessage({ kind: 'stop' } satisfies ToEngine);
+    ringDoorbell(this.#control);
     await this.#exited;
     this.#port.close();
   }
+}
 
-  submit(request: GenerationRequest, events: RequestEvents): void {
-    if (this.#state !== 'ready') throw this.#notReady();
-    if ((request.pooling !== undefined) !== this.#buffers.layout.dims.pooledLen > 0)
-      throw new LockstepError(
-        'invalid_value',
-        'The model does not do what is asked: it generates text, or gives hidden states, and not both.',
-      );
-    const { n } = request.sampling;
-    if (this.#byId.has(request.id))
-      throw new LockstepError('invalid_value', `A request with the id ${request.id} is running.`, { param: 'request_id' });
-    // What runs is known as of the newest step; the rest of what is open waits.
-    this.#queue.enter(request.share, n, Math.max(0, this.#numOpen - this.#counters[counterIndex.running]!));
-    const [handle, open] = [this.#nextHandle++, new Array<boolean>(n).fill(true)];
-    const live: Live = { id: request.id, handle, events, open, numOpen: n, share: request.share, isSilent: true };
-    this.#nextHandle &= 0x7fffffff;
-    this.#byId.set(live.id, live);
-    this.#byHandle.set(live.handle, live);
-    this.#numOpen += n;
-    this.#send({ kind: 'submit', handle: live.handle, request });
-  }
-
-  abort(id: string): void {
-    const live = this.#byId.get(id);
-    if (live === undefined) return;
-    this.#send({ kind: 'abort', handle: live.handle });
-    this.#forget(live);
-    // Never inside the call.
-    setImmediate(() => live.events.closed());
-  }
-
-  finishChoice(id: string, choice: number): void {
-    const live = this.#byId.get(id);
-    if (live === undefined || !live.open[choice]) return;
-    this.#send({ kind: 'finishChoice', handle: live.handle, choice });
-    this.#endChoice(live, choice);
-  }
-
-  control(control: Control): Promise<void> {
-    if (this.#state !== 'ready') return Promise.reject(this.#notReady());
-    const number = this.#nextControl++;
-    return new Promise((resolve, reject) => {
-      this.#controls.set(number, { resolve, reject });
-      this.#send({ kind: 'control', number, control });
-    });
-  }
-
-  counters(): EngineFigures {
-    const c = this.#counters;
-    const entries = Object.entries(counterIndex).map(([name, index]) => [name, c[index]!] as const);
-    return {
-      ...(Object.fromEntries(entries) as unknown as EngineFigures),
-      stepTokens: Array.from(c.subarray(stepTokensCounter, requestPreemptionsCounter)),
-      requestPreemptions: Array.from(c.subarray(requestPreemptionsCounter, firstPositionCounter)),
-      specAcceptedPerPosition: Array.from(c.subarray(firstPositionCounter)),
-    };
-  }
-
-  #notReady(): LockstepError {
-    const reason = this.#failure === '' ? 'The engine takes no requests now.' : 'The engine has failed.';
-    return new LockstepError('not_ready', reason, { retryAfterSeconds });
-  }
-
-  #send(message: ToEngine): void {
-    this.#port.postMessage(message);
-    ringDoorbell(this.#buffers.control);
-  }
-
-  #deliver({ records, logprobs, pooled, prompts, errors, done }: Batch): void {
-    for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts) {
-      const live = this.#byHandle.get(handle);
-      if (live === undefined) continue;
-      this.#hearOf(live);
-      live.events.prompt({ cachedTokens, queueMs, promptLogprobs });
-    }
-    const logprobsOf = logprobs.length === 0 ? noLogprobs : new Map(logprobs);
-    const pooledOf = pooled.length === 0 ? nothingPooled : new Map(pooled);
-    for (let at = 0, record = 0; at < records.length; record++) {
-      const numIds = records[at + 2]!;
-      const first = at + recordLen;
-      const ids = numIds === 1 ? [records[first]!] : Array.from(records.subarray(first, first + numIds));
-      const live = this.#byHandle.get(records[at]!);
-      const choice = records[at + 1]!;
-      if (live?.open[choice]) {
-        const tokens = { choice, ids, logprobs: logprobsOf.get(record) ?? null };
-        this.#tell(live, tokens, records[at + 3]!, records[at + 4]!, pooledOf.get(record));
-      }
-      at += recordLen + numIds;
-    }
-    for (const { handle, choice, code, message, param } of errors) {
-      const live = this.#byHandle.get(handle);
-      if (!live?.open[choice]) continue;
-      live.events.end({
-        choice,
-        finishReason: 'error',
-        stopTokenId: null,
-        error: new LockstepError(code, message, param === null ? {} : { param }),
-      });
-      this.#endChoice(live, choice);
-    }
-    for (const number of done) {
-      this.#controls.get(number)?.resolve();
-      this.#controls.delete(number);
-    }
-  }
-
-  #tell(live: Live, tokens: ChoiceTokens, finish: number, stopId: number, pooled: Float32Array | undefined): void {
-    const { choice } = tokens;
-    if (tokens.ids.length > 0) live.events.tokens(tokens);
-    // A listener may have ended the choice by a stop string, or aborted the request.
-    if (finish === finishCode.none || !live.open[choice] || this.#byHandle.get(live.handle) !== live) return;
-    live.events.end({
-      choice,
-      finishReason: finishReasons[finish]!,
-      stopTokenId: stopId < 0 ? null : stopId,
-      error: finish === finishCode.stuck ? stuck : null,
-      ...(pooled && { pooled }),
-    });
-    this.#endChoice(live, choice);
-  }
-
-  #endChoice(live: Live, choice: number): void {
-    if (!live.open[choice]) return;
-    live.open[choice] = false;
-    live.numOpen--;
-    this.#numOpen--;
-    if (live.numOpen === 0) this.#close(live);
-  }
-
-  #close(live: Live): void {
-    this.#forget(live);
-    live.events.closed();
-  }
-
-  #hearOf(live: Live): void {
-    if (live.isSilent) this.#queue.leave(live.share, live.open.length);
-    live.isSilent = false;
-  }
-
-  #forget(live: Live): void {
-    this.#hearOf(live);
-    this.#numOpen -= live.numOpen;
-    live.numOpen = 0;
-    live.open.fill(false);
-    this.#byId.delete(live.id);
-    this.#byHandle.delete(live.handle);
-  }
+function watch(thread: Worker, onFault: (reason: string) => void): void {
+  thread.on('error', (error) => onFault(`engine: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`));
 }

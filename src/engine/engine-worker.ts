@@ -15,20 +15,22 @@ export interface EngineStart {
   readonly shared: SharedArrayBuffer;
   readonly scheduler: SchedulerOptions;
   readonly seed: number | null;
-  readonly port: MessagePort;
+  /** One for each thread that asks. */
+  readonly ports: readonly MessagePort[];
   /** Handle of the native group. */
   readonly group: number;
   readonly counters: SharedArrayBuffer;
 }
 
-function run({ dims, shared, scheduler, seed, port, group, counters }: EngineStart): void {
+function run({ dims, shared, scheduler, seed, ports, group, counters }: EngineStart): void {
   const buffers = stepBuffers(dims, shared);
   const engine = new Engine({
     buffers,
     scheduler: new Scheduler(buffers, scheduler),
     ranks: new StepDriver(buffers),
-    receive: () => receiveMessageOnPort(port)?.message as ToEngine | undefined,
-    send: (batch) => port.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
+    numPorts: ports.length,
+    receive: () => receiveFrom(ports),
+    send: (port, batch) => ports[port]!.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
     grammars: new GroupGrammars(group),
     counters: new Float64Array(counters),
     drawSeed: seed === null ? () => randomBytes(8).readBigUInt64LE() : seedSequence(seed),
@@ -39,8 +41,16 @@ function run({ dims, shared, scheduler, seed, port, group, counters }: EngineSta
     // The owner of the ranks knows why and has told the client.
     if (!(error instanceof RankFault)) throw error;
   } finally {
-    port.close();
+    for (const port of ports) port.close();
   }
+}
+
+function receiveFrom(ports: readonly MessagePort[]): ToEngine | undefined {
+  for (const port of ports) {
+    const received = receiveMessageOnPort(port);
+    if (received !== undefined) return received.message as ToEngine;
+  }
+  return undefined;
 }
 
 /** Splitmix64's increment: consecutive requests get seeds that have little in common (Steele, Lea, Flood 2014). */

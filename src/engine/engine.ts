@@ -16,23 +16,24 @@ import { type Control, EngineControl } from './control.js';
 import {
   type Batch,
   counterIndex,
-  type ErrorNews,
   firstPositionCounter,
-  type PromptNews,
-  recordLen,
+  portOf,
   requestPreemptionsCounter,
   stepTokensCounter,
   type ToEngine,
 } from './messages.js';
+import { News } from './news.js';
 import type { GenerationRequest, TokenLogprobs } from './request.js';
 
 export interface EngineParts {
   readonly buffers: StepBuffers;
   readonly scheduler: Scheduler;
   readonly ranks: Pick<StepDriver, 'dispatch' | 'collect'>;
-  /** Takes one message that has arrived, or undefined. */
+  /** Threads that ask; handles and numbers of controls say which. */
+  readonly numPorts: number;
+  /** Takes one message that has arrived at any port, or undefined. */
   readonly receive: () => ToEngine | undefined;
-  readonly send: (batch: Batch) => void;
+  readonly send: (port: number, batch: Batch) => void;
   /** What the ranks know of grammars. */
   readonly grammars: Pick<GroupGrammars, 'acquire' | 'release' | 'know'>;
   readonly counters: Float64Array;
@@ -46,7 +47,7 @@ const idleMs = 1000;
 /** Steps whose start is remembered; a prompt that takes more of them is said to have waited longer than it did. */
 const stepTimesLen = 4096;
 
-const nothingDone: readonly number[] = [];
+const noIds = new Int32Array(0);
 
 /** One choice that the scheduler has; its index in `Engine.#choices` is the scheduler's key. */
 interface Choice {
@@ -75,15 +76,8 @@ export class Engine {
   readonly #tracked = new Map<number, Tracked>();
   readonly #choices: (Choice | null)[] = [];
   readonly #freeKeys: number[] = [];
-  // A batch under construction; grown when a step brings more than any before it.
-  #records = new Int32Array(1024);
-  #recordsLen = 0;
-  #numRecords = 0;
-  #logprobs: [number, TokenLogprobs[]][] = [];
-  #pooled: [number, Float32Array][] = [];
-  #prompts: PromptNews[] = [];
-  #errors: ErrorNews[] = [];
-  #done: readonly number[] | null = null;
+  /** [numPorts] of this turn. */
+  readonly #news: readonly News[];
   readonly #control: EngineControl;
   /** When a step was planned, by the last bits of its number. */
   readonly #stepStartMs = new Float64Array(stepTimesLen);
@@ -92,6 +86,7 @@ export class Engine {
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
+    this.#news = Array.from({ length: parts.numPorts }, () => new News());
     this.#control = new EngineControl(parts.scheduler);
     this.#stepTokens = new Histogram(parts.counters, stepTokensCounter, stepTokenBounds);
     this.#requestPreemptions = new Histogram(parts.counters, requestPreemptionsCounter, preemptionBounds);
@@ -115,7 +110,7 @@ export class Engine {
         counters[counterIndex.steps]!++;
         this.#deliver(scheduler.update(result), result);
       }
-      this.#done = this.#control.take();
+      for (const number of this.#control.take()) this.#newsOf(number).done.push(number);
       this.#count();
       this.#flush();
       if (plan !== null || result !== null) counters[counterIndex.hostTimeUs]! += (performance.now() - startMs) * 1000;
@@ -172,7 +167,7 @@ export class Engine {
       } catch (error) {
         this.#release(tracked, choice);
         const { code, message, param } = error instanceof LockstepError ? error : new LockstepError('internal', String(error));
-        this.#errors.push({ handle: tracked.handle, choice, code, message, param });
+        this.#newsOf(tracked.handle).errors.push({ handle: tracked.handle, choice, code, message, param });
         this.#close(tracked);
       }
     }
@@ -204,7 +199,7 @@ export class Engine {
   #cutOff(tracked: Tracked): void {
     for (let choice = 0; choice < tracked.keys.length; choice++) {
       if (tracked.keys[choice]! < 0 && choice < tracked.numBegun) continue; // has ended
-      this.#writeRecord(tracked.handle, choice, 0, finishCode.abort, -1);
+      this.#newsOf(tracked.handle).record(tracked.handle, choice, finishCode.abort, -1, noIds, 0, 0);
     }
     this.#abort(tracked.handle);
   }
@@ -245,7 +240,7 @@ export class Engine {
         const { handle, arrivalMs, promptLogprobs } = tracked;
         // A request that came during the turn of its first step was not waiting before.
         const queueMs = Math.max(0, this.#stepStartMs[output.firstStep[i]! & (stepTimesLen - 1)]! - arrivalMs);
-        this.#prompts.push({ handle, cachedTokens: output.cachedTokens[i]!, queueMs, promptLogprobs });
+        this.#newsOf(handle).prompts.push({ handle, cachedTokens: output.cachedTokens[i]!, queueMs, promptLogprobs });
       }
       this.#record(tracked, index, output, i, result);
       this.#parts.counters[counterIndex.generationTokens]! += numIds;
@@ -264,38 +259,23 @@ export class Engine {
       tracked.promptLogprobs?.push(this.#readLogprobs(result, output.promptOutputStart[i]! + j, count));
   }
 
-  #record(tracked: Tracked, choice: number, output: SchedulerOutput, i: number, result: StepResult): void {
+  #record({ handle, request }: Tracked, choice: number, output: SchedulerOutput, i: number, result: StepResult): void {
+    const news = this.#newsOf(handle);
     const numIds = output.numIds[i]!;
-    let at = this.#writeRecord(tracked.handle, choice, numIds, output.finish[i]!, output.stopId[i]!);
-    for (let j = 0; j < numIds; j++) this.#records[at++] = output.ids[i * output.maxIds + j]!;
-    const { numLogprobs } = tracked.request.sampling;
+    const index = news.record(handle, choice, output.finish[i]!, output.stopId[i]!, output.ids, i * output.maxIds, numIds);
+    const { numLogprobs } = request.sampling;
     if (numLogprobs !== null && numIds > 0) {
       const logprobs = Array.from({ length: numIds }, (_, j) => this.#readLogprobs(result, output.outputStart[i]! + j, numLogprobs));
-      this.#logprobs.push([this.#numRecords - 1, logprobs]);
+      news.logprobs.push([index, logprobs]);
     }
-    if (tracked.request.pooling !== undefined && output.finish[i] !== finishCode.none) {
-      this.#pooled.push([this.#numRecords - 1, this.#readPooled(output.rows[i]!)]);
+    if (request.pooling !== undefined && output.finish[i] !== finishCode.none) {
+      news.pooled.push([index, this.#readPooled(output.rows[i]!)]);
     }
   }
 
-  /** Returns where the record's ids go. */
-  #writeRecord(handle: number, choice: number, numIds: number, finish: number, stopId: number): number {
-    const end = this.#recordsLen + recordLen + numIds;
-    if (end > this.#records.length) {
-      const grown = new Int32Array(2 * end);
-      grown.set(this.#records);
-      this.#records = grown;
-    }
-    const records = this.#records;
-    let at = this.#recordsLen;
-    records[at++] = handle;
-    records[at++] = choice;
-    records[at++] = numIds;
-    records[at++] = finish;
-    records[at++] = stopId;
-    this.#recordsLen = end;
-    this.#numRecords++;
-    return at;
+  /** For the thread that asked: of a handle, or of a control's number. */
+  #newsOf(handle: number): News {
+    return this.#news[portOf(handle)]!;
   }
 
   #readPooled(row: number): Float32Array {
@@ -316,18 +296,12 @@ export class Engine {
     };
   }
 
-  /** Sends the news of this turn, if there is any. */
+  /** Sends the news of this turn to those for whom there are any. */
   #flush(): void {
-    if (this.#numRecords === 0 && this.#errors.length === 0 && this.#done === null) return;
-    const records = this.#records.slice(0, this.#recordsLen);
-    const [logprobs, pooled, prompts, errors] = [this.#logprobs, this.#pooled, this.#prompts, this.#errors];
-    this.#parts.send({ records, logprobs, pooled, prompts, errors, done: this.#done ?? nothingDone });
-    this.#recordsLen = 0;
-    this.#numRecords = 0;
-    this.#logprobs = [];
-    this.#pooled = [];
-    this.#prompts = [];
-    this.#errors = [];
+    for (let port = 0; port < this.#news.length; port++) {
+      const batch = this.#news[port]!.take();
+      if (batch !== null) this.#parts.send(port, batch);
+    }
   }
 
   #count(): void {

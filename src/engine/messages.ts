@@ -1,5 +1,5 @@
 /**
- * What crosses between the API's thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
+ * What crosses between an API thread and the engine's: plain data, one batch a step on the way back. Tokens are packed in one
  * Int32Array, since a small object for each token of 256 streams would cost more than the scheduler.
  */
 import type { ErrorCode } from '../errors.js';
@@ -14,7 +14,16 @@ export type ToEngine =
   | { readonly kind: 'control'; readonly number: number; readonly control: Control }
   | { readonly kind: 'stop' };
 
-/** A step's news of all requests. */
+/** Most threads that may ask. */
+export const portsMax = 64;
+
+/** Handles of requests, and numbers of controls, are positive int32s whose high bits say which port asked: each counts for itself below. */
+const countBits = 25;
+export const countMax = 2 ** countBits - 1;
+export const handleOf = (port: number, count: number): number => (port << countBits) | count;
+export const portOf = (handle: number): number => handle >> countBits;
+
+/** A step's news of all requests of one port. */
 export interface Batch {
   /** Records of `recordLen` words and then their ids: handle, choice, number of ids, finish code, stop token id or -1. */
   readonly records: Int32Array;

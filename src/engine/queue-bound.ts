@@ -2,37 +2,57 @@
  * How many sequences may wait, and how many of one owner. Owners are bounded by dynamic thresholds (Choudhury, Hahne 1998, "Dynamic queue length
  * thresholds for shared-memory packet switches"): each may have as many waiting as there are places left, times its weight. So one that floods
  * the queue takes half of it, two take a third each, and places are always left for those who come later.
+ *
+ * The counts are of all threads that ask, in memory that all of them see. A request is counted before it is judged, so that threads which judge
+ * at the same time do not let in more than there are places for.
  */
 import { LockstepError } from '../errors.js';
 import type { Share } from '../scheduler/fair-share.js';
 
 const retryAfterSeconds = 1;
 
+/** Sequences that are open: they wait, or run. */
+const openCount = 0;
+/** Sequences, of owners, of which nothing was heard yet: they wait, or their prompts are being read. Behind it, those of each owner. */
+const silentCount = 1;
+const firstOwner = 2;
+
+/** Memory for the counts of owners 0 to `numOwners` - 1. */
+export const queueMemory = (numOwners: number) => new SharedArrayBuffer(4 * (firstOwner + Math.max(1, numOwners)));
+
 export class QueueBound {
   readonly #lenMax: number;
-  /** Of each owner, the sequences of which nothing was heard yet: they wait, or their prompts are being read. */
-  readonly #silent = new Map<number, number>();
-  #numSilent = 0;
+  readonly #counts: Int32Array;
 
-  constructor(lenMax: number) {
+  constructor(lenMax: number, memory: SharedArrayBuffer) {
     this.#lenMax = lenMax;
+    this.#counts = new Int32Array(memory);
   }
 
-  /** Throws `queue_full` where `n` more sequences may not wait beside the `waiting` of all. Without `share` nobody else is in want of places. */
-  enter(share: Share | undefined, n: number, waiting: number): void {
+  /**
+   * Throws `queue_full` where `n` more sequences may not wait, `running` of those that are open being past that. Without `share` nobody else is
+   * in want of places.
+   */
+  enter(share: Share | undefined, n: number, running: number): void {
+    const waiting = Math.max(0, Atomics.add(this.#counts, openCount, n) - running);
+    const refusal = this.#refusal(share, n, waiting);
+    if (refusal !== null) {
+      this.end(n);
+      throw new LockstepError('queue_full', `${refusal} Try again later.`, { retryAfterSeconds });
+    }
+    if (share !== undefined) this.#count(share, n);
+  }
+
+  #refusal(share: Share | undefined, n: number, waiting: number): string | null {
     // Where nobody waits there is room for one request, however many choices it has.
-    if (waiting > 0 && waiting + n > this.#lenMax) {
-      throw new LockstepError('queue_full', `The queue is full: ${waiting} sequences wait. Try again later.`, { retryAfterSeconds });
-    }
-    if (share === undefined) return;
-    const silent = this.#silent.get(share.owner) ?? 0;
+    if (waiting === 0) return null;
+    if (waiting + n > this.#lenMax) return `The queue is full: ${waiting} sequences wait.`;
+    if (share === undefined) return null;
+    const silent = Atomics.load(this.#counts, firstOwner + share.owner);
     // Who waits and whose prompt is being read is known of all together: an owner has its part of both.
-    const own = silent === 0 ? 0 : (waiting * silent) / this.#numSilent;
-    if (waiting > 0 && silent > 0 && own + n > share.weight * (this.#lenMax - waiting)) {
-      const message = `The queue is full for this API key: ${Math.round(own)} of its sequences wait. Try again later.`;
-      throw new LockstepError('queue_full', message, { retryAfterSeconds });
-    }
-    this.#count(share, n);
+    const own = silent === 0 ? 0 : (waiting * silent) / Math.max(silent, Atomics.load(this.#counts, silentCount));
+    if (silent === 0 || own + n <= share.weight * (this.#lenMax - waiting)) return null;
+    return `The queue is full for this API key: ${Math.round(own)} of its sequences wait.`;
   }
 
   /** Sequences that entered have been heard of, or are no more. */
@@ -40,10 +60,13 @@ export class QueueBound {
     if (share !== undefined) this.#count(share, -n);
   }
 
+  /** Sequences that entered are no more. */
+  end(n: number): void {
+    Atomics.sub(this.#counts, openCount, n);
+  }
+
   #count({ owner }: Share, n: number): void {
-    const silent = (this.#silent.get(owner) ?? 0) + n;
-    if (silent === 0) this.#silent.delete(owner);
-    else this.#silent.set(owner, silent);
-    this.#numSilent += n;
+    Atomics.add(this.#counts, firstOwner + owner, n);
+    Atomics.add(this.#counts, silentCount, n);
   }
 }

@@ -30,9 +30,9 @@ for (const [mode, worldSize] of [
     const sizes = { maxRows: 4, maxTokens: 64, maxSeqLen: 1024, blockSize: 16, numBlocks: 256 };
     const dims = { ...sizes, maxDrafts: 0, maxLogprobs: 5, worldSize, pooledLen: 0 };
     const ranks = new RankGroup(model, { dims, mode, threadsPerRank: 1, stepTimeoutMs: 5000, cache: null });
-    const engine = new EngineThread(ranks.buffers, { scheduler, queueLenMax: 8, seed: 1, group: ranks.group }, (reason) =>
-      engine.fail(reason),
-    );
+    const options = { scheduler, queueLenMax: 8, numOwners: 1, numPorts: 1, seed: 1, group: ranks.group };
+    const thread = new EngineThread(ranks.buffers, options, (reason) => engine.fail(reason));
+    const engine = thread.client;
     await ranks.ready;
     const faults: string[] = [];
     ranks.onFault((reason) => {
@@ -68,7 +68,7 @@ for (const [mode, worldSize] of [
       () => engine.submit(requestOf({ prompt: [5], maxTokens: 1 }), { prompt() {}, tokens() {}, end() {}, closed() {} }),
       (error) => error instanceof LockstepError && error.code === 'not_ready',
     );
-    await engine.stop();
+    await thread.stop();
     await ranks.stop();
     assert.ok(performance.now() - startedMs < 10_000, 'nobody waited for a deadline');
   });

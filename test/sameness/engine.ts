@@ -12,7 +12,7 @@ import type { Pooling } from '../../src/scheduler/sequence.js';
 export const packageRoot = fileURLToPath(new URL('../../../', import.meta.url));
 
 export function start(...argv: string[]): Promise<OfflineEngine> {
-  return startOffline(loadServeOptions(argv, {}), {});
+  return startOffline(loadServeOptions(argv, {}), {}, { numThreads: 1, numOwners: 4 });
 }
 
 export interface Ask {
