@@ -1,6 +1,5 @@
 #include "cuda/device.h"
 
-#include <string>
 #include <thread>
 
 namespace lockstep::cuda {

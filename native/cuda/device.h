@@ -2,8 +2,9 @@
 // own thread, which `Device::bind` has bound to the device.
 #pragma once
 
-#include <atomic>
 #include <chrono>
+#include <functional>
+#include <string>
 
 #include "common/status.h"
 #include "cuda/runtime.h"
@@ -13,14 +14,14 @@ namespace lockstep::cuda {
 // kSuccess is ok. `what` names the call in the text: "CUDA: what: the runtime's text (its name)".
 Status to_status(const Runtime& runtime, Error error, const char* what);
 
-// What ends a wait early; raised from any thread.
+// What ends a wait early.
 struct WaitBounds {
-  const std::atomic<bool>* abort = nullptr;
+  std::function<Status()> health;  // asked in every turn; what is not ok is the wait's answer. May be empty
   std::chrono::milliseconds timeout{60000};
 };
 
-// Calls `poll` until it no longer answers "not yet" (a Status is its answer, a null pointer "not yet"): spins at first, since a step takes
-// microseconds, then sleeps in between.
+// Calls `poll(&status)` until it answers true: then `status` is the answer. Spins at first, since a step takes microseconds, then sleeps in
+// between.
 template <class Poll>
 Status poll_until(const WaitBounds& bounds, const char* what, Poll poll);
 
@@ -117,9 +118,7 @@ Status poll_until(const WaitBounds& bounds, const char* what, Poll poll) {
   Pause pause;
   Status answer;
   while (!poll(&answer)) {
-    if (bounds.abort != nullptr && bounds.abort->load(std::memory_order_acquire)) {
-      return Status(Fault::kAborted, "the rank group was stopped");
-    }
+    if (bounds.health) LOCKSTEP_RETURN_IF_ERROR(bounds.health());
     if (!pause.next(bounds.timeout)) {
       return Status(Fault::kTimeout, std::string(what) + " made no progress for " + std::to_string(bounds.timeout.count()) + " ms");
     }

@@ -197,8 +197,8 @@ void errors_are_told(Check& check) {
   check.expect(sound.bind().ok() && waiting.create(sound).ok(), "a new machine keeps the old error");
   check.expect(put_cuda_work(waiting.get(), [] { return kNotReady; }) == kSuccess, "no work");
   check.expect(waiting.wait({nullptr, std::chrono::milliseconds(20)}).fault() == Fault::kTimeout, "a wait did not end");
-  const std::atomic<bool> abort{true};
-  check.expect(waiting.wait({&abort, std::chrono::milliseconds(5000)}).fault() == Fault::kAborted, "a wait was not woken");
+  const auto stopped = [] { return Status(Fault::kAborted, "stopped"); };
+  check.expect(waiting.wait({stopped, std::chrono::milliseconds(5000)}).fault() == Fault::kAborted, "a wait was not woken");
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ constexpr PlainTest kPlainTests[] = {
     {"grammar", test_grammar},
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
+    {"nccl", test_nccl},
 };
 
 bool report(const std::string& name, const Check& check) {

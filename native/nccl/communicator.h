@@ -1,0 +1,76 @@
+// Collectives of ranks on GPUs over NCCL. One communicator a rank, made and used on the rank's own thread, which is bound to its device.
+//
+// No call waits without a bound. Communicators are non-blocking: a call may be in progress when it returns, and is polled to its end.
+// Results are waited for by asking the stream, and in each turn the communicator whether it has failed (`health`). When a rank fails,
+// abort() raises a flag that ends every such wait on every rank; each then ends its own communicator, since NCCL asks that all do and that
+// no other thread is inside it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "common/communicator.h"
+#include "cuda/device.h"
+#include "nccl/library.h"
+
+namespace lockstep::nccl {
+
+// What the ranks of a process share.
+class Group {
+ public:
+  Group(const Library* library, int world_size, std::chrono::milliseconds timeout)
+      : library_(library), world_size_(world_size), timeout_(timeout) {}
+  // Before any rank connects.
+  Status init();
+  void abort() noexcept { aborted_.store(true, std::memory_order_release); }
+  bool is_aborted() const { return aborted_.load(std::memory_order_acquire); }
+  int world_size() const { return world_size_; }
+  std::chrono::milliseconds timeout() const { return timeout_; }
+  const Functions& functions() const { return library_->functions; }
+  const UniqueId& id() const { return id_; }
+
+ private:
+  const Library* const library_;
+  const int world_size_;
+  const std::chrono::milliseconds timeout_;
+  UniqueId id_{};
+  std::atomic<bool> aborted_{false};
+};
+
+class NcclCommunicator final : public Communicator {
+ public:
+  // `host`: where the ranks' threads meet. The stream is that of the rank's work.
+  NcclCommunicator(Group* group, Communicator* host, const cuda::OwnStream* stream, int rank);
+  // Ends what close() has not: as after a failure.
+  ~NcclCommunicator() override;
+  // Returns when all ranks have called it.
+  Status connect();
+  // A clean end, for which all ranks must come; after a failure, or when that fails, an end of this rank's side alone. Always returns.
+  Status close();
+
+  // Device memory, in the order of the stream; x and whole are complete when the stream is.
+  Status all_reduce(float* x, size_t count) override;
+  Status all_gather(const float* part, size_t count, float* whole) override;
+  // The stream is done, and every rank is here.
+  Status barrier() override;
+  void abort() noexcept override;
+  double take_wait_us() override;
+
+  // Whether this rank may go on.
+  Status health() const;
+  cuda::WaitBounds bounds() const;
+
+ private:
+  // Polls what `result` began to its end.
+  Status finish(Result result, const char* what) const;
+  Status end_by_abort();
+  Status failed(Result result, const char* what) const;
+
+  Group* const group_;
+  Communicator* const host_;
+  const cuda::OwnStream* const stream_;
+  Comm comm_ = nullptr;
+  double wait_us_ = 0;
+};
+
+}  // namespace lockstep::nccl
