@@ -2,6 +2,7 @@
 // AddonData, what belongs to the process (the groups) in group.cpp.
 #include "addon/addon.h"
 
+#include "addon/devices.h"
 #include "addon/grammar.h"
 #include "addon/group.h"
 #include "addon/probe.h"
@@ -21,6 +22,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   data->grammar_run_class = Napi::Persistent(GrammarRunObject::define(env));
   env.SetInstanceData(data);
   exports.Set("info", Napi::Function::New(env, info));
+  exports.Set("devices", Napi::Function::New(env, devices));
   exports.Set("dequantize", Napi::Function::New(env, dequantize));
   exports.Set("createGroup", Napi::Function::New(env, create_group));
   exports.Set("destroyGroup", Napi::Function::New(env, destroy_group));

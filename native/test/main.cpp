@@ -38,6 +38,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
     {"nccl", test_nccl},
+    {"discovery", test_discovery},
 };
 
 bool report(const std::string& name, const Check& check) {

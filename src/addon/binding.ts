@@ -73,8 +73,46 @@ export interface NativeInfo {
   readonly compiler: string;
 }
 
+export interface DeviceQuery {
+  /** Folders of Python environments and the like, below which libraries are looked for. */
+  readonly roots: readonly string[];
+  /** Files; '': a search. */
+  readonly nccl: string;
+  readonly cublasLt: string;
+}
+
+/** A library that is opened when it is there. */
+export interface NativeLibrary {
+  /** As the library counts; null: none was taken. */
+  readonly version: number | null;
+  readonly path: string;
+  /** 'path: why', of those that were there or asked for. */
+  readonly refused: readonly string[];
+}
+
+export interface NativeDevices {
+  /** Why no GPU can be used; null: there are `devices`. */
+  readonly problem: string | null;
+  /** As CUDA counts: 13000 is 13.0. null: a build without CUDA; no driver. */
+  readonly runtimeVersion: number | null;
+  readonly driverVersion: number | null;
+  readonly devices: readonly {
+    readonly name: string;
+    readonly busId: string;
+    readonly capability: string;
+    readonly multiprocessors: number;
+    readonly memoryBytes: number;
+  }[];
+  /** [device][peer] whether one reaches the other's memory, as the driver says. */
+  readonly peers: readonly (readonly boolean[])[];
+  readonly nccl: NativeLibrary;
+  readonly cublasLt: NativeLibrary;
+}
+
 export interface NativeAddon {
   info(): NativeInfo;
+  /** What of CUDA is on this machine. Throws only when asked wrongly. */
+  devices(query: DeviceQuery): NativeDevices;
   /** What all ranks of a model share: step buffer, communicator, arena. Returns its handle, valid in every thread of the process.
    *  `offsets` are the byte offsets of `StepLayout.placements`. */
   createGroup(options: GroupOptions, shared: Uint8Array, offsets: Float64Array): number;

@@ -1,7 +1,7 @@
 /** `lockstep doctor`: what was found on this machine, and what was not and why. One line a fact; nothing is changed. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import type { NativeInfo } from '../addon/binding.js';
+import type { NativeDevices, NativeInfo, NativeLibrary } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import { loadUws } from '../api/exchange-uws.js';
 import { cacheEntries, cacheFolder } from '../cache/disk-cache.js';
@@ -18,8 +18,16 @@ export interface Finding {
 
 const fine = (name: string, value: string, remark = ''): Finding => ({ name, value, remark, isFine: true });
 
-export function examine(): readonly Finding[] {
-  return [node(), http(), ...native(), cores(), memory(), hugePages(), cache(), cuda()];
+/** The flags of `lockstep doctor`: files of libraries; null: they are searched for. */
+export interface DoctorOptions {
+  readonly ncclLibrary: string | null;
+  readonly cublasltLibrary: string | null;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+export function examine(options: DoctorOptions, environment: Environment): readonly Finding[] {
+  return [node(), http(), ...native(options, environment), cores(), memory(), hugePages(), cache()];
 }
 
 export function formatFindings(findings: readonly Finding[]): string {
@@ -54,14 +62,20 @@ function http(): Finding {
   return fine('HTTP', 'node:http', `uWebSockets.js does not load: ${uws.reason}`);
 }
 
-function native(): readonly Finding[] {
+function native(options: DoctorOptions, environment: Environment): readonly Finding[] {
   let info: NativeInfo;
+  let devices: NativeDevices;
   try {
     info = loadAddon().info();
+    devices = loadAddon().devices({
+      roots: ['VIRTUAL_ENV', 'CONDA_PREFIX'].flatMap((name) => environment[name] || []),
+      nccl: options.ncclLibrary ?? '',
+      cublasLt: options.cublasltLibrary ?? '',
+    });
   } catch (error) {
     return [{ name: 'native addon', value: 'not loaded', remark: (error as Error).message, isFine: false }];
   }
-  const asked = process.env['LOCKSTEP_ISA'];
+  const asked = environment['LOCKSTEP_ISA'];
   return [
     fine('native addon', `loaded, ${info.compiler}`),
     fine(
@@ -69,7 +83,35 @@ function native(): readonly Finding[] {
       info.isa,
       `kernels that this CPU can run: ${info.available.join(', ')}${asked ? `; LOCKSTEP_ISA=${asked}` : ''}`,
     ),
+    ...cudaFindings(devices, text('/proc/driver/nvidia/version')?.split('\n')[0] ?? null),
   ];
+}
+
+const cudaVersion = (version: number) => `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
+/** NCCL: 22809 is 2.28.9; cuBLASLt: 130002 is 13.0.2. */
+const libraryVersion = (version: number) => `${Math.floor(version / 10000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
+
+/** GPUs and the libraries for them. None of it is needed to serve on the CPU. `driver`: how the kernel names it; null: it has none. */
+export function cudaFindings(found: NativeDevices, driver: string | null): readonly Finding[] {
+  const runtime = found.runtimeVersion === null ? 'not in this build' : `runtime ${cudaVersion(found.runtimeVersion)}`;
+  const knows = found.driverVersion === null ? '' : `, driver for CUDA up to ${cudaVersion(found.driverVersion)}`;
+  const problem = found.problem === null ? '' : found.problem;
+  const findings = [fine('CUDA', `${runtime}${knows}`, [problem, driver ?? ''].filter((part) => part !== '').join('; '))];
+  for (const [i, device] of found.devices.entries()) {
+    const peers = found.peers[i]?.flatMap((can, peer) => (can ? [peer] : [])) ?? [];
+    const reaches = found.devices.length === 1 ? '' : peers.length === 0 ? '; reaches no other device' : `; reaches ${peers.join(', ')}`;
+    const place = `${device.busId}, compute ${device.capability}, ${device.multiprocessors} multiprocessors`;
+    findings.push(fine(`GPU ${i}`, `${device.name}, ${gigabytes(device.memoryBytes)}`, `${place}${reaches}`));
+  }
+  findings.push(library('NCCL', found.nccl), library('cuBLASLt', found.cublasLt));
+  return findings;
+}
+
+function library(name: string, { version, path, refused }: NativeLibrary): Finding {
+  const others = refused.length > 0 ? `not taken: ${refused.join('; ')}` : '';
+  return version === null
+    ? fine(name, 'not found', others)
+    : fine(name, libraryVersion(version), [path, others].filter(Boolean).join('; '));
 }
 
 /** Cores that this process may use, and who says so. */
@@ -118,9 +160,4 @@ function cache(): Finding {
     `${folder}, ${entries.length} entries, ${gigabytes(bytes)}`,
     entries.length > 0 ? '`lockstep cache clear` empties it' : '',
   );
-}
-
-function cuda(): Finding {
-  const driver = text('/proc/driver/nvidia/version')?.split('\n')[0];
-  return fine('CUDA', 'not in this build', driver === undefined ? 'and no NVIDIA driver was found' : `the driver is there: ${driver}`);
 }

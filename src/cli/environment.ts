@@ -1,7 +1,7 @@
 /** The variables that a server reads, in one table, and a word about those that look as if they were read and are not. */
 import { variableOf } from './flag.js';
 import { nearestOf } from './nearest.js';
-import { serveFlags } from './options.js';
+import { doctorCommand, serveFlags } from './options.js';
 
 /** Those that are no flag's. */
 const others = [
@@ -12,7 +12,7 @@ const others = [
 ];
 
 export const knownVariables: ReadonlySet<string> = new Set([
-  ...serveFlags.flatMap((flag) => [variableOf(flag), ...('variables' in flag ? flag.variables : [])]),
+  ...[...serveFlags, ...doctorCommand.flags].flatMap((flag) => [variableOf(flag), ...('variables' in flag ? flag.variables : [])]),
   ...others,
 ]);
 

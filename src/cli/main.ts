@@ -56,9 +56,9 @@ const entries: readonly Entry[] = [
   {
     table: doctorCommand,
     run: async (argv) => {
-      loadOptions(doctorCommand, argv, process.env);
+      const options = loadOptions(doctorCommand, argv, process.env);
       const { examine, formatFindings } = await import('./doctor.js');
-      const findings = examine();
+      const findings = examine(options, process.env);
       process.stdout.write(formatFindings(findings));
       if (findings.some(({ isFine }) => !isFine)) process.exitCode = 1;
     },

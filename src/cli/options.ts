@@ -231,10 +231,30 @@ export const chatCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
+const doctorFlags = [
+  {
+    name: 'nccl-library',
+    type: 'string',
+    default: null,
+    group: 'Libraries',
+    value: 'PATH',
+    help: 'this libnccl.so and no other; unset: the system, the Python environment (VIRTUAL_ENV, CONDA_PREFIX) and CUDA are searched',
+    variables: ['VLLM_NCCL_SO_PATH'],
+  },
+  {
+    name: 'cublaslt-library',
+    type: 'string',
+    default: null,
+    group: 'Libraries',
+    value: 'PATH',
+    help: 'the same for libcublasLt.so',
+  },
+] as const satisfies readonly Flag[];
+
 export const doctorCommand = {
   name: 'doctor',
   summary: 'which devices and libraries were found on this machine, or why not',
-  flags: [],
+  flags: doctorFlags,
   isConfigurable: false,
 } as const satisfies CommandTable;
 

@@ -1,0 +1,11 @@
+// Which devices and libraries were found, and why others were not.
+#pragma once
+
+#include <napi.h>
+
+namespace lockstep::addon {
+
+// ({ roots, nccl, cublasLt }) -> NativeDevices of src/addon/binding.ts
+Napi::Value devices(const Napi::CallbackInfo& info);
+
+}  // namespace lockstep::addon
