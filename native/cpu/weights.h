@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "common/model_spec.h"
+#include "common/source_files.h"
 #include "common/status.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
-#include "cpu/source_files.h"
 #include "cpu/threads.h"
 
 namespace lockstep::cpu {

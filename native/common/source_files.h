@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "common/model_spec.h"
+#include "common/scaled_rows.h"
 #include "common/status.h"
-#include "cpu/scaled_rows.h"
 
-namespace lockstep::cpu {
+namespace lockstep {
 
 class SourceFiles {
  public:
@@ -55,4 +55,4 @@ class TensorRows {
   std::vector<float> panel_;
 };
 
-}  // namespace lockstep::cpu
+}  // namespace lockstep

@@ -1,4 +1,4 @@
-#include "cpu/source_files.h"
+#include "common/source_files.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 
 #include "common/tensor_type.h"
 
-namespace lockstep::cpu {
+namespace lockstep {
 namespace {
 
 constexpr int kPanelRows = 512;
@@ -156,4 +156,4 @@ Status TensorRows::transposed_panel(const WeightTensor& tensor, int first) {
   return Status();
 }
 
-}  // namespace lockstep::cpu
+}  // namespace lockstep

@@ -1,12 +1,12 @@
-#include "cpu/scaled_rows.h"
+#include "common/scaled_rows.h"
 
 #include <algorithm>
 #include <cstring>
 
+#include "common/source_files.h"
 #include "common/tensor_type.h"
-#include "cpu/source_files.h"
 
-namespace lockstep::cpu {
+namespace lockstep {
 namespace {
 
 constexpr int kPanelRows = 512;
@@ -339,4 +339,4 @@ Status ScaledRows::blocks(const WeightTensor& tensor, int first, int count, cons
   return Status();
 }
 
-}  // namespace lockstep::cpu
+}  // namespace lockstep

@@ -7,7 +7,7 @@
 #include "common/model_spec.h"
 #include "common/status.h"
 
-namespace lockstep::cpu {
+namespace lockstep {
 
 class SourceFiles;
 
@@ -59,4 +59,4 @@ bool holds_its_codes(const WeightTensor& tensor);
 // That scales, zero points and groups lie in their files.
 Status check_scaling(const SourceFiles& files, const WeightTensor& tensor);
 
-}  // namespace lockstep::cpu
+}  // namespace lockstep
