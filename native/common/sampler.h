@@ -18,6 +18,7 @@ struct VocabularyOps {
   void (*argmax)(const float* logits, int n, float* value, int32_t* index);
   uint64_t (*sum_exp)(const float* logits, int n, float max);
   uint64_t (*fixed_exp)(float logit, float max);
+  void (*softcap)(float* logits, int n, float cap);
   int fixed_bits;  // exp(0) is 2^fixed_bits
 };
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "common/backend.h"
-#include "common/sampler.h"
+#include "common/output_sampler.h"
 #include "cpu/group.h"
 #include "cpu/threads.h"
 #include "cpu/weights.h"
@@ -119,9 +119,6 @@ class CpuBackend final : public DeviceBackend {
   // head.cpp
   void pool_entry(const StepEntry& entry, float* scratch) const;
   float* whole_row(int i, float* scratch) const;
-  SampleParams params_of(const StepOutput& output) const;
-  ThinkingBudget thinking_of(int row) const;
-  int32_t sample_row(const StepOutput& output, const float* logits, int thread);
   void sample_output(int index, int i, int thread);
   // setup.cpp
   void take_memory(ArenaCursor* cursor);
@@ -171,6 +168,7 @@ class CpuBackend final : public DeviceBackend {
   std::vector<float> expert_weights_;            // [max_tokens * top_k]
   std::vector<int32_t> active_, active_blocks_;  // experts with rows; first chunk of each
 
+  const OutputSampler outputs_;
   std::vector<Sampler> samplers_;  // [threads]
 };
 

@@ -4,6 +4,11 @@
 #include "cpu/backend.h"
 
 namespace lockstep::cpu {
+namespace {
+
+VocabularyOps vocabulary_ops(const Kernels& k) { return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, kFixedExpBits}; }
+
+}  // namespace
 
 CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads)
     : group_(group),
@@ -12,7 +17,8 @@ CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weig
       shard_(shard),
       w_(*weights),
       threads_(threads),
-      gather_(group->gather()) {
+      gather_(group->gather()),
+      outputs_(&group->buffers(), &spec_, group->grammars(), vocabulary_ops(k_)) {
   row_parallel = gather_ ? RowParallel::kGather : RowParallel::kReduce;
 }
 
@@ -60,9 +66,8 @@ Status CpuBackend::init() {
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
   first_item_.resize(shard_.world_size + 1);
   reserve_experts();
-  const VocabularyOps ops{k_.argmax, k_.sum_exp, k_.fixed_exp, kFixedExpBits};
   samplers_.reserve(threads_->count());
-  for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(ops, spec_.vocab);
+  for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(vocabulary_ops(k_), spec_.vocab);
   return Status();
 }
 

@@ -23,7 +23,9 @@ SampleParams neutral() {
   return p;
 }
 
-Sampler make_sampler(const cpu::Kernels& k, int vocab) { return Sampler({k.argmax, k.sum_exp, k.fixed_exp, cpu::kFixedExpBits}, vocab); }
+Sampler make_sampler(const cpu::Kernels& k, int vocab) {
+  return Sampler({k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits}, vocab);
+}
 
 std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
   double max = -1e300;
