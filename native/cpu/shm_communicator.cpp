@@ -19,6 +19,7 @@ void ShmGroup::abort() noexcept {
 ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
   rank = seat;
   world_size = group->world_size();
+  group_->seats_[rank].mate.enlist();
 }
 
 Status ShmCommunicator::barrier() {
@@ -30,7 +31,8 @@ Status ShmCommunicator::barrier() {
   if (!all_here) {
     const auto start = std::chrono::steady_clock::now();
     for (int r = 0; r < world_size; r++) {
-      const WaitResult result = group_->seats_[r].arrived.wait(number_, group_->policy_, group_->abort_, group_->timeout_);
+      const WaitResult result =
+          group_->seats_[r].arrived.wait(number_, group_->policy_, group_->abort_, group_->timeout_, &group_->seats_[r].mate);
       if (result == WaitResult::kTimeout) {
         return Status(Fault::kTimeout,
                       "rank " + std::to_string(r) + " made no progress for " + std::to_string(group_->timeout_.count()) + " ms");

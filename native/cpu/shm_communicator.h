@@ -21,6 +21,7 @@ class ShmGroup {
   friend class ShmCommunicator;
   struct alignas(64) Seat {
     Signal arrived;           // number of the last barrier that the rank has come to
+    Mate mate;                // the rank's thread
     float* in_out = nullptr;  // published before a barrier, read after it
     const float* in = nullptr;
   };
@@ -33,6 +34,7 @@ class ShmGroup {
 
 class ShmCommunicator final : public Communicator {
  public:
+  // By the rank's thread.
   ShmCommunicator(ShmGroup* group, int rank);
   Status all_reduce(float* x, size_t count) override;
   Status all_gather(const float* part, size_t count, float* whole) override;

@@ -15,7 +15,9 @@ Threads::Threads(int count, WaitPolicy policy, std::chrono::milliseconds timeout
       timeout_(timeout),
       shares_(new Share[std::max(1, count)]),
       done_(new Signal[std::max(1, count)]),
-      claims_(new Claim[std::max(1, count)]) {
+      claims_(new Claim[std::max(1, count)]),
+      mates_(new Mate[std::max(1, count)]) {
+  mates_[0].enlist();
   helpers_.reserve(count_ - 1);
   for (int t = 1; t < count_; t++) helpers_.emplace_back([this, t] { helper(t); });
 }
@@ -40,7 +42,7 @@ void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
   // Not cut short by an abort: a helper may still be inside the caller's memory. Work is finite, so only a stuck core times out.
   for (int t = 1; t < count_; t++) {
     if (stealing_ && call_off(t)) continue;
-    if (done_[t].wait(job_number_, policy_, never_, timeout_) != WaitResult::kReached) lost_ = true;
+    if (done_[t].wait(job_number_, policy_, never_, timeout_, &mates_[t]) != WaitResult::kReached) lost_ = true;
   }
 }
 
@@ -52,9 +54,10 @@ bool Threads::call_off(int thread) {
 }
 
 void Threads::helper(int thread) {
+  mates_[thread].enlist();
   uint32_t seen = 0;
   for (;;) {
-    while (job_.wait(seen + 1, policy_, never_, std::chrono::milliseconds(1000)) != WaitResult::kReached) {
+    while (job_.wait(seen + 1, policy_, never_, std::chrono::milliseconds(1000), &mates_[0]) != WaitResult::kReached) {
     }
     if (stop_.load(std::memory_order_seq_cst)) return;
     seen = job_.value();

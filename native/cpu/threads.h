@@ -17,6 +17,7 @@ class Threads {
   // (context, thread, first chunk, number of chunks)
   using Work = void (*)(void*, int, int, int);
 
+  // By the thread that will call run.
   Threads(int count, WaitPolicy policy, std::chrono::milliseconds timeout);
   ~Threads();
   int count() const { return count_; }
@@ -66,6 +67,7 @@ class Threads {
     std::atomic<uint32_t> job{0};
   };
   std::unique_ptr<Claim[]> claims_;
+  std::unique_ptr<Mate[]> mates_;  // [count]
   Signal job_;
   uint32_t job_number_ = 0;
   Work work_ = nullptr;

@@ -70,7 +70,8 @@ void Signal::advance_to(uint32_t value) {
 
 void Signal::wake_all() { futex_wake_all(&value_); }
 
-WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout) {
+WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout,
+                        const Mate* mate) {
   if (reached(value(), target)) return WaitResult::kReached;
   const Clock::time_point start = Clock::now();
   Clock::time_point now = start;
@@ -81,11 +82,13 @@ WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFl
     }
     now = Clock::now();
   }
+  Mate::Watch watch(policy.spin ? mate : nullptr);  // with more threads than cores some always stand still
   while (now - start < kYield) {
     sched_yield();
     if (reached(value(), target)) return WaitResult::kReached;
     if (abort.is_raised()) return WaitResult::kAborted;
     now = Clock::now();
+    if (watch.look(now - start)) break;
   }
   return sleep_until_reached(target, abort, start + timeout);
 }

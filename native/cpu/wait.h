@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdint>
 
+#include "cpu/mate.h"
+
 namespace lockstep::cpu {
 
 // How eagerly a group's threads wait. With more threads than cores a spinning thread keeps the one it waits for from running.
@@ -28,8 +30,8 @@ class alignas(64) Signal {
   // Everything written before is seen by those whose wait returns.
   void advance_to(uint32_t value);
   uint32_t value() const { return value_.load(std::memory_order_acquire); }
-  // Until the counter has reached `target`, in wrapping order.
-  WaitResult wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout);
+  // Until the counter has reached `target`, in wrapping order. `mate`: who advances it.
+  WaitResult wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, const Mate* mate);
   // Wakes sleepers without advancing, so that they look at the abort flag.
   void wake_all();
 

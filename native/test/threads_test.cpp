@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "check.h"
+#include "cpu/mate.h"
 #include "cpu/shared_work.h"
 
 namespace lockstep::test {
@@ -52,9 +53,69 @@ void share_out_chunks(Check& check) {
   }
 }
 
+#if defined(__linux__)
+// Looks at a mate as a waiting thread does, for a millisecond; true: it was fetched.
+bool watch(const cpu::Mate& mate) {
+  cpu::Mate::Watch watch(&mate);
+  const auto start = std::chrono::steady_clock::now();
+  for (;;) {
+    const auto waited = std::chrono::steady_clock::now() - start;
+    if (watch.look(waited)) return true;
+    if (waited > std::chrono::milliseconds(1)) return false;
+  }
+}
+
+// A mate that does not run is fetched and may run everywhere again; one that runs is left where it is, and so is one that somebody has
+// placed.
+void fetch_mates(Check& check) {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  sched_getaffinity(0, sizeof(all), &all);
+  cpu::Mate mate;
+  std::atomic<int> phase{0};  // 1: enlisted and spins, 2: sleeps, 3: is placed, 4: ends
+  std::atomic<bool> free_again{false};
+  std::thread other([&] {
+    mate.enlist();
+    phase.store(1);
+    while (phase.load() == 1) {
+    }
+    while (phase.load() == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    cpu_set_t now;
+    CPU_ZERO(&now);
+    free_again = sched_getaffinity(0, sizeof(now), &now) == 0 && CPU_EQUAL(&now, &all);
+    CPU_ZERO(&now);
+    CPU_SET(sched_getcpu(), &now);
+    sched_setaffinity(0, sizeof(now), &now);
+    phase.store(4);
+    while (phase.load() == 4) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  while (phase.load() == 0) std::this_thread::yield();
+  if (CPU_COUNT(&all) > 1) {
+    bool left_alone = false;  // another process may take its core for a while
+    for (int i = 0; i < 1000 && !left_alone; i++) left_alone = !watch(mate);
+    check.expect(left_alone, "a mate that runs was fetched a thousand times");
+  }
+  phase.store(2);
+  bool fetched = false;
+  for (int i = 0; i < 1000 && !fetched; i++) fetched = watch(mate);
+  check.expect(fetched, "a mate that stands still was not fetched");
+  phase.store(3);
+  while (phase.load() != 4) std::this_thread::yield();
+  check.expect(free_again, "a mate that was fetched may not run everywhere again");
+  if (CPU_COUNT(&all) > 1) check.expect(!watch(mate), "a mate that somebody has placed was fetched");
+  phase.store(5);
+  other.join();
+  cpu::Mate nobody;
+  check.expect(!watch(nobody), "a thread that has not enlisted was fetched");
+}
+#endif
+
 }  // namespace
 
 void test_threads(Check& check) {
+#if defined(__linux__)
+  fetch_mates(check);
+#endif
   share_out_chunks(check);
   for (const int count : {1, 2, 3, 8}) {
     for (const bool spin : {true, false}) {
