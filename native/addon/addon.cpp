@@ -2,6 +2,7 @@
 // AddonData, what belongs to the process (the groups) in group.cpp.
 #include "addon/addon.h"
 
+#include "addon/descriptor.h"
 #include "addon/devices.h"
 #include "addon/grammar.h"
 #include "addon/group.h"
@@ -24,6 +25,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info));
   exports.Set("devices", Napi::Function::New(env, devices));
   exports.Set("dequantize", Napi::Function::New(env, dequantize));
+  exports.Set("duplicateDescriptor", Napi::Function::New(env, duplicate_descriptor));
   exports.Set("createGroup", Napi::Function::New(env, create_group));
   exports.Set("destroyGroup", Napi::Function::New(env, destroy_group));
   exports.Set("abortGroup", Napi::Function::New(env, abort_group));

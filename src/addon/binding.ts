@@ -129,6 +129,8 @@ export interface NativeAddon {
   createRank(group: number, rank: number): NativeRank;
   /** Writes the packed weights of a loaded rank to a new file, on a thread of its own. Rejects with what the system says. */
   saveWeights(group: number, rank: number, path: string): Promise<void>;
+  /** Another descriptor of the same open file or socket, closed by itself. Throws what the system says. */
+  duplicateDescriptor(descriptor: number): number;
   /** The bytes of `rows` rows of `cols` values of a GGUF or float type as float32; for tests. */
   dequantize(type: string, bytes: Uint8Array, count: number): Float32Array;
 }

@@ -38,7 +38,7 @@ async function readAll(port: number): Promise<string> {
 for (const [library, listen] of Object.entries(listens)) {
   for (const [kind, respond] of Object.entries(answers)) {
     test(`${library}: closing waits for a client that has not read all of its ${kind}`, { skip: listen === null }, async () => {
-      const options = { host: '127.0.0.1', port: 0, uds: null, tls: null, streamBufferBytesMax: 1 << 20 };
+      const options = { host: '127.0.0.1', port: 0, uds: null, tls: null, sharing: null, streamBufferBytesMax: 1 << 20 };
       let noticeEnd = () => {};
       const ended = new Promise<void>((resolve) => {
         noticeEnd = resolve;
@@ -60,7 +60,7 @@ for (const [library, listen] of Object.entries(listens)) {
 
 for (const [library, listen] of Object.entries(listens)) {
   test(`${library}: closing does not wait for connections on which nothing is left to send`, { skip: listen === null }, async () => {
-    const options = { host: '127.0.0.1', port: 0, uds: null, tls: null, streamBufferBytesMax: 1 << 20 };
+    const options = { host: '127.0.0.1', port: 0, uds: null, tls: null, sharing: null, streamBufferBytesMax: 1 << 20 };
     const listener = await listen!(options, (exchange) => exchange.openStream('text/plain').end('all'));
     const client = connect(listener.port, '127.0.0.1');
     client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');

@@ -159,7 +159,8 @@ function secureContext({ keyFile, certFile, caFile, clientCertificates, ciphers 
 }
 
 export async function listenNode(options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
-  const { host, port, uds, tls, streamBufferBytesMax } = options;
+  const { host, port, uds, tls, sharing, streamBufferBytesMax } = options;
+  const follows = typeof sharing === 'object' && sharing !== null;
   const take: RequestListener = (req, res) => handler(new NodeExchange(req, res, streamBufferBytesMax));
   const keepAliveTimeout = 65_000;
   const server =
@@ -170,17 +171,20 @@ export async function listenNode(options: ListenOptions, handler: ExchangeHandle
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  if (uds !== null) await clearSocketFile(uds);
+  if (uds !== null && !follows) await clearSocketFile(uds);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const reason = error.code === 'EADDRINUSE' ? 'the port is in use' : error.message;
       const where = uds ?? `${host}:${port}`;
       reject(startError(`cannot listen on ${where}: ${reason}`, { param: uds === null ? '--port' : '--uds', cause: error }));
     });
-    server.listen(uds === null ? { host, port, exclusive: true } : { path: uds }, resolve);
+    const place = uds === null ? { host, port, exclusive: true } : { path: uds };
+    server.listen(follows ? { fd: sharing.descriptor } : place, resolve);
   });
   const address = server.address();
   return {
+    // Node has no public way to a listening socket's descriptor, nor, before version 23, to a port that threads share.
+    descriptor: sharing === 'first' ? (server as unknown as { _handle: { readonly fd: number } })._handle.fd : null,
     port: typeof address === 'object' && address !== null ? address.port : 0,
     async reloadTls() {
       if (tls !== null) (server as TlsServer).setSecureContext(secureContext(tls));
@@ -193,7 +197,7 @@ export async function listenNode(options: ListenOptions, handler: ExchangeHandle
       for (const socket of sockets) socket.destroySoon();
       await Promise.race([Promise.all(closed), delay(flushMs, undefined, { ref: false })]);
       server.closeAllConnections();
-      if (uds !== null) rmSync(uds, { force: true });
+      if (uds !== null && !follows) rmSync(uds, { force: true });
     },
   };
 }

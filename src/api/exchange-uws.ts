@@ -169,14 +169,15 @@ function listenOn(app: TemplatedApp, { host, uds }: ListenOptions, port: number,
   });
 }
 
-/** With TLS the port is shared, so that an app with a new certificate can take it over from the one before. */
+/** With TLS the port is shared too, so that an app with a new certificate can take it over from the one before. */
 export async function listenUws(uws: Uws, options: ListenOptions, handler: ExchangeHandler): Promise<Listener> {
-  const { host, uds, tls } = options;
-  const isShared = tls !== null;
+  const { host, uds, tls, sharing } = options;
+  const follows = typeof sharing === 'object' && sharing !== null;
+  const isShared = tls !== null || sharing !== null;
   const { LIBUS_LISTEN_EXCLUSIVE_PORT: exclusivePort } = uws as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number };
   if (uds !== null) await clearSocketFile(uds);
   // A stale server that shares its port would silently take half of the requests; and a port that the system chooses cannot be shared.
-  const free = uds === null && isShared ? await probePort(host, options.port) : options;
+  const free = uds === null && isShared && !follows ? await probePort(host, options.port) : options;
   const unsent = new Unsent();
   const apps = [openApp(uws, options, handler, unsent)];
   const first = 'port' in free && (await listenOn(apps[0]!, options, free.port, isShared ? sharedPort : exclusivePort));
@@ -192,6 +193,7 @@ export async function listenUws(uws: Uws, options: ListenOptions, handler: Excha
   const actualPort = uds === null ? uws.us_socket_local_port(first) : 0;
   return {
     port: actualPort,
+    descriptor: null,
     async reloadTls() {
       if (tls === null || uds !== null || !open) return;
       const app = openApp(uws, options, handler, unsent);

@@ -69,6 +69,12 @@ export interface TlsOptions {
   readonly ciphers: string | null;
 }
 
+/**
+ * Of threads that listen at one port: the first one finds it free, the others follow. `descriptor`: their own copy of the first one's listening
+ * socket; null: the kernel shares the port between sockets (SO_REUSEPORT).
+ */
+export type Sharing = 'first' | { readonly descriptor: number | null };
+
 export interface ListenOptions {
   readonly host: string;
   /** 0: any free one. */
@@ -77,6 +83,8 @@ export interface ListenOptions {
   readonly uds: string | null;
   /** null: plain HTTP. */
   readonly tls: TlsOptions | null;
+  /** null: this thread listens alone. */
+  readonly sharing: Sharing | null;
   /** Most bytes of events that wait for slow readers, all together; those with more than their share are cut off. */
   readonly streamBufferBytesMax: number;
 }
@@ -84,6 +92,8 @@ export interface ListenOptions {
 export interface Listener {
   /** 0 on a Unix domain socket. */
   readonly port: number;
+  /** Of the first thread's listening socket, of which those that follow need a copy each; null: they need none. */
+  readonly descriptor: number | null;
   /** New connections get the certificate that the files hold now; those that are open stay. */
   reloadTls(): Promise<void>;
   /** Closes the port, and every connection when its client has taken what was answered, or after `flushMs`. */

@@ -2,7 +2,7 @@
  * The port alone. It takes a few modules where what is behind it takes hundreds, and so listens and answers 503 while those are read; a supervisor
  * or a router finds somebody there from the first moment.
  */
-import { LockstepError } from '../errors.js';
+import { type LockstepError, startError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { notReady } from './context.js';
 import type { ExchangeHandler, Listener, ListenOptions } from './exchange.js';
@@ -41,19 +41,23 @@ export async function openPort(options: PortOptions): Promise<Port> {
 async function listen(options: PortOptions, handler: ExchangeHandler): Promise<Pick<Port, 'listener' | 'backend'>> {
   if (options.backend !== 'node') {
     const uws = loadUws();
-    // uWebSockets.js asks no client for a certificate.
-    const canServe = (options.tls?.clientCertificates ?? 0) === 0;
-    if (!canServe && options.backend === 'uws') {
-      throw new LockstepError('start', '--ssl-cert-reqs needs --http-backend node: uWebSockets.js asks clients for no certificate', {
-        param: 'ssl-cert-reqs',
-      });
-    }
-    if (canServe) {
+    const unserved = unservedByUws(options);
+    if (unserved !== null && options.backend === 'uws') throw unserved;
+    if (unserved === null) {
       if (uws.module !== null) return { listener: await listenUws(uws.module, options, handler), backend: 'uws' };
-      if (options.backend === 'uws') throw new LockstepError('start', `uWebSockets.js does not load: ${uws.reason}`);
+      if (options.backend === 'uws') throw startError(`uWebSockets.js does not load: ${uws.reason}`);
       options.logger.warn(`uWebSockets.js does not load (${uws.reason}); using node:http, which costs more time for each event`);
     }
   }
   const { listenNode } = await import('./exchange-node.js');
   return { listener: await listenNode(options, handler), backend: 'node' };
+}
+
+/** What is asked for that only node:http can do; null: nothing. */
+function unservedByUws({ tls, uds, sharing }: PortOptions): LockstepError | null {
+  const refusal = (what: string, reason: string, param: string) =>
+    startError(`${what} needs --http-backend node: uWebSockets.js ${reason}`, { param });
+  if ((tls?.clientCertificates ?? 0) > 0) return refusal('--ssl-cert-reqs', 'asks clients for no certificate', 'ssl-cert-reqs');
+  if (uds === null || sharing === null) return null;
+  return refusal('--uds with --api-server-count', 'shares no Unix domain socket between threads', 'uds');
 }

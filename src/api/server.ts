@@ -89,7 +89,7 @@ export async function createServer(given: Partial<ServerOptions> = {}, port: Por
     keepAlive: new KeepAlive(options.keepAliveMs),
   };
   const handler = createFrontDoor(context);
-  const { listener, backend, serve } = port ?? (await openPort(options));
+  const { listener, backend, serve } = port ?? (await openPort({ ...options, sharing: null }));
   serve(handler);
   const unwatch = options.tls !== null && options.tlsRefresh ? watchTls(options.tls, () => listener.reloadTls(), options.logger) : () => {};
 

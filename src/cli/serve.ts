@@ -69,7 +69,7 @@ function noteStrayVariables({ failOnEnvironValidation }: ServeOptions, environme
 /** The port is taken before the routes and the model are read: it answers 503 until they are there. */
 async function listen(serverOptions: ReturnType<typeof serverOptionsOf>): Promise<HttpServer> {
   const { openPort } = await import('../api/port.js');
-  const port = await openPort({ ...serverOptions, streamBufferBytesMax: streamBufferBytesDefault });
+  const port = await openPort({ ...serverOptions, sharing: null, streamBufferBytesMax: streamBufferBytesDefault });
   const { createServer } = await import('../api/server.js');
   return createServer(serverOptions, port);
 }
@@ -79,7 +79,7 @@ function serverOptionsOf(
   environment: Environment,
   logger: Logger,
   version: string,
-): Partial<ServerOptions> & Pick<ServerOptions, 'apiKeys'> & Omit<PortOptions, 'streamBufferBytesMax'> {
+): Partial<ServerOptions> & Pick<ServerOptions, 'apiKeys'> & Omit<PortOptions, 'streamBufferBytesMax' | 'sharing'> {
   const { host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole } = options;
   return {
     ...{ host, port, rootPath, maxBodyBytes, unknownFields, errorCodeStyle, responseRole, version, logger },
