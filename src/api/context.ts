@@ -15,7 +15,7 @@ import type { InFlight } from './in-flight.js';
 import type { BodyBudget } from './json-body.js';
 import type { JsonObject } from './json-object.js';
 import type { Preparer } from './prepare.js';
-import type { ResponseStore } from './responses/store.js';
+import type { Responses } from './responses/keeper.js';
 import type { ServedModel } from './served-model.js';
 
 export interface ServerOptions {
@@ -91,7 +91,7 @@ export interface Context {
   serving: Serving | null;
   draining: boolean;
   readonly bodies: BodyBudget;
-  readonly responses: ResponseStore;
+  readonly responses: Responses;
   readonly inFlight: InFlight;
   readonly limits: RateLimits;
   /** null: no traces are written. */

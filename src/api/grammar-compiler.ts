@@ -33,8 +33,11 @@ export type CompileResult =
   | { readonly automaton: Int32Array; readonly tokens: TokenBytes }
   | { readonly error: string; readonly param: string | null };
 
+export type Compile = (spec: GrammarSpec) => Promise<CompiledGrammar>;
+
 export class GrammarCompiler {
   readonly #model: ServedModel;
+  readonly #elsewhere: Compile | null;
   #pool: Promise<Piscina<GrammarSpec, CompileResult>> | null = null;
   /** By content, in the order of last use; one that is being compiled is waited for by all who want it. */
   readonly #kept = new Map<string, Promise<CompiledGrammar>>();
@@ -42,8 +45,10 @@ export class GrammarCompiler {
   #vocabulary: TokenBytes | null = null;
   #inline: GrammarVocabulary | null = null;
 
-  constructor(model: ServedModel) {
+  /** `elsewhere`: what compiles for this thread too; null: it has the thread for that. */
+  constructor(model: ServedModel, elsewhere: Compile | null = null) {
     this.#model = model;
+    this.#elsewhere = elsewhere;
   }
 
   /** Throws `invalid_value` for a grammar that cannot be kept or is too costly, `queue_full` under load. */
@@ -86,6 +91,7 @@ export class GrammarCompiler {
   }
 
   async #compile(key: string, spec: GrammarSpec): Promise<CompiledGrammar> {
+    if (this.#elsewhere !== null) return this.#elsewhere(spec);
     const { preparation, tokenizer, defaults, vocabSize } = this.#model;
     if (preparation === null) {
       this.#inline ??= grammarVocabulary(tokenizer, defaults.eosTokenIds, vocabSize);

@@ -13,7 +13,7 @@ export function handleVersion(exchange: Exchange, context: Context): void {
 }
 
 export function handleLoad(exchange: Exchange, context: Context): void {
-  exchange.reply(200, 'application/json', JSON.stringify({ server_load: context.inFlight.count }));
+  exchange.reply(200, 'application/json', JSON.stringify({ server_load: context.inFlight.total }));
 }
 
 export function handleMetrics(exchange: Exchange, context: Context): void {

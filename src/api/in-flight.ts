@@ -2,20 +2,34 @@
 import type { Exchange } from './exchange.js';
 
 export class InFlight {
-  count = 0;
+  /** Of this thread. */
+  #count = 0;
+  readonly #load: Int32Array;
   #onIdle: (() => void)[] = [];
 
+  /** `load[0]`: of all threads. */
+  constructor(load: Int32Array) {
+    this.#load = load;
+  }
+
   add(exchange: Pick<Exchange, 'onEnd'>): void {
-    this.count++;
+    this.#count++;
+    Atomics.add(this.#load, 0, 1);
     exchange.onEnd(() => {
-      if (--this.count > 0) return;
+      Atomics.sub(this.#load, 0, 1);
+      if (--this.#count > 0) return;
       for (const resolve of this.#onIdle) resolve();
       this.#onIdle = [];
     });
   }
 
-  /** Resolves when there is none. */
+  /** On all threads. */
+  get total(): number {
+    return Atomics.load(this.#load, 0);
+  }
+
+  /** Resolves when there is none on this thread. */
   idle(): Promise<void> {
-    return this.count === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
+    return this.#count === 0 ? Promise.resolve() : new Promise((resolve) => this.#onIdle.push(resolve));
   }
 }

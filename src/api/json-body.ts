@@ -6,23 +6,31 @@ import type { JsonObject } from './json-object.js';
 /** Deeper than any honest request, and far from where recursion over it would end the stack. */
 export const nestingMax = 128;
 
-/** Most bytes of bodies that are being read at one time, over all connections. */
+/** Most bytes of bodies that are being read at one time, over all connections of all threads. */
 export const bodiesBytesMax = 512 * 2 ** 20;
 
 /** What is left of `bodiesBytesMax`. */
 export class BodyBudget {
-  #left = bodiesBytesMax;
+  readonly #taken: Int32Array;
+
+  /** `taken[0]`: bytes, of all threads. */
+  constructor(taken: Int32Array) {
+    this.#taken = taken;
+  }
 
   /** Throws `queue_full` where the body does not fit; otherwise to be given back with `release`. */
   take(bytes: number): void {
-    if (bytes > this.#left) {
-      throw new LockstepError('queue_full', 'Too many large requests are being read. Try again later.', { retryAfterSeconds: 1 });
+    for (;;) {
+      const taken = Atomics.load(this.#taken, 0);
+      if (bytes > bodiesBytesMax - taken) {
+        throw new LockstepError('queue_full', 'Too many large requests are being read. Try again later.', { retryAfterSeconds: 1 });
+      }
+      if (Atomics.compareExchange(this.#taken, 0, taken, taken + bytes) === taken) return;
     }
-    this.#left -= bytes;
   }
 
   release(bytes: number): void {
-    this.#left += bytes;
+    Atomics.sub(this.#taken, 0, bytes);
   }
 }
 

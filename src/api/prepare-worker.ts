@@ -1,11 +1,12 @@
-/** A thread of the pool of `prepare.ts`: its own tokenizer and template, a task a prompt. */
+/** The thread of `prompt-pool.ts`: its own tokenizer and template, a task a prompt. */
 import { workerData } from 'node:worker_threads';
 import { DiskCache } from '../cache/disk-cache.js';
 import { createChatTemplate } from '../chat/template.js';
 import { LockstepError } from '../errors.js';
 import { silentLogger } from '../log.js';
 import { loadTokenizer } from '../tokenizer/load.js';
-import { type PoolResult, type PoolTask, prepare } from './prepare.js';
+import { type PoolTask, prepare } from './prepare.js';
+import type { PoolResult } from './prompt-pool.js';
 import type { PreparationSource } from './served-model.js';
 
 // Piscina hands `workerData` on beside its own.

@@ -1,24 +1,12 @@
-/**
- * Prompt text or messages -> ids. Short ones on this thread; long ones in a thread pool, so that no prompt delays another client's
- * events. The pool starts with the first long prompt and goes when it is idle: its thread holds a tokenizer of its own.
- */
-import { fileURLToPath } from 'node:url';
-import type { Piscina } from 'piscina';
+/** Prompt text or messages -> ids. Short ones on this thread; long ones in a thread pool, so that no prompt delays another client's events. */
 import { type ChatMessage, type ChatTemplate, createChatTemplate, type RenderOptions } from '../chat/template.js';
-import { type ErrorCode, LockstepError } from '../errors.js';
+import { LockstepError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { promptTooLong, type Truncation } from './context-limit.js';
-import type { PreparationSource, ServedModel } from './served-model.js';
+import type { ServedModel } from './served-model.js';
 
 /** Longest text prepared here: about a millisecond of tokenising. */
 const inlineCharsMax = 8192;
-/** Long prompts that wait for the pool; one more is answered 429. */
-export const poolQueueLenMax = 256;
-const poolThreads = 1;
-const poolIdleMs = 30_000;
-/** Longest that one prompt may take. */
-const poolTaskMs = 30_000;
-
 interface EncodeTask {
   readonly addSpecialTokens: boolean;
   /** null, or left out: a prompt that is too long is an error. */
@@ -97,18 +85,21 @@ function parseRequestTemplate(source: string, { bosToken, eosToken }: Tokenizer)
 /** A task as the pool's thread gets it. */
 export type PoolTask = PrepareTask & { readonly limit: TextLimit };
 
-/** An error of the request crosses the threads as its parts; any other rejects the task. */
-export type PoolResult =
-  | PreparedPrompt
-  | { readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };
+/** Where long prompts are read. */
+export interface PromptPool {
+  /** As `Preparer.prepare`. */
+  prepare(task: PoolTask): Promise<PreparedPrompt>;
+}
 
 export class Preparer {
   readonly #model: ServedModel;
   #limit: TextLimit | null = null;
-  #pool: Promise<Piscina<PoolTask, PoolResult>> | null = null;
+  readonly #pool: PromptPool | null;
 
-  constructor(model: ServedModel) {
+  /** `pool`: null where the model says nothing that another thread could read prompts with. */
+  constructor(model: ServedModel, pool: PromptPool | null) {
     this.#model = model;
+    this.#pool = pool;
   }
 
   async encode(task: PrepareTask): Promise<Int32Array> {
@@ -117,9 +108,9 @@ export class Preparer {
 
   /** Text and ids of the prompt, or of the rendered messages. Throws `invalid_value` where the template refuses them, `queue_full` under load. */
   async prepare(task: PrepareTask): Promise<PreparedPrompt> {
-    const { tokenizer, template, preparation } = this.#model;
+    const { tokenizer, template } = this.#model;
     if (task.kind === 'messages' && template === null && !task.template) throw noTemplate;
-    if (preparation !== null && sizeOf(task) > inlineCharsMax) return this.#inPool(task);
+    if (this.#pool !== null && sizeOf(task) > inlineCharsMax) return this.#inPool(task, this.#pool);
     return prepare(task, tokenizer, template, sizeOf(task) > inlineCharsMax ? this.#limits() : noLimit);
   }
 
@@ -139,19 +130,11 @@ export class Preparer {
     return this.#limit;
   }
 
-  async #inPool(given: PrepareTask): Promise<PreparedPrompt> {
+  async #inPool(given: PrepareTask, pool: PromptPool): Promise<PreparedPrompt> {
     const task = this.#withoutWrittenNumbers(given);
-    this.#pool ??= startPool(this.#model.preparation);
-    const pool = await this.#pool;
-    if (pool.queueSize >= poolQueueLenMax) {
-      throw new LockstepError('queue_full', 'Too many long prompts are waiting to be read. Try again later.', { retryAfterSeconds: 1 });
-    }
     const limit = this.#limits();
     if (task.kind === 'text' && !task.truncation && task.text.length > limit.charsMax) throw promptTooLong(limit.maxModelLen);
-    const result = await this.#run(pool, { ...task, limit });
-    if ('ids' in result) return result;
-    const { code, message, param } = result.error;
-    throw new LockstepError(code, message, param === null ? {} : { param });
+    return pool.prepare({ ...task, limit });
   }
 
   /** Tools and calls hold numbers as they were written (`PythonFloat`), which do not cross threads: those prompts are rendered here. */
@@ -162,34 +145,6 @@ export class Preparer {
     const template = templateOf(task.template, this.#model.template, this.#model.tokenizer);
     return { kind: 'text', text: template.render(task.messages, task.options), addSpecialTokens, truncation };
   }
-
-  async #run(pool: Piscina<PoolTask, PoolResult>, task: PoolTask): Promise<PoolResult> {
-    const signal = AbortSignal.timeout(poolTaskMs * (1 + pool.queueSize));
-    try {
-      return await pool.run(task, { signal });
-    } catch (cause) {
-      if (!signal.aborted) throw cause;
-      throw new LockstepError('invalid_value', `The prompt could not be read within ${poolTaskMs / 1000} s.`, { cause });
-    }
-  }
-
-  async close(): Promise<void> {
-    await (await this.#pool)?.destroy();
-    this.#pool = null;
-  }
-}
-
-/** The package is loaded here, not at start: it takes 25 ms that most servers never need. */
-async function startPool(source: PreparationSource | null): Promise<Piscina<PoolTask, PoolResult>> {
-  const { Piscina } = await import('piscina');
-  return new Piscina<PoolTask, PoolResult>({
-    filename: fileURLToPath(new URL('./prepare-worker.js', import.meta.url)),
-    minThreads: 0,
-    maxThreads: poolThreads,
-    maxQueue: poolQueueLenMax,
-    idleTimeout: poolIdleMs,
-    workerData: source,
-  });
 }
 
 const noLimit: TextLimit = { maxModelLen: 0, charsMax: Number.POSITIVE_INFINITY };

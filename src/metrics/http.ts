@@ -28,6 +28,7 @@ interface HandlerSeries {
 export class HttpMetrics {
   readonly #handlers = new Map<string, HandlerSeries>();
   readonly #precise: Histogram;
+  readonly #byThread: Counter;
 
   constructor(registry: Registry, routes: readonly MeasuredRoute[]) {
     const taken = routes.filter(({ path }) => !unmeasured.has(path)).map(({ method, path }) => ({ method, handler: path }));
@@ -52,6 +53,11 @@ export class HttpMetrics {
       handlerBounds,
       true,
     );
+    this.#byThread = registry.threadCounter(
+      'lockstep:api_thread_requests',
+      'Number of requests that each API thread has answered.',
+      'thread',
+    );
     for (const [i, { method, handler }] of pairs.entries()) {
       this.#handlers.set(`${method} ${handler}`, {
         requests: requests.slice(i * statusGroups.length, (i + 1) * statusGroups.length),
@@ -64,6 +70,7 @@ export class HttpMetrics {
 
   /** One exchange that is over. `path`: of its route; null: there was none. Sizes as far as they were announced, else 0. */
   observe(method: string, path: string | null, status: number, seconds: number, requestBytes: number, responseBytes: number): void {
+    this.#byThread.add(1);
     const series = this.#handlers.get(`${method} ${path ?? noRoute}`);
     if (series === undefined) return;
     series.requests[Math.min(4, Math.floor(status / 100) - 1)]?.add(1);

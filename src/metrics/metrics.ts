@@ -197,6 +197,8 @@ export interface MetricsParts {
   readonly sheets: readonly Sheet[];
   /** Which of the sheets this thread counts in. */
   readonly own: number;
+  /** Since when, in milliseconds since 1970; left out: now. */
+  readonly startMs?: number;
 }
 
 const noTimer: RequestTimer = { prompt() {}, tokens() {}, closed() {} };
@@ -206,8 +208,8 @@ export class Metrics {
   readonly #registry: Registry;
   #series: Series | null = null;
 
-  constructor({ routes, sheets, own }: MetricsParts = { routes: [], sheets: [createSheet()], own: 0 }) {
-    this.#registry = new Registry(sheets, own);
+  constructor({ routes, sheets, own, startMs = Date.now() }: MetricsParts = { routes: [], sheets: [createSheet()], own: 0 }) {
+    this.#registry = new Registry(sheets, own, startMs);
     addProcess(this.#registry);
     this.http = new HttpMetrics(this.#registry, routes);
   }

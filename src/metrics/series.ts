@@ -57,11 +57,15 @@ export class Registry {
   readonly #sheets: readonly Sheet[];
   readonly #own: Sheet;
   readonly #families: Family[] = [];
-  readonly #createdSeconds = Date.now() / 1000;
+  readonly #createdSeconds: number;
   #used = 0;
 
-  /** `own`: which of the sheets this thread counts in. Every thread declares the same series in the same order. */
-  constructor(sheets: readonly Sheet[], own: number) {
+  /**
+   * `own`: which of the sheets this thread counts in. Every thread declares the same series in the same order. `startMs`: since when is counted,
+   * in milliseconds since 1970.
+   */
+  constructor(sheets: readonly Sheet[], own: number, startMs: number) {
+    this.#createdSeconds = startMs / 1000;
     this.#sheets = sheets;
     this.#own = sheets[own]!;
   }
@@ -84,12 +88,18 @@ export class Registry {
     const places = sets.map(() => this.#take(1));
     const series = sets.map((labels, i) => this.#series(labels, () => this.#shown(`${name}_total`, labels, places[i]!, hidesZero)));
     this.#families.push({ name, type: 'counter', help, created: true, series });
-    const values = this.#own;
-    return places.map((at) => ({
-      add(by) {
-        values[at]! += by;
-      },
-    }));
+    return places.map((at) => counterAt(this.#own, at));
+  }
+
+  /** A number of each thread, shown apart; `label` says whose. */
+  threadCounter(name: string, help: string, label: string): Counter {
+    const at = this.#take(1);
+    const series = this.#sheets.map((sheet, thread) => {
+      const labels = { [label]: String(thread) };
+      return this.#series(labels, () => sample(`${name}_total`, labels, sheet[at]!));
+    });
+    this.#families.push({ name, type: 'counter', help, created: true, series });
+    return counterAt(this.#own, at);
   }
 
   #shown(name: string, labels: Labels, at: number, hidesZero: boolean): string | null {
@@ -158,6 +168,12 @@ export class Registry {
     return `${head}# HELP ${name}_created ${help}\n# TYPE ${name}_created gauge\n${since}`;
   }
 }
+
+const counterAt = (values: Sheet, at: number): Counter => ({
+  add(by) {
+    values[at]! += by;
+  },
+});
 
 const escaped = (text: string) => text.replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n');
 

@@ -110,12 +110,12 @@ test('a shutdown waits for it', async () => {
 });
 
 test('bounds: of events that are kept, and of responses that are made at once', async () => {
-  const background = new BackgroundResponse(new FakeExchange());
-  const stream = background.exchange.openStream('text/event-stream');
+  const nothing = () => {};
+  const background = new BackgroundResponse(nothing, nothing);
   const event = `data: ${'x'.repeat(eventCharsMax / 4)}\n\n`;
-  for (let i = 0; i < 8; i++) stream.send(event);
-  stream.end('data: last\n\n');
-  await Promise.resolve();
+  background.take(event.repeat(8));
+  background.take('data: last\n\n');
+  background.end();
   assert.ok(background.numChars <= eventCharsMax);
   assert.throws(() => background.follow(new FakeExchange(), 2), /Events up to 4 are no longer kept/);
   const late = new FakeExchange();
@@ -123,11 +123,10 @@ test('bounds: of events that are kept, and of responses that are made at once', 
   await Promise.resolve();
   assert.equal(late.text, 'data: last\n\n');
   const store = new ResponseStore();
-  const running = Array.from({ length: backgroundMax }, () => new BackgroundResponse(new FakeExchange()));
-  for (const each of running) store.begin(each);
-  assert.throws(() => store.begin(background), { code: 'queue_full' });
-  running[0]!.exchange.abort();
-  store.begin(new BackgroundResponse(new FakeExchange()));
+  const running = Array.from({ length: backgroundMax }, () => store.begin(nothing));
+  assert.throws(() => store.begin(nothing), { code: 'queue_full' });
+  running[0]!.abort();
+  store.begin(nothing);
 });
 
 test('an exchange without a client is over once', async () => {

@@ -1,6 +1,8 @@
-/** A response that is made in the background: its events are kept, for clients who come later or come back, and it may be cancelled. */
+/**
+ * A response that is made in the background: its events are kept, for clients who come later or come back, and it may be cancelled. It is kept
+ * where all responses are; what makes it may be another thread's.
+ */
 import { LockstepError } from '../../errors.js';
-import { DetachedExchange } from '../detached-exchange.js';
 import { type Exchange, eventStreamType } from '../exchange.js';
 import type { EventStream } from '../sse.js';
 
@@ -8,25 +10,28 @@ import type { EventStream } from '../sse.js';
 export const eventCharsMax = 4 * 2 ** 20;
 
 export class BackgroundResponse {
-  /** Where it is made. */
-  readonly exchange: DetachedExchange;
+  readonly #abortMaker: () => void;
+  #isOver = false;
   /** Newest last. */
   #events: string[] = [];
   /** The number of the first of them. */
   #firstNumber = 0;
   #numChars = 0;
   readonly #followers = new Set<EventStream>();
+  readonly #onOver: () => void;
 
-  constructor(origin: Exchange) {
-    this.exchange = new DetachedExchange(origin, (events) => this.#take(events));
-    this.exchange.onEnd(() => {
-      for (const follower of this.#followers) follower.end('');
-      this.#followers.clear();
-    });
+  /** `abortMaker`: nobody wants it any more. `onOver`: called once, when it is made, or aborted. */
+  constructor(abortMaker: () => void, onOver: () => void) {
+    this.#abortMaker = abortMaker;
+    this.#onOver = onOver;
   }
 
   get numChars(): number {
     return this.#numChars;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   /** Events behind the number `after`, those that are there and those that come. Throws where the next one is no longer kept. */
@@ -37,7 +42,7 @@ export class BackgroundResponse {
     }
     const stream = exchange.openStream(eventStreamType);
     const known = this.#events.slice(after + 1 - this.#firstNumber).join('');
-    if (this.exchange.over) {
+    if (this.#isOver) {
       stream.end(known);
     } else {
       stream.send(known);
@@ -46,7 +51,9 @@ export class BackgroundResponse {
     }
   }
 
-  #take(events: string): void {
+  /** Events have been made. */
+  take(events: string): void {
+    if (this.#isOver) return;
     for (const follower of this.#followers) follower.send(events);
     for (const event of events.split('\n\n')) {
       if (event === '') continue;
@@ -57,5 +64,19 @@ export class BackgroundResponse {
       this.#numChars -= this.#events.shift()!.length;
       this.#firstNumber++;
     }
+  }
+
+  /** Nothing more comes. */
+  end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const follower of this.#followers) follower.end('');
+    this.#followers.clear();
+    this.#onOver();
+  }
+
+  abort(): void {
+    this.end();
+    this.#abortMaker();
   }
 }

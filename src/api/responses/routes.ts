@@ -2,7 +2,7 @@
 import { type Answer, type Route, route } from '../route.js';
 import { anyObject, boolean, integer, list, object, oneWord, string } from '../schema.js';
 import { inputTokensBody, responsesBody } from './fields.js';
-import { handleCancel, handleDelete, handleInputTokens, handleResponse, handleStored } from './responses.js';
+import { handleInputTokens, handleKept, handleResponse } from './responses.js';
 
 const open = { open: true } as const;
 const response = object(
@@ -25,10 +25,10 @@ export const responsesRoutes: readonly Route[] = [
     summary: 'Answers a conversation, and keeps the answer', body: responsesBody, answer: responseAnswer }),
   route('POST', '/v1/responses/input_tokens', 'inference', { handle: handleInputTokens,
     summary: 'The tokens of a conversation', body: inputTokensBody, answer: tokensAnswer }),
-  route('GET', '/v1/responses/*', 'key', { handle: handleStored,
+  route('GET', '/v1/responses/*', 'key', { handle: handleKept,
     summary: 'A response that was kept, or the events of one that is made in the background; below it, /input_items', query: storedQuery, answer: responseAnswer }),
-  route('DELETE', '/v1/responses/*', 'key', { handle: handleDelete,
+  route('DELETE', '/v1/responses/*', 'key', { handle: handleKept,
     summary: 'Forgets a response', answer: deletedAnswer }),
-  route('POST', '/v1/responses/*', 'key', { handle: handleCancel,
+  route('POST', '/v1/responses/*', 'key', { handle: handleKept,
     summary: 'Cancels a response that is made in the background: /cancel behind the id', answer: storedAnswer }),
 ];

@@ -1,14 +1,18 @@
-/** Responses kept in memory, for `previous_response_id` and retrieval, within a bound: those not asked for longest go first. */
+/**
+ * Responses kept in memory, for `previous_response_id` and retrieval, within a bound: those not asked for longest go first. One thread keeps those of
+ * all; `keeper.ts` has what the routes see of that.
+ */
 import type { ChatMessage } from '../../chat/template.js';
 import { LockstepError } from '../../errors.js';
-import type { BackgroundResponse } from './background.js';
+import { BackgroundResponse } from './background.js';
 import type { Item } from './translate.js';
 
 export const storedResponsesMax = 4096;
 /** Characters of all that is kept; a response that is longer by itself is not kept. */
 export const storedCharsMax = 64 * 2 ** 20;
 
-export interface StoredResponse {
+/** Plain data. */
+export interface KeptResponse {
   readonly id: string;
   /** The response as it is, as JSON. */
   readonly json: string;
@@ -16,7 +20,10 @@ export interface StoredResponse {
   readonly input: readonly Item[];
   /** The conversation up to and with the answer, without instructions; null: there is no answer. */
   readonly messages: readonly ChatMessage[] | null;
-  /** What makes it, or made it; null: it was made while its client waited. */
+}
+
+export interface StoredResponse extends KeptResponse {
+  /** Null: it was made while its client waited. */
   readonly background: BackgroundResponse | null;
 }
 
@@ -28,19 +35,27 @@ export class ResponseStore {
   readonly #stored = new Map<string, { readonly response: StoredResponse; readonly size: number }>();
   #size = 0;
 
-  /** Throws `queue_full` where no more are made in the background. */
-  begin(background: BackgroundResponse): void {
+  /** The conversation of an earlier response. Throws `not_found`, and `invalid_value` where there is no answer. */
+  messagesOf(id: string): readonly ChatMessage[] {
+    const { messages } = this.get(id);
+    if (messages !== null) return messages;
+    throw new LockstepError('invalid_value', `Response with id '${id}' has no answer.`, { param: 'previous_response_id' });
+  }
+
+  /** Throws `queue_full` where no more are made in the background. `abortMaker`: as `BackgroundResponse` has it. */
+  begin(abortMaker: () => void): BackgroundResponse {
     if (this.#numRunning >= backgroundMax) {
       const message = `${backgroundMax} responses are being made in the background. Try again later.`;
       throw new LockstepError('queue_full', message, { retryAfterSeconds: 1 });
     }
     this.#numRunning++;
-    background.exchange.onEnd(() => this.#numRunning--);
+    return new BackgroundResponse(abortMaker, () => this.#numRunning--);
   }
 
-  /** Takes the place of one with the same id. */
+  /** Takes the place of one with the same id. Ignored where what makes it was aborted. */
   add(response: StoredResponse): void {
     const { json, input, messages, background } = response;
+    if (background?.isOver) return;
     const size = json.length + JSON.stringify([input, messages]).length + (background?.numChars ?? 0);
     this.discard(response.id);
     if (size > storedCharsMax) return;
