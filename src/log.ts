@@ -30,10 +30,13 @@ export function createLogger(level: LogLevel = 'info'): Logger {
 /** Most bytes of records that wait for a slow reader of stderr; what is more is dropped: no request waits for the log. */
 const accessLogBytesMax = 1 << 20;
 
+/** Bytes that a pipe takes whole (PIPE_BUF of Linux), so that lines of several threads never mix. */
+const wholeWriteBytes = 4096;
+
 /** For a record a request: written behind the requests' back. */
 export function createAccessLogger(): Pick<Logger, 'info'> {
   const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
-  const destination = pino.destination({ dest: 2, sync: false, maxLength: accessLogBytesMax });
+  const destination = pino.destination({ dest: 2, sync: false, maxLength: accessLogBytesMax, maxWrite: wholeWriteBytes });
   return pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
 }
 

@@ -17,8 +17,10 @@ import type { ServeOptions } from './options.js';
 import type { StartedEngine } from './start-engine.js';
 import { isJsonCompact } from './structured-outputs-config.js';
 
+export type DescribedEngine = Pick<StartedEngine, 'name' | 'model' | 'dims' | 'engine' | 'cache'>;
+
 /** The tokenizer is built while the ranks read the weights. */
-export async function describe({ name, model, dims, engine, cache }: StartedEngine, options: ServeOptions): Promise<ServedModel> {
+export async function describe({ name, model, dims, engine, cache }: DescribedEngine, options: ServeOptions): Promise<ServedModel> {
   const needsPairs = model.pooling?.task === 'classify' && !model.spec.causal;
   const tokenizer = await loadTokenizer(model.tokenizer, cache, { pairs: needsPairs });
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);

@@ -2,6 +2,7 @@
  * The flags of `lockstep serve` and `lockstep chat`, a row a flag. Command line, LOCKSTEP_* variables, --config, --help and the
  * README's table are made from these rows. Names, defaults and meanings are those of `vllm serve` where the thing exists there.
  */
+import { clientsMax } from '../engine/client.js';
 import { startError } from '../errors.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
 import { toolFormats } from '../parsing/tool-formats.js';
@@ -126,6 +127,8 @@ const frontEndFlags = [
 
   { name: 'host', type: 'string', default: '0.0.0.0', group: server, help: 'address to listen on' },
   { name: 'port', type: 'int', default: 8000, min: 0, max: 65535, group: server, help: 'port to listen on; 0: any free one' },
+  { name: 'api-server-count', type: 'int', default: 1, min: 1, max: clientsMax, group: server, value: 'N',
+    help: 'threads that serve HTTP at the same port, each with its connections and a tokenizer of its own' },
   { name: 'uds', type: 'string', default: null, group: server, value: 'PATH', help: 'Unix domain socket to listen on instead of host and port' },
   { name: 'root-path', type: 'string', default: '', group: server, value: 'PATH',
     help: 'prefix of every route, for a proxy that does not strip it' },

@@ -79,7 +79,6 @@ const reasons: Readonly<Record<string, string>> = {
     --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
   'a trace has a span a request (--otlp-traces-endpoint), and profiles are not written':
     '--collect-detailed-traces --profiler-config --enable-trace-replay',
-  'one thread serves HTTP, and run more servers behind a router where that is not enough': '--api-server-count',
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
 };
 

@@ -34,6 +34,8 @@ export interface StartedEngine {
   readonly cache: DiskCache | null;
   /** Resolves when the ranks are loaded and requests are taken; rejects with what kept them from it. */
   readonly ready: Promise<EngineFacts>;
+  /** Another part of the server has failed: as where a rank does. */
+  fail(reason: string): void;
   stop(): Promise<void>;
 }
 
@@ -67,7 +69,7 @@ export interface Surroundings {
   readonly askers?: Askers;
   readonly logger: Logger;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** A rank or the engine has failed for good: requests have ended with an error. Called at most once, after `ready`. */
+  /** A rank, the engine or who called `fail` has failed for good: requests of this thread have ended with an error. Called at most once. */
   readonly onFault: (reason: string) => void;
 }
 
@@ -159,7 +161,7 @@ export async function startEngine(
     await engine.stop();
     await ranks.stop();
   };
-  return { name: options.model ?? bundledName, model, dims, engine: engine.client, links: engine.links, cache, ready, stop };
+  return { name: options.model ?? bundledName, model, dims, engine: engine.client, links: engine.links, cache, ready, fail: fault, stop };
 }
 
 function openCache(options: EngineOptions, environment: Surroundings['environment'], logger: Logger): DiskCache | null {

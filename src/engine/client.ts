@@ -6,6 +6,9 @@ import type { EngineFigures } from '../metrics/metrics.js';
 import type { Control } from './control.js';
 import type { ChoiceEnd, ChoiceTokens, GenerationRequest, PromptFacts } from './request.js';
 
+/** Most threads that may have a client each. */
+export const clientsMax = 64;
+
 /**
  * What happens to a request, in order: `prompt` once, then `tokens` and one `end` for each choice, then `closed` once, always
  * last. After `abort` of the whole request only `closed` follows.

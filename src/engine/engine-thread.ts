@@ -7,7 +7,7 @@ import type { StepBuffers } from '../step/buffers.js';
 import { startEngineThread } from './early-thread.js';
 import { type EngineLink, EnginePort } from './engine-port.js';
 import type { EngineStart } from './engine-worker.js';
-import { firstPositionCounter, portsMax, type ToEngine } from './messages.js';
+import { firstPositionCounter, type ToEngine } from './messages.js';
 import { queueMemory } from './queue-bound.js';
 
 export interface EngineThreadOptions {
@@ -16,7 +16,7 @@ export interface EngineThreadOptions {
   readonly queueLenMax: number;
   /** Those who may share the queue (`Share.owner`). */
   readonly numOwners: number;
-  /** Threads that ask, this one included; at most `portsMax`. */
+  /** Threads that ask, this one included; at most `clientsMax`. */
   readonly numPorts: number;
   /** Requests without a seed of their own draw from a sequence that this begins; null: from the system's random numbers. */
   readonly seed: number | null;
@@ -36,7 +36,6 @@ export class EngineThread {
   /** `onFault`: the engine's own thread has failed. `thread`: one that was started early. */
   constructor(buffers: StepBuffers, options: EngineThreadOptions, onFault: (reason: string) => void, thread = startEngineThread()) {
     const { scheduler, queueLenMax, numOwners, numPorts, seed, group } = options;
-    if (numPorts > portsMax) throw new Error(`${numPorts} ports, and at most ${portsMax} there can be`);
     const { dims } = buffers.layout;
     const counters = new SharedArrayBuffer(8 * (firstPositionCounter + (scheduler.speculation?.maxDrafts ?? 0)));
     const queue = queueMemory(numOwners);

@@ -14,10 +14,10 @@ export type ToEngine =
   | { readonly kind: 'control'; readonly number: number; readonly control: Control }
   | { readonly kind: 'stop' };
 
-/** Most threads that may ask. */
-export const portsMax = 64;
-
-/** Handles of requests, and numbers of controls, are positive int32s whose high bits say which port asked: each counts for itself below. */
+/**
+ * Handles of requests, and numbers of controls, are positive int32s whose 6 high bits (`clientsMax`) say which port asked: each counts for itself
+ * below.
+ */
 const countBits = 25;
 export const countMax = 2 ** countBits - 1;
 export const handleOf = (port: number, count: number): number => (port << countBits) | count;

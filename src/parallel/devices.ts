@@ -21,7 +21,10 @@ export function availableMemoryBytes(): number {
   return Number.isFinite(limit) && limit > 0 ? Math.min(free, Math.max(0, limit - used)) : free;
 }
 
+/** Cores that affinity and cgroup quota leave to this process. */
+export const usableCores = (): number => loadAddon().info().cores;
+
 /** Compute threads of each rank: never more than one in all for each core that affinity and cgroup quota leave, and at least one. */
 export function threadsPerRank(wanted: number | null, worldSize: number): number {
-  return wanted ?? Math.max(1, Math.floor(loadAddon().info().cores / worldSize));
+  return wanted ?? Math.max(1, Math.floor(usableCores() / worldSize));
 }
