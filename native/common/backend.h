@@ -45,7 +45,7 @@ class DeviceBackend {
   // Output rows first … first+count-1 (count <= kHeadRows): final norm, then this rank's logits.
   virtual void head_input(int first, int count) = 0;
   virtual void head(int first, int count) = 0;
-  // reduce: this rank's logits and where those of all ranks come together.
+  // reduce: this rank's logits and where those of all ranks come together; one place where there is one rank.
   virtual const float* logits_part() = 0;
   virtual size_t logits_part_count() const = 0;
   virtual float* logits_whole() = 0;

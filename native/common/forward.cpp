@@ -87,7 +87,7 @@ Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting mee
     backend.head(first, count);
     if (backend.row_parallel == RowParallel::kGather) {
       LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
-    } else {
+    } else if (meet.communicator.world_size > 1) {
       LOCKSTEP_RETURN_IF_ERROR(meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole()));
     }
     clock.book(PhaseTimes::kHead);
@@ -99,6 +99,20 @@ Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting mee
   return Status();
 }
 
+Status check_plan(const ModelSpec& spec, const StepView& step) {
+  if (spec.learned_positions) {
+    for (const int32_t position : step.slot_position) {
+      if (position + spec.learned_offset >= spec.learned_count)
+        return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
+    }
+  }
+  for (const StepEntry& entry : step.entries) {
+    if (!spec.causal && entry.position > 0)
+      return Status(Fault::kBadPlan, "bad step plan: a part of a sequence whose tokens see each other");
+  }
+  return Status();
+}
+
 }  // namespace
 
 Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
@@ -106,6 +120,7 @@ Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backe
   communicator.take_wait_us();
   PhaseClock clock(times);
   Meeting meet{backend, communicator};
+  LOCKSTEP_RETURN_IF_ERROR(check_plan(spec, step));
   LOCKSTEP_RETURN_IF_ERROR(backend.begin_step(step));
   if (step.num_tokens > 0) {
     backend.embed();

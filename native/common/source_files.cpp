@@ -156,4 +156,38 @@ Status TensorRows::transposed_panel(const WeightTensor& tensor, int first) {
   return Status();
 }
 
+TensorIndex::TensorIndex(const WeightMap& map, const SourceFiles& files) : files_(files), rows_(&files) {
+  for (const WeightTensor& tensor : map.tensors) tensors_.emplace(tensor.name, &tensor);
+}
+
+Status TensorIndex::find(const std::string& name, int rows, int cols, const WeightTensor** out) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return Status(Fault::kLoad, "tensor " + name + " is missing from the weight map");
+  const WeightTensor& tensor = *found->second;
+  if (tensor.rows != rows || tensor.cols != cols) {
+    return Status(Fault::kLoad, "tensor " + name + " is [" + std::to_string(tensor.rows) + ", " + std::to_string(tensor.cols) +
+                                    "], but the model needs [" + std::to_string(rows) + ", " + std::to_string(cols) + "]");
+  }
+  LOCKSTEP_RETURN_IF_ERROR(files_.check(tensor));
+  *out = &tensor;
+  return Status();
+}
+
+Status TensorIndex::vector(const std::string& name, int count, std::vector<float>* out) {
+  const WeightTensor* tensor = nullptr;
+  LOCKSTEP_RETURN_IF_ERROR(find(name, 1, count, &tensor));
+  WeightTensor plain = *tensor;
+  plain.source.interleaved_head_dim = 0;
+  const float* row = nullptr;
+  LOCKSTEP_RETURN_IF_ERROR(rows_.floats(plain, 0, 1, &row));
+  out->resize(count);
+  const int head_dim = tensor->source.interleaved_head_dim;
+  for (int i = 0; i < count; i++) {
+    const int within = head_dim == 0 ? 0 : i % head_dim;
+    const int from = head_dim == 0 ? i : i - within + 2 * (within % (head_dim / 2)) + within / (head_dim / 2);
+    (*out)[i] = row[from];
+  }
+  return Status();
+}
+
 }  // namespace lockstep

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "common/model_spec.h"
@@ -53,6 +54,21 @@ class TensorRows {
   const WeightTensor* panel_of_ = nullptr;
   int panel_first_ = 0;
   std::vector<float> panel_;
+};
+
+// The tensors of a map by our names for them.
+class TensorIndex {
+ public:
+  TensorIndex(const WeightMap& map, const SourceFiles& files);
+  // The tensor of that name, which must have that shape and lie in its file.
+  Status find(const std::string& name, int rows, int cols, const WeightTensor** out) const;
+  // One of a single row, as floats.
+  Status vector(const std::string& name, int count, std::vector<float>* out);
+
+ private:
+  const SourceFiles& files_;
+  TensorRows rows_;
+  std::unordered_map<std::string, const WeightTensor*> tensors_;
 };
 
 }  // namespace lockstep

@@ -75,7 +75,7 @@ void CpuBackend::take_memory(ArenaCursor* cursor) {
   const StepDims& dims = group_->config().dims;
   if (!gather_) {
     take_activations(s_, dims.max_tokens, kMaxSplitRows, cursor, &a_);
-    logits_whole_ = cursor->take<float>(logits_part_count() * shard_.world_size);
+    logits_whole_ = shard_.world_size == 1 ? a_.logits : cursor->take<float>(logits_part_count() * shard_.world_size);
   } else if (shard_.world_size > 1) {
     take_input(s_, kPrivateRows, cursor, &private_input_);
   }
@@ -92,16 +92,6 @@ Status CpuBackend::begin_step(const StepView& step) {
   dealt_ = gather_ && shard_.world_size > 1 && (m_ > kPrivateRows || spec_.post_norm);
   planned_window_ = -1;
   fault_.store(0, std::memory_order_relaxed);
-  if (spec_.learned_positions) {
-    for (const int32_t position : step.slot_position) {
-      if (position + spec_.learned_offset >= spec_.learned_count)
-        return Status(Fault::kBadPlan, "bad step plan: a position beyond the model's learned ones");
-    }
-  }
-  for (const StepEntry& entry : step.entries) {
-    if (!spec_.causal && entry.position > 0)
-      return Status(Fault::kBadPlan, "bad step plan: a part of a sequence whose tokens see each other");
-  }
   prepare_rotation();
   return Status();
 }

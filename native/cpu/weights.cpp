@@ -5,7 +5,6 @@
 #include "cpu/weights.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "common/tensor_type.h"
 #include "cpu/packed_file.h"
@@ -39,15 +38,12 @@ struct Planned {
 class Planner {
  public:
   Planner(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, const SourceFiles& files, Weights* out)
-      : spec_(spec), shard_(shard), files_(files), reader_(&files), out_(out) {
-    for (const WeightTensor& tensor : map.tensors) tensors_.emplace(tensor.name, &tensor);
-  }
+      : spec_(spec), shard_(shard), tensors_(map, files), out_(out) {}
   Status plan();
   std::vector<Planned> planned;
 
  private:
   bool gather() const { return shard_.mode == ParallelMode::kGather; }
-  Status find(const std::string& name, int rows, int cols, const WeightTensor** out);
   Status vector(const std::string& name, int count, const float** out);
   Status optional_vector(bool wanted, const std::string& name, int count, const float** out);
   Status values(const std::string& name, int count, std::vector<float>* out);
@@ -63,39 +59,13 @@ class Planner {
 
   const ModelSpec& spec_;
   const RankShard& shard_;
-  const SourceFiles& files_;
-  TensorRows reader_;
+  TensorIndex tensors_;
   Weights* out_;
-  std::unordered_map<std::string, const WeightTensor*> tensors_;
 };
 
-Status Planner::find(const std::string& name, int rows, int cols, const WeightTensor** out) {
-  const auto found = tensors_.find(name);
-  if (found == tensors_.end()) return Status(Fault::kLoad, "tensor " + name + " is missing from the weight map");
-  const WeightTensor& tensor = *found->second;
-  if (tensor.rows != rows || tensor.cols != cols) {
-    return Status(Fault::kLoad, "tensor " + name + " is [" + std::to_string(tensor.rows) + ", " + std::to_string(tensor.cols) +
-                                    "], but the model needs [" + std::to_string(rows) + ", " + std::to_string(cols) + "]");
-  }
-  LOCKSTEP_RETURN_IF_ERROR(files_.check(tensor));
-  *out = &tensor;
-  return Status();
-}
-
 Status Planner::values(const std::string& name, int count, std::vector<float>* out) {
-  const WeightTensor* tensor = nullptr;
-  LOCKSTEP_RETURN_IF_ERROR(find(name, 1, count, &tensor));
-  WeightTensor plain = *tensor;
-  plain.source.interleaved_head_dim = 0;
-  const float* row = nullptr;
-  LOCKSTEP_RETURN_IF_ERROR(reader_.floats(plain, 0, 1, &row));
-  out->assign(round_up(count, kBlockRows), 0.0F);
-  const int head_dim = tensor->source.interleaved_head_dim;
-  for (int i = 0; i < count; i++) {
-    const int within = head_dim == 0 ? 0 : i % head_dim;
-    const int from = head_dim == 0 ? i : i - within + 2 * (within % (head_dim / 2)) + within / (head_dim / 2);
-    (*out)[i] = row[from];
-  }
+  LOCKSTEP_RETURN_IF_ERROR(tensors_.vector(name, count, out));
+  out->resize(round_up(count, kBlockRows));
   return Status();
 }
 
@@ -149,7 +119,7 @@ void Planner::add_blocks(Matrix* matrix, const WeightTensor* tensor, const Weigh
 // Rows that are looked up by id: embedding, head, learned positions, token types.
 Status Planner::table(const std::string& name, int rows, bool by_vocab, Matrix* out) {
   const WeightTensor* tensor = nullptr;
-  LOCKSTEP_RETURN_IF_ERROR(find(name, rows, spec_.hidden, &tensor));
+  LOCKSTEP_RETURN_IF_ERROR(tensors_.find(name, rows, spec_.hidden, &tensor));
   if (gather()) {
     add_blocks(out, tensor, nullptr, rows, cut_blocks(round_up(rows, kBlockRows) / kBlockRows, shard_), nullptr);
   } else {
@@ -171,7 +141,7 @@ Status Planner::qkv(int index, const std::string& prefix, LayerWeights* layer) {
   for (int i = 0; i < 3; i++) {
     const WeightTensor* tensor = nullptr;
     const int rows = heads[i] * head_dim;
-    LOCKSTEP_RETURN_IF_ERROR(find(prefix + names[i], rows, spec_.hidden, &tensor));
+    LOCKSTEP_RETURN_IF_ERROR(tensors_.find(prefix + names[i], rows, spec_.hidden, &tensor));
     const float* bias = nullptr;
     LOCKSTEP_RETURN_IF_ERROR(optional_vector(spec.qkv_bias, prefix + names[i] + "Bias", rows, &bias));
     if (gather()) {
@@ -198,7 +168,7 @@ Status Planner::qkv(int index, const std::string& prefix, LayerWeights* layer) {
 // o and down: gather cuts their rows, reduce their columns; there the bias is added once, by rank 0.
 Status Planner::row_parallel(const std::string& name, bool bias, int cols, Range columns, Matrix* out) {
   const WeightTensor* tensor = nullptr;
-  LOCKSTEP_RETURN_IF_ERROR(find(name, spec_.hidden, cols, &tensor));
+  LOCKSTEP_RETURN_IF_ERROR(tensors_.find(name, spec_.hidden, cols, &tensor));
   const float* values = nullptr;
   LOCKSTEP_RETURN_IF_ERROR(optional_vector(bias && (gather() || shard_.rank == 0), name + "Bias", spec_.hidden, &values));
   if (gather()) {
@@ -216,10 +186,10 @@ Status Planner::feed_forward(int index, const std::string& prefix, bool bias, Ma
   const WeightTensor* up = nullptr;
   std::vector<float> gate_bias;
   std::vector<float> up_bias;
-  LOCKSTEP_RETURN_IF_ERROR(find(prefix + "up", rows, spec_.hidden, &up));
+  LOCKSTEP_RETURN_IF_ERROR(tensors_.find(prefix + "up", rows, spec_.hidden, &up));
   if (bias) LOCKSTEP_RETURN_IF_ERROR(values(prefix + "upBias", rows, &up_bias));
   if (spec.gated) {
-    LOCKSTEP_RETURN_IF_ERROR(find(prefix + "gate", rows, spec_.hidden, &gate));
+    LOCKSTEP_RETURN_IF_ERROR(tensors_.find(prefix + "gate", rows, spec_.hidden, &gate));
     if (bias) LOCKSTEP_RETURN_IF_ERROR(values(prefix + "gateBias", rows, &gate_bias));
   }
   const int unit = spec.gated ? kBlockRows / 2 : kBlockRows;
@@ -264,7 +234,7 @@ Status Planner::layer(int index) {
   if (spec.experts == 0) return feed_forward(index, prefix, spec.mlp_bias, &layer.gate_up, &layer.down);
 
   const WeightTensor* router = nullptr;
-  LOCKSTEP_RETURN_IF_ERROR(find(prefix + "router", spec.experts, spec_.hidden, &router));
+  LOCKSTEP_RETURN_IF_ERROR(tensors_.find(prefix + "router", spec.experts, spec_.hidden, &router));
   add_segment(&layer.router, router, nullptr, {0, spec.experts}, {0, spec_.hidden}, 0, nullptr);
   layer.expert_gate_up.resize(spec.experts);
   layer.expert_down.resize(spec.experts);

@@ -323,7 +323,7 @@ void test_ranks(Check& check, const cpu::Kernels& k) {
                         same_bits(bytes.logprobs[row].data(), bytes_apart.logprobs[row].data(), bytes.logprobs[row].size());
       check.expect(same, "an int8 cache, 3 ranks, drafts: row %d has other bits than one thread", row);
     }
-    for (const int world : {2, 3, 8}) {
+    for (const int world : {1, 2, 3, 8}) {
       const Run run = run_ranks(check, ParallelMode::kReduce, world, 1, world == 3 ? 2 : 0, kv, file.map(), k);
       for (int row = 0; f32 && row < kRows; row++)
         check.expect(run.ids[row] == alone.ids[row], "reduce mode on %d ranks: row %d", world, row);
