@@ -1,7 +1,5 @@
 #include "cpu/rank.h"
 
-#include <algorithm>
-
 namespace lockstep::cpu {
 
 Rank::Rank(std::shared_ptr<Group> group, int rank)
@@ -26,25 +24,10 @@ Status Rank::load(const RankShard& shard, const WeightMap& weights, PackedSource
 }
 
 Status Rank::step(int epoch) {
-  Status status = run_step(epoch);
-  if (!status.ok()) {
-    // The reason, and not that the others were woken by it, is what the result shows; written first, since the others report at once.
-    if (status.fault() != Fault::kAborted) group_->buffers().result[epoch & 1].resultHeader[1] = static_cast<int32_t>(status.fault());
-    communicator_.abort();
-  }
-  return status;
-}
-
-Status Rank::run_step(int epoch) {
-  if (!group_->all_loaded()) return Status(Fault::kNotLoaded, "a step before every rank has loaded its weights");
-  LOCKSTEP_RETURN_IF_ERROR(reader_.read(epoch));
-  if (rank_ == 0) reader_.ask_masks(group_->mask_maker());
-  PhaseTimes times;
-  LOCKSTEP_RETURN_IF_ERROR(forward(group_->config().spec, reader_.view(), *backend_, communicator_, &times));
-  reader_.commit(rank_ == 0);
-  double* out = group_->buffers().result[epoch & 1].timesUs + static_cast<size_t>(rank_) * 8;
-  std::copy(times.us, times.us + PhaseTimes::kNumPhases, out);
-  return Status();
+  const GroupConfig& config = group_->config();
+  Status ready = group_->all_loaded() ? Status() : Status(Fault::kNotLoaded, "a step before every rank has loaded its weights");
+  return run_step({&config.spec, &group_->buffers(), &reader_, backend_.get(), &communicator_, group_->mask_maker()}, epoch,
+                  std::move(ready));
 }
 
 }  // namespace lockstep::cpu

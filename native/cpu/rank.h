@@ -4,8 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "common/forward.h"
-#include "common/step_view.h"
+#include "common/rank_step.h"
 #include "cpu/backend.h"
 #include "cpu/group.h"
 
@@ -22,8 +21,6 @@ class Rank {
   size_t weight_bytes() const { return weights_ ? weights_->arena.bytes() : 0; }
 
  private:
-  Status run_step(int epoch);
-
   const std::shared_ptr<Group> group_;
   const int rank_;
   ShmCommunicator communicator_;

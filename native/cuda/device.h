@@ -71,6 +71,8 @@ class Memory {
     return reinterpret_cast<T*>(data_);
   }
   size_t bytes() const { return bytes_; }
+  // It is not given back: what still uses it may never end.
+  void abandon() { data_ = nullptr; }
 
  private:
   Status take(const Device& device, size_t bytes, const char* what, bool pinned);

@@ -1,5 +1,5 @@
-// Matrix products, plain: a warp an output column, its lanes along K, kRows rows at a time. For few rows it is bound by the bytes of the
-// weights (n * k * bytes of a weight), which are read once for each kRows rows in vectors of 16 bytes; for many rows it is not the kernel
+// Matrix products, plain: a warp an output column, its lanes along K, up to 8 rows at a time. For few rows it is bound by the bytes of the
+// weights (n * k * bytes of a weight), which are read once for each 8 rows in vectors of 16 bytes; for many rows it is not the kernel
 // to take. A sum's order: each lane its vectors in order, then the butterfly; it does not depend on the number of rows.
 #include "cuda/device.cuh"
 #include "cuda/families.h"
@@ -8,7 +8,6 @@ namespace lockstep::cuda {
 namespace {
 
 constexpr int kWarps = 4;  // of a block: columns
-constexpr int kRows = 8;
 
 struct alignas(16) Vector {
   unsigned words[4];
@@ -61,13 +60,20 @@ __global__ void gemm_kernel(GemmArgs a) {
   }
 }
 
+template <Type type, int rows>
+Error launch_gemm(const GemmArgs& args, Stream stream) {
+  const int columns = (args.n + kWarps - 1) / kWarps;
+  const int tiles = (args.rows + rows - 1) / rows;
+  return launch(gemm_kernel<type, rows>, {static_cast<unsigned>(columns * tiles), 1}, kWarps * kWarp, args, stream);
+}
+
+// Rows that a decode step has few of share a tile that is no larger than they need. Rows of different experts share no weights.
 template <Type type>
 Error gemm_of(const GemmArgs& args, Stream stream) {
-  const unsigned columns = static_cast<unsigned>((args.n + kWarps - 1) / kWarps);
-  const unsigned rows = static_cast<unsigned>(args.rows);
-  // Rows of different experts share no weights.
-  if (args.expert_of != nullptr || rows == 1) return launch(gemm_kernel<type, 1>, {columns * rows, 1}, kWarps * kWarp, args, stream);
-  return launch(gemm_kernel<type, kRows>, {columns * ((rows + kRows - 1) / kRows), 1}, kWarps * kWarp, args, stream);
+  if (args.expert_of != nullptr || args.rows == 1) return launch_gemm<type, 1>(args, stream);
+  if (args.rows == 2) return launch_gemm<type, 2>(args, stream);
+  if (args.rows <= 4) return launch_gemm<type, 4>(args, stream);
+  return launch_gemm<type, 8>(args, stream);
 }
 
 }  // namespace

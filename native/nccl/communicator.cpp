@@ -7,6 +7,8 @@
 namespace lockstep::nccl {
 
 Status Group::init() {
+  if (is_alone())
+    return world_size_ == 1 ? Status() : Status(Fault::kLoad, "several GPUs need NCCL: `lockstep doctor` says where it was looked for");
   const Result result = functions().get_unique_id(&id_);
   if (result == kSuccess) return Status();
   return Status(Fault::kDevice, std::string("NCCL: ncclGetUniqueId: ") + functions().get_error_string(result));
@@ -58,12 +60,14 @@ Status NcclCommunicator::finish(Result result, const char* what) const {
 }
 
 Status NcclCommunicator::connect() {
+  if (group_->is_alone()) return Status();
   Config config;
   config.blocking = 0;
   return finish(group_->functions().comm_init_rank_config(&comm_, world_size, group_->id(), rank, &config), "ncclCommInitRankConfig");
 }
 
 Status NcclCommunicator::all_reduce(float* x, size_t count) {
+  if (group_->is_alone()) return Status();
   return finish(group_->functions().all_reduce(x, x, count, kFloat32, kSum, comm_, stream_->get()), "ncclAllReduce");
 }
 

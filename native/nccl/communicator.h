@@ -15,12 +15,12 @@
 
 namespace lockstep::nccl {
 
-// What the ranks of a process share.
+// What the ranks of a process share. library: null for a rank that is alone.
 class Group {
  public:
   Group(const Library* library, int world_size, std::chrono::milliseconds timeout)
       : library_(library), world_size_(world_size), timeout_(timeout) {}
-  // Before any rank connects.
+  // Before any rank connects. Several ranks need a library.
   Status init();
   void abort() noexcept { aborted_.store(true, std::memory_order_release); }
   bool is_aborted() const { return aborted_.load(std::memory_order_acquire); }
@@ -28,6 +28,7 @@ class Group {
   std::chrono::milliseconds timeout() const { return timeout_; }
   const Functions& functions() const { return library_->functions; }
   const UniqueId& id() const { return id_; }
+  bool is_alone() const { return library_ == nullptr; }
 
  private:
   const Library* const library_;

@@ -89,6 +89,7 @@ void test_cuda_runtime(Check& check);
 void test_cuda_kernels(Check& check);
 void test_nccl(Check& check);
 void test_discovery(Check& check);
+void test_gpu_ranks(Check& check);
 void test_sampler(Check& check, const cpu::Kernels& k);
 void test_ranks(Check& check, const cpu::Kernels& k);
 void test_pooling(Check& check, const cpu::Kernels& k);

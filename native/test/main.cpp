@@ -39,6 +39,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda kernels", test_cuda_kernels},
     {"nccl", test_nccl},
     {"discovery", test_discovery},
+    {"gpu ranks", test_gpu_ranks},
 };
 
 bool report(const std::string& name, const Check& check) {

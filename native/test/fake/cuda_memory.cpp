@@ -8,7 +8,10 @@ namespace lockstep::test {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kStretch = size_t{16} << 30;  // addresses, not memory
+// Of addresses, not of memory: the upper half of four GiB, so that the low word of an address is above that of any size or stride. Whoever
+// looks for pointers among the words of a struct would else take a stride and what happens to lie beside it for one.
+constexpr size_t kStretch = size_t{2} << 30;
+constexpr size_t kReserved = 4 * kStretch;
 
 size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
@@ -16,13 +19,14 @@ size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 FakeMemory::FakeMemory(int devices, size_t bytes) {
   for (int i = 0; i <= devices; i++) {
-    void* base = mmap(nullptr, kStretch, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    stretches_.push_back({static_cast<uint8_t*>(base), 0, 0, i == 0 ? bytes * devices : bytes});
+    void* reserved = mmap(nullptr, kReserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    const uintptr_t whole = (reinterpret_cast<uintptr_t>(reserved) + 2 * kStretch - 1) / (2 * kStretch) * (2 * kStretch);
+    stretches_.push_back({reserved, reinterpret_cast<uint8_t*>(whole + kStretch), 0, 0, i == 0 ? bytes * devices : bytes});
   }
 }
 
 FakeMemory::~FakeMemory() {
-  for (const Stretch& stretch : stretches_) munmap(stretch.base, kStretch);
+  for (const Stretch& stretch : stretches_) munmap(stretch.reserved, kReserved);
 }
 
 void* FakeMemory::take(int device, size_t bytes) {

@@ -31,6 +31,7 @@ class FakeMemory {
 
  private:
   struct Stretch {
+    void* reserved;
     uint8_t* base;
     size_t next, used, bytes;
   };

@@ -411,7 +411,8 @@ Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<st
   for (size_t at = 0; at + sizeof(void*) <= bytes; at += sizeof(void*)) {
     const void* word = nullptr;
     std::memcpy(&word, static_cast<const char*>(args) + at, sizeof(word));
-    if (!machine().memory->find(word).is_ours || reaches(caller().device, word, 1, "a kernel's argument", true)) continue;
+    const std::string what = "byte " + std::to_string(at) + " of a kernel's " + std::to_string(bytes) + " of arguments";
+    if (!machine().memory->find(word).is_ours || reaches(caller().device, word, 1, what.c_str(), true)) continue;
     machine().sticky[caller().device] = kIllegalAddress;
     return answer(kIllegalAddress);
   }

@@ -27,8 +27,10 @@ struct Place {
 struct Fiber {
   Place place;
   State state;
+  bool has_begun = false;
   Lane lane;
-  uint32_t word;  // given at an exchange
+  uint32_t words[2];  // given at exchanges, in turn
+  int exchanges;
   std::unique_ptr<char[]> stack;
 };
 
@@ -49,9 +51,13 @@ Block& block() {
 // A function of its own: the compiler's two halves may not stand in one.
 __attribute__((noinline, noreturn)) void go_to(Place* place) { __builtin_longjmp(place->words, 1); }
 
-__attribute__((noinline)) void jump(Place* from, Place* to) {
+__attribute__((noinline)) void jump_now(Place* from, Place* to) {
   if (__builtin_setjmp(from->words) == 0) go_to(to);
 }
+
+// Through a pointer that the compiler cannot follow: others run meanwhile, and it may neither think that memory is as it was nor that
+// registers are, which it would of a function that it has seen.
+void (*volatile jump)(Place* from, Place* to) = jump_now;
 
 // Gives the turn back until the scheduler finds that the wait is over.
 void leave(State state) {
@@ -61,14 +67,16 @@ void leave(State state) {
   jump(&fiber.place, &b.scheduler);
 }
 
+// A fiber's whole life: a thread of one block after the other.
 void begin_fiber() {
-  Block& b = block();
-  (*b.kernel)();
-  leave(State::kEnded);
+  for (;;) {
+    (*block().kernel)();
+    leave(State::kEnded);
+  }
 }
 
-// The first turn goes through a context, which is how a stack is entered at all.
-__attribute__((noinline)) void enter(Fiber* fiber) {
+// A fiber's first turn goes through a context, which is how a stack is entered at all.
+__attribute__((noinline)) void enter_now(Fiber* fiber) {
   Block& b = block();
   ucontext_t context;
   getcontext(&context);
@@ -79,17 +87,17 @@ __attribute__((noinline)) void enter(Fiber* fiber) {
   if (__builtin_setjmp(b.scheduler.words) == 0) setcontext(&context);
 }
 
-void turn(int i, bool first) {
+void (*volatile enter)(Fiber* fiber) = enter_now;
+
+void turn(int i) {
   Block& b = block();
   b.now = i;
   Fiber& fiber = b.fibers[i];
   fiber.state = State::kRuns;
   lane_now = fiber.lane;
-  if (first) {
-    enter(&fiber);
-  } else {
-    jump(&b.scheduler, &fiber.place);
-  }
+  if (fiber.has_begun) return jump(&b.scheduler, &fiber.place);
+  fiber.has_begun = true;
+  enter(&fiber);
 }
 
 bool all_of(int first, int end, State state) {
@@ -101,23 +109,22 @@ bool all_of(int first, int end, State state) {
 }
 
 // Runs each fiber of the warp until it waits or ends, and through every exchange that the whole warp comes to.
-void run_warp(int first, int end, bool is_new) {
+void run_warp(int first, int end) {
   Block& b = block();
   do {
     for (int i = first; i < end; i++) {
-      if (b.fibers[i].state != State::kEnded) turn(i, is_new);
+      if (b.fibers[i].state != State::kEnded) turn(i);
     }
-    is_new = false;
   } while (all_of(first, end, State::kAtWarp));
 }
 
 std::string run_block(int count) {
-  bool is_new = true;
+  Block& b = block();
   do {
-    for (int first = 0; first < count; first += kWarp) run_warp(first, std::min(first + kWarp, count), is_new);
-    is_new = false;
+    for (int first = 0; first < count; first += kWarp) run_warp(first, std::min(first + kWarp, count));
     if (all_of(0, count, State::kEnded)) return "";
   } while (all_of(0, count, State::kAtBlock));
+  for (Fiber& fiber : b.fibers) fiber.has_begun = false;  // those that wait are given up
   return "threads of a block wait for others that have ended or wait elsewhere";
 }
 
@@ -125,15 +132,15 @@ std::string run_block(int count) {
 
 void sync_block() { leave(State::kAtBlock); }
 
-// Two turns: every lane of the warp has given its word before any reads, and every lane has read before any gives its next.
+// Every lane of the warp has given its word before any goes on. One that goes on may give its next before another has read this one, but
+// not the one after that: hence two words in turn.
 uint32_t exchange_in_warp(uint32_t word, int mask) {
   Block& b = block();
   const int me = b.now;
-  b.fibers[me].word = word;
+  const int turn = b.fibers[me].exchanges++ & 1;
+  b.fibers[me].words[turn] = word;
   leave(State::kAtWarp);
-  const uint32_t theirs = b.fibers[me ^ mask].word;
-  leave(State::kAtWarp);
-  return theirs;
+  return b.fibers[me ^ mask].words[turn];
 }
 
 std::string run_grid(Index grid, int count, const std::function<void()>& kernel) {
@@ -148,7 +155,10 @@ std::string run_grid(Index grid, int count, const std::function<void()>& kernel)
   for (unsigned y = 0; y < grid.y; y++) {
     for (unsigned x = 0; x < grid.x; x++) {
       for (int i = 0; i < count; i++) b.fibers[i].lane = {{static_cast<unsigned>(i), 0}, {x, y}, {static_cast<unsigned>(count), 1}};
-      for (int i = 0; i < count; i++) b.fibers[i].state = State::kRuns;
+      for (int i = 0; i < count; i++) {
+        b.fibers[i].state = State::kRuns;
+        b.fibers[i].exchanges = 0;
+      }
       const std::string problem = run_block(count);
       if (!problem.empty()) return problem;
     }

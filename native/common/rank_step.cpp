@@ -1,0 +1,33 @@
+#include "common/rank_step.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace lockstep {
+namespace {
+
+Status read_and_run(const RankSeat& seat, int epoch) {
+  const int rank = seat.communicator->rank;
+  LOCKSTEP_RETURN_IF_ERROR(seat.reader->read(epoch));
+  if (rank == 0) seat.reader->ask_masks(seat.mask_maker);
+  PhaseTimes times;
+  LOCKSTEP_RETURN_IF_ERROR(forward(*seat.spec, seat.reader->view(), *seat.backend, *seat.communicator, &times));
+  seat.reader->commit(rank == 0);
+  double* out = seat.buffers->result[epoch & 1].timesUs + static_cast<size_t>(rank) * 8;
+  std::copy(times.us, times.us + PhaseTimes::kNumPhases, out);
+  return Status();
+}
+
+}  // namespace
+
+Status run_step(const RankSeat& seat, int epoch, Status ready) {
+  Status status = ready.ok() ? read_and_run(seat, epoch) : std::move(ready);
+  if (!status.ok()) {
+    // The reason, and not that the others were woken by it, is what the result shows; written first, since the others report at once.
+    if (status.fault() != Fault::kAborted) seat.buffers->result[epoch & 1].resultHeader[1] = static_cast<int32_t>(status.fault());
+    seat.communicator->abort();
+  }
+  return status;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,229 @@
+// The operations: each a kernel or a few, into the rank's stream.
+#include "cuda/backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lockstep::cuda {
+namespace {
+
+unsigned type_bit(Type type) { return 1U << static_cast<unsigned>(type); }
+
+Activation to_activation(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kSilu:
+      return Activation::kSilu;
+    case ActivationKind::kGeluTanh:
+      return Activation::kGeluTanh;
+    case ActivationKind::kGelu:
+      return Activation::kGelu;
+    case ActivationKind::kRelu:
+      return Activation::kRelu;
+  }
+  return Activation::kSilu;
+}
+
+}  // namespace
+
+void CudaBackend::run(Error error, const char* what) {
+  if (error != kSuccess && status_.ok()) status_ = check(error, what);
+}
+
+RowsOut CudaBackend::input_rows(unsigned types, int ld) {
+  return {(types & type_bit(Type::kF32)) != 0 ? input_f32_ : nullptr, (types & type_bit(Type::kBf16)) != 0 ? input_bf16_ : nullptr, ld};
+}
+
+void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of, int rows_per_input) {
+  if (w.rows == 0) return;
+  GemmArgs args{};
+  args.x = w.type == Type::kF32 ? static_cast<const void*>(input_f32_) : input_bf16_;
+  args.w = w.data;
+  args.type = w.type;
+  args.bias = w.bias;
+  args.expert_of = expert_of;
+  args.rows_per_input = rows_per_input;
+  args.rows = rows;
+  args.n = w.rows;
+  args.k = w.cols;
+  args.ld_x = args.ld_w = w.ld;
+  args.out = out;
+  args.ld_out = ld_out;
+  run(k_.gemm(args, parts_.stream->get()), "gemm");
+}
+
+void CudaBackend::norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types) {
+  NormArgs args{};
+  args.x = x_;
+  args.row_of = row_of;
+  args.rows = rows;
+  args.n = spec_.hidden;
+  args.ld_x = ld_hidden_;
+  args.norm = weights;
+  args.replaces = spec_.post_norm && row_of == nullptr;
+  args.out = input_rows(types, ld_hidden_);
+  run(k_.norm(args, parts_.stream->get()), "norm");
+}
+
+void CudaBackend::embed() {
+  const Matrix& table = w_.embed;
+  EmbedArgs args{};
+  args.ids = on_device_.ids;
+  args.table = table.data;
+  args.type = table.type;
+  args.ld = table.ld;
+  args.first_row = shard_.vocab.first;
+  args.table_rows = table.rows;
+  args.rows = m_;
+  args.n = spec_.hidden;
+  args.out = y_;
+  args.ld_out = ld_hidden_;
+  run(k_.embed(args, parts_.stream->get()), "embed");
+}
+
+void CudaBackend::add_embedding() {
+  AddEmbeddingArgs args{};
+  args.embedding = y_;
+  args.x = x_;
+  args.rows = m_;
+  args.n = spec_.hidden;
+  args.ld = ld_hidden_;
+  args.scale = spec_.embedding_scale;
+  args.types = w_.types.data;
+  args.type_of = on_device_.type_of;
+  args.positions = w_.positions.data;
+  args.position = on_device_.position;
+  args.position_offset = spec_.learned_offset;
+  args.types_type = w_.types.type;
+  args.positions_type = w_.positions.type;
+  args.ld_types = w_.types.ld;
+  args.ld_positions = w_.positions.ld;
+  run(k_.add_embedding(args, parts_.stream->get()), "add_embedding");
+}
+
+void CudaBackend::attention_input(int layer) { norm(w_.layers[layer].before_attention, nullptr, m_, type_bit(w_.layers[layer].qkv.type)); }
+
+void CudaBackend::qkv(int layer) { multiply(w_.layers[layer].qkv, m_, qkv_, ld_qkv_); }
+
+void CudaBackend::rope_append(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& lw = w_.layers[layer];
+  RopeAppendArgs args{};
+  args.qkv = qkv_;
+  args.slots = m_;
+  args.ld = ld_qkv_;
+  args.heads = shard_.heads.count;
+  args.kv = kv_of(layer);
+  args.position = on_device_.position;
+  args.row_of = on_device_.table_row;
+  args.tables = on_device_.tables;
+  args.table_len = dims_.max_blocks_per_row;
+  args.normed = spec.qk_norm.present;
+  args.weight_offset = spec.qk_norm.weight_offset;
+  args.eps = spec.qk_norm.eps;
+  args.q_norm = lw.q_norm;
+  args.k_norm = lw.k_norm;
+  if (spec.rope >= 0) {
+    args.inverse_frequencies = w_.inverse_frequencies[spec.rope];
+    args.rotary_dim = spec_.ropes[spec.rope].rotary_dim;
+    args.attention_factor = spec_.ropes[spec.rope].attention_factor;
+  }
+  run(k_.rope_append(args, parts_.stream->get()), "rope_append");
+}
+
+void CudaBackend::attention(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const Matrix& o = w_.layers[layer].o;
+  AttentionArgs args{};
+  args.q = qkv_;
+  args.slots = m_;
+  args.ld_q = ld_qkv_;
+  args.heads = shard_.heads.count;
+  args.first_head = shard_.heads.first;
+  args.first_kv_head = shard_.kv_heads.first;
+  args.group = spec_.heads / spec_.kv_heads;
+  args.kv = kv_of(layer);
+  args.position = on_device_.position;
+  args.end_of = on_device_.end_of;
+  args.row_of = on_device_.table_row;
+  args.tables = on_device_.tables;
+  args.table_len = dims_.max_blocks_per_row;
+  args.sees_all = !spec_.causal;
+  args.window = spec.window;
+  args.scale = spec.scale;
+  args.softcap = spec.softcap;
+  args.out = input_rows(type_bit(o.type), o.ld);
+  run(k_.attention(args, parts_.stream->get()), "attention");
+}
+
+void CudaBackend::out_projection(int layer) { multiply(w_.layers[layer].o, m_, y_, ld_hidden_); }
+
+void CudaBackend::add_attention(int layer) {
+  const AddArgs args = {y_, x_, m_, spec_.hidden, ld_hidden_, w_.layers[layer].after_attention};
+  run(k_.add(args, parts_.stream->get()), "add");
+}
+
+void CudaBackend::mlp_input(int layer) {
+  const LayerWeights& lw = w_.layers[layer];
+  const unsigned router = spec_.layers[layer].experts > 0 ? type_bit(lw.router.type) : 0;
+  norm(lw.before_mlp, nullptr, m_, type_bit(lw.gate_up.type) | router);
+}
+
+void CudaBackend::gate_up(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& lw = w_.layers[layer];
+  if (spec.experts == 0) return multiply(lw.gate_up, m_, act_, ld_act_);
+  multiply(lw.router, m_, router_logits_, ld_router_);
+  const RouteArgs args = {router_logits_, m_, spec.experts, spec.experts_top_k, ld_router_, spec.normalize_top_k, expert_of_, weight_of_};
+  run(k_.route(args, parts_.stream->get()), "route");
+  multiply(lw.gate_up, m_ * spec.experts_top_k, act_, ld_act_, expert_of_, spec.experts_top_k);
+}
+
+void CudaBackend::down_input(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const Matrix& down = w_.layers[layer].down;
+  const int rows = spec.experts > 0 ? m_ * spec.experts_top_k : m_;
+  const ActivationArgs args = {
+      act_, rows, down.cols, ld_act_, to_activation(spec.activation), spec.gated, input_rows(type_bit(down.type), down.ld)};
+  run(k_.activation(args, parts_.stream->get()), "activation");
+}
+
+void CudaBackend::down(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const Matrix& down = w_.layers[layer].down;
+  if (spec.experts == 0) return multiply(down, m_, y_, ld_hidden_);
+  multiply(down, m_ * spec.experts_top_k, parts_of_experts_, ld_hidden_, expert_of_);
+  const CombineArgs args = {parts_of_experts_, weight_of_, m_, spec_.hidden, spec.experts_top_k, ld_hidden_, y_};
+  run(k_.combine(args, parts_.stream->get()), "combine");
+}
+
+void CudaBackend::add_mlp(int layer) {
+  const AddArgs args = {y_, x_, m_, spec_.hidden, ld_hidden_, w_.layers[layer].after_mlp};
+  run(k_.add(args, parts_.stream->get()), "add");
+}
+
+void CudaBackend::pool() {
+  const PoolArgs args = {on_device_.pool, num_pooled_, x_, spec_.hidden, ld_hidden_, w_.final_norm, pooled_};
+  run(k_.pool(args, parts_.stream->get()), "pool");
+  const size_t bytes = sizeof(float) * dims_.max_rows * ld_hidden_;
+  if (shard_.rank == 0) run(runtime_.copy(pooled_on_host_, pooled_, bytes, parts_.stream->get()), "pooled hidden states");
+}
+
+void CudaBackend::head_input(int first, int count) { norm(w_.final_norm, on_device_.output_slot + first, count, type_bit(w_.head.type)); }
+
+void CudaBackend::head(int, int count) { multiply(w_.head, count, logits_, ld_logits_); }
+
+Status CudaBackend::sample(int first, int count) {
+  LOCKSTEP_RETURN_IF_ERROR(status_);
+  const size_t bytes = sizeof(float) * logits_part_count() * shard_.world_size;
+  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(logits_on_host_, logits_whole_, bytes, parts_.stream->get()), "logits"));
+  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
+  for (int i = 0; i < count; i++) {
+    join_vocabulary(logits_on_host_, shard_.world_size, kHeadRows, i, ld_logits_, spec_.vocab, row_logits_.data());
+    // Every rank comes to the same id; rank 0 writes it.
+    if (!outputs_.sample(*step_, first + i, row_logits_.data(), shard_.rank == 0, &sampler_))
+      return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");
+  }
+  return Status();
+}
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,132 @@
+// A GPU's DeviceBackend, in reduce mode: this rank's part of every operation, as kernels in one stream. Activations are float32, and what a
+// product reads is of its matrix's type; the KV cache is float32 or bf16. A step's ids, positions and block tables cross to the device in
+// one copy; of its results only logits come back, to be sampled here. Memory, the beginning and the end of a step are in setup.cpp, the
+// operations in backend.cpp.
+#pragma once
+
+#include <vector>
+
+#include "common/backend.h"
+#include "common/output_sampler.h"
+#include "cuda/device.h"
+#include "cuda/kernels.h"
+#include "cuda/weights.h"
+
+namespace lockstep::cuda {
+
+// What a backend is made of; all of it outlives the backend.
+struct BackendParts {
+  const Device* device;
+  const OwnStream* stream;
+  WaitBounds bounds;
+  const ModelSpec* spec;
+  const Weights* weights;
+  const StepBuffers* buffers;
+  GrammarStore* grammars;
+  VocabularyOps vocabulary;
+};
+
+class CudaBackend final : public DeviceBackend {
+ public:
+  CudaBackend(const BackendParts& parts, const RankShard& shard, Type kv_type);
+  // Takes what a step needs; after this nothing is allocated.
+  Status init();
+  // Its memory is not given back: see Memory::abandon.
+  void abandon_memory();
+
+  bool rows_are_dealt() const override { return false; }
+  float* partial() override { return y_; }
+  size_t partial_count() const override { return static_cast<size_t>(m_) * ld_hidden_; }
+  Status begin_step(const StepView& step) override;
+  void embed() override;
+  void add_embedding() override;
+  void attention_input(int layer) override;
+  void qkv(int layer) override;
+  void rope_append(int layer) override;
+  void attention(int layer) override;
+  void attention_merge(int) override {}
+  void out_projection(int layer) override;
+  void add_attention(int layer) override;
+  void mlp_input(int layer) override;
+  void gate_up(int layer) override;
+  void down_input(int layer) override;
+  void down(int layer) override;
+  void add_mlp(int layer) override;
+  void pool() override;
+  void head_input(int first, int count) override;
+  void head(int first, int count) override;
+  const float* logits_part() override { return logits_; }
+  size_t logits_part_count() const override { return static_cast<size_t>(kHeadRows) * ld_logits_; }
+  float* logits_whole() override { return logits_whole_; }
+  Status sample(int first, int count) override;
+  Status end_step() override;
+  bool adds_attention(int) const override { return true; }
+  bool adds_mlp(int) const override { return true; }
+
+ private:
+  // Hands out parts of the memory; run once without it, to learn the size.
+  struct Cursor {
+    uint8_t* base;
+    size_t used = 0;
+    template <class T>
+    T* take(size_t count);
+  };
+  // A step's integers, from `ids` to the end of `tables` in one piece, in the pinned buffer and on the device.
+  struct StepIntegers {
+    int32_t *ids, *position, *end_of, *type_of, *table_row;  // [max_tokens]
+    int32_t* output_slot;                                    // [max_tokens]
+    PoolEntry* pool;                                         // [max_rows]
+    int32_t* tables;                                         // [entries, max_blocks_per_row], last: only those of the step are copied
+  };
+  // setup.cpp
+  void take_memory(Cursor* cursor);
+  StepIntegers lay_out_integers(Cursor* cursor) const;
+  KvCache kv_of(int layer) const;
+  Status check(Error error, const char* what) const { return parts_.device->check(error, what); }
+  // backend.cpp
+  // Notes the first launch that failed; the step's end tells it.
+  void run(Error error, const char* what);
+  void norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types);
+  // What matrices of these types read, in `input`.
+  RowsOut input_rows(unsigned types, int ld);
+  void multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1);
+
+  const BackendParts parts_;
+  const Runtime& runtime_;
+  const Kernels& k_;
+  const ModelSpec& spec_;
+  const Weights& w_;
+  const StepDims& dims_;
+  const RankShard shard_;
+  const Type kv_type_;
+  const OutputSampler outputs_;
+  Sampler sampler_;
+  Memory memory_, kv_, pinned_;
+
+  int ld_hidden_ = 0, ld_qkv_ = 0, ld_act_ = 0, ld_router_ = 0, ld_logits_ = 0;
+  int max_input_ = 0;                  // widest input of any matrix, padded
+  int rows_per_token_ = 1;             // experts that a token is sent to
+  float *x_ = nullptr, *y_ = nullptr;  // [max_tokens, ld_hidden] residual stream; this rank's part of what is added to it
+  float* qkv_ = nullptr;               // [max_tokens, ld_qkv]
+  float* input_f32_ = nullptr;         // [max_tokens * rows_per_token, max_input] what the next product reads
+  uint16_t* input_bf16_ = nullptr;
+  float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up
+  float* parts_of_experts_ = nullptr;  // [max_tokens * rows_per_token, ld_hidden]
+  float* router_logits_ = nullptr;     // [max_tokens, ld_router]
+  int32_t* expert_of_ = nullptr;       // [max_tokens, rows_per_token]
+  float* weight_of_ = nullptr;
+  float* logits_ = nullptr;        // [kHeadRows, ld_logits]
+  float* logits_whole_ = nullptr;  // [ranks, kHeadRows, ld_logits]
+  float* pooled_ = nullptr;        // [max_rows, ld_hidden]
+  StepIntegers on_device_{}, on_host_{};
+  float *logits_on_host_ = nullptr, *pooled_on_host_ = nullptr;
+  std::vector<float> row_logits_;  // [vocab]
+
+  // Of the step that runs.
+  const StepView* step_ = nullptr;
+  int m_ = 0;
+  int num_pooled_ = 0;
+  Status status_;
+};
+
+}  // namespace lockstep::cuda

@@ -1,0 +1,154 @@
+// The backend's memory, and the beginning and end of a step.
+#include <algorithm>
+#include <cstring>
+
+#include "cuda/backend.h"
+
+namespace lockstep::cuda {
+
+CudaBackend::CudaBackend(const BackendParts& parts, const RankShard& shard, Type kv_type)
+    : parts_(parts),
+      runtime_(parts.device->runtime()),
+      k_(*runtime_.kernels),
+      spec_(*parts.spec),
+      w_(*parts.weights),
+      dims_(parts.buffers->dims),
+      shard_(shard),
+      kv_type_(kv_type),
+      outputs_(parts.buffers, parts.spec, parts.grammars, parts.vocabulary),
+      sampler_(parts.vocabulary, parts.spec->vocab) {
+  row_parallel = RowParallel::kReduce;
+}
+
+template <class T>
+T* CudaBackend::Cursor::take(size_t count) {
+  constexpr size_t kUnit = 256;
+  T* at = base == nullptr || count == 0 ? nullptr : reinterpret_cast<T*>(base + used);
+  used += (count * sizeof(T) + kUnit - 1) / kUnit * kUnit;
+  return at;
+}
+
+CudaBackend::StepIntegers CudaBackend::lay_out_integers(Cursor* cursor) const {
+  const size_t tokens = dims_.max_tokens;
+  StepIntegers out{};
+  for (int32_t** column : {&out.ids, &out.position, &out.end_of, &out.type_of, &out.table_row, &out.output_slot})
+    *column = cursor->take<int32_t>(tokens);
+  out.pool = cursor->take<PoolEntry>(dims_.max_rows);
+  out.tables = cursor->take<int32_t>(static_cast<size_t>(dims_.max_rows) * dims_.max_blocks_per_row);
+  return out;
+}
+
+void CudaBackend::take_memory(Cursor* cursor) {
+  const size_t tokens = dims_.max_tokens;
+  const size_t rows = tokens * rows_per_token_;
+  x_ = cursor->take<float>(tokens * ld_hidden_);
+  y_ = cursor->take<float>(tokens * ld_hidden_);
+  qkv_ = cursor->take<float>(tokens * ld_qkv_);
+  input_f32_ = cursor->take<float>(rows * max_input_);
+  input_bf16_ = cursor->take<uint16_t>(rows * max_input_);
+  act_ = cursor->take<float>(rows * ld_act_);
+  if (ld_router_ > 0) {
+    parts_of_experts_ = cursor->take<float>(rows * ld_hidden_);
+    router_logits_ = cursor->take<float>(tokens * ld_router_);
+    expert_of_ = cursor->take<int32_t>(rows);
+    weight_of_ = cursor->take<float>(rows);
+  }
+  logits_ = cursor->take<float>(logits_part_count());
+  logits_whole_ = shard_.world_size == 1 ? logits_ : cursor->take<float>(logits_part_count() * shard_.world_size);
+  if (dims_.pooled_len > 0) pooled_ = cursor->take<float>(static_cast<size_t>(dims_.max_rows) * ld_hidden_);
+  on_device_ = lay_out_integers(cursor);
+}
+
+Status CudaBackend::init() {
+  ld_hidden_ = round_up(spec_.hidden);
+  ld_qkv_ = round_up((shard_.heads.count + 2 * shard_.kv_heads.count) * spec_.head_dim);
+  max_input_ = std::max(ld_hidden_, round_up(shard_.heads.count * spec_.head_dim));
+  for (size_t i = 0; i < spec_.layers.size(); i++) {
+    const LayerSpec& layer = spec_.layers[i];
+    const int held = shard_.intermediate[i].count;
+    max_input_ = std::max(max_input_, round_up(held));
+    ld_act_ = std::max(ld_act_, round_up(layer.gated ? 2 * held : held));
+    ld_router_ = std::max(ld_router_, round_up(layer.experts));
+    rows_per_token_ = std::max(rows_per_token_, layer.experts_top_k);
+    if (layer.experts > kMaxExperts) return Status(Fault::kLoad, "a layer has more than " + std::to_string(kMaxExperts) + " experts");
+  }
+  if (spec_.head_dim > kMaxHeadDim) return Status(Fault::kLoad, "heads are wider than " + std::to_string(kMaxHeadDim));
+  // All ranks gather parts of one size: that of the largest.
+  const int units = (spec_.vocab + kVocabUnit - 1) / kVocabUnit;
+  ld_logits_ = (units + shard_.world_size - 1) / shard_.world_size * kVocabUnit;
+  row_logits_.resize(spec_.vocab);
+
+  Cursor size{nullptr};
+  take_memory(&size);
+  LOCKSTEP_RETURN_IF_ERROR(memory_.reserve_device(*parts_.device, size.used, "activations"));
+  Cursor place{memory_.data()};
+  take_memory(&place);
+
+  const size_t kv_bytes =
+      static_cast<size_t>(dims_.num_blocks) * shard_.kv_heads.count * dims_.block_size * spec_.head_dim * type_bytes(kv_type_);
+  LOCKSTEP_RETURN_IF_ERROR(kv_.reserve_device(*parts_.device, 2 * kv_bytes * spec_.layers.size(), "the KV cache"));
+
+  const auto lay_out_host = [&](Cursor* cursor) {
+    on_host_ = lay_out_integers(cursor);
+    logits_on_host_ = cursor->take<float>(logits_part_count() * shard_.world_size);
+    if (dims_.pooled_len > 0) pooled_on_host_ = cursor->take<float>(static_cast<size_t>(dims_.max_rows) * ld_hidden_);
+  };
+  Cursor host_size{nullptr};
+  lay_out_host(&host_size);
+  LOCKSTEP_RETURN_IF_ERROR(pinned_.reserve_pinned(*parts_.device, host_size.used, "what a step sends and gets"));
+  Cursor host{pinned_.data()};
+  lay_out_host(&host);
+  return Status();
+}
+
+void CudaBackend::abandon_memory() {
+  for (Memory* memory : {&memory_, &kv_, &pinned_}) memory->abandon();
+}
+
+KvCache CudaBackend::kv_of(int layer) const {
+  const size_t half = kv_.bytes() / (2 * spec_.layers.size());
+  uint8_t* k = kv_.data() + half * 2 * layer;
+  return {k, k + half, kv_type_, shard_.kv_heads.count, dims_.block_size, spec_.head_dim};
+}
+
+Status CudaBackend::begin_step(const StepView& step) {
+  step_ = &step;
+  m_ = step.num_tokens;
+  num_pooled_ = 0;
+  status_ = Status();
+  const RowColumns& rows = parts_.buffers->rows;
+  for (int slot = 0; slot < m_; slot++) {
+    const StepEntry& entry = step.entries[step.slot_entry[slot]];
+    on_host_.ids[slot] = step.slot_token[slot];
+    on_host_.position[slot] = step.slot_position[slot];
+    on_host_.end_of[slot] = entry.position + entry.num_slots;
+    on_host_.table_row[slot] = step.slot_entry[slot];
+    const bool second = step.slot_position[slot] >= rows.secondSegment[entry.row];
+    on_host_.type_of[slot] = second ? std::max(std::min(1, spec_.token_types - 1), 0) : 0;
+  }
+  for (size_t i = 0; i < step.outputs.size(); i++) on_host_.output_slot[i] = step.outputs[i].slot;
+  const size_t table_len = dims_.max_blocks_per_row;
+  for (size_t i = 0; i < step.entries.size(); i++) {
+    const StepEntry& entry = step.entries[i];
+    std::memcpy(on_host_.tables + table_len * i, rows.blockTables + table_len * entry.row, sizeof(int32_t) * table_len);
+    if (entry.num_pooled > 0) on_host_.pool[num_pooled_++] = {entry.row, entry.pool_slot, entry.num_pooled, entry.pool_adds ? 1 : 0};
+  }
+  const int32_t* end = on_host_.tables + table_len * step.entries.size();
+  return check(runtime_.copy(on_device_.ids, on_host_.ids, sizeof(int32_t) * (end - on_host_.ids), parts_.stream->get()),
+               "a step's ids and block tables");
+}
+
+Status CudaBackend::end_step() {
+  LOCKSTEP_RETURN_IF_ERROR(status_);
+  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
+  if (shard_.rank != 0) return Status();
+  for (int i = 0; i < num_pooled_; i++) {
+    const int32_t row = on_host_.pool[i].row;
+    std::memcpy(parts_.buffers->rows.pooled + static_cast<size_t>(row) * spec_.hidden,
+                pooled_on_host_ + static_cast<size_t>(row) * ld_hidden_, sizeof(float) * spec_.hidden);
+  }
+  parts_.buffers->result[step_->slot].resultHeader[0] = step_->epoch;
+  return Status();
+}
+
+}  // namespace lockstep::cuda

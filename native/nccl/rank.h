@@ -1,0 +1,47 @@
+// A rank on a GPU: its device, its backend and how it meets the others. Load once, then step after step; everything but the group's abort()
+// is called from the rank's own thread.
+#pragma once
+
+#include <memory>
+
+#include "common/rank_step.h"
+#include "cuda/backend.h"
+#include "nccl/communicator.h"
+
+namespace lockstep::nccl {
+
+// What the ranks of a model share; all of it outlives them.
+struct RankContext {
+  const cuda::Runtime* runtime;
+  Group* group;
+  const ModelSpec* spec;
+  const StepBuffers* buffers;
+  GrammarStore* grammars;
+  MaskMaker* mask_maker;
+  VocabularyOps vocabulary;
+  cuda::Type kv_type;
+};
+
+class GpuRank {
+ public:
+  // `host`: the seat at which this rank's thread meets the others. The device is the one that has the rank's number.
+  GpuRank(const RankContext& context, Communicator* host, int rank);
+  ~GpuRank();
+  // Returns when every rank has come this far, so that none steps before the others have loaded.
+  Status load(const RankShard& shard, const WeightMap& weights);
+  Status step(int epoch);
+  size_t weight_bytes() const { return weights_.memory.bytes(); }
+
+ private:
+  const RankContext context_;
+  Communicator* const host_;
+  const cuda::Device device_;
+  cuda::OwnStream stream_;
+  NcclCommunicator communicator_;
+  cuda::Weights weights_;
+  std::unique_ptr<cuda::CudaBackend> backend_;
+  StepReader reader_;
+  bool is_loaded_ = false;
+};
+
+}  // namespace lockstep::nccl

@@ -1,0 +1,242 @@
+// Whole ranks on GPUs, over the fake CUDA runtime with its emulated kernels and the fake libnccl: the ids and log-probabilities of the CPU,
+// for every kind of layer and 1 to 8 ranks; and what becomes of the others when one fails.
+#include <dlfcn.h>
+
+#include <functional>
+#include <thread>
+
+#include "check.h"
+#include "cpu/rank.h"
+#include "fake/nccl.h"
+#include "nccl/rank.h"
+#include "small_model.h"
+
+namespace lockstep::test {
+namespace {
+
+using nccl::GpuRank;
+
+constexpr std::chrono::milliseconds kTimeout(20000);
+constexpr int kShortPrompt = 37;  // of three blocks: an emulated device is slow
+
+// All ranks of a model, each with a device and, for each call, a thread of its own.
+class GpuRanks {
+ public:
+  GpuRanks(Check& check, Buffer* buffer, const ModelSpec& spec, cuda::Type kv_type, std::chrono::milliseconds timeout)
+      : check_(check),
+        world_(buffer->dims.world_size),
+        runtime_(start_fake_cuda({world_, 13000, size_t{64} << 20})),
+        library_(nccl::open_nccl(LOCKSTEP_FAKE_NCCL, {})),
+        group_(world_ == 1 ? nullptr : &library_, world_, timeout),
+        meeting_(world_, cpu::WaitPolicy(), timeout, nullptr),
+        spec_(spec) {
+    void* handle = dlopen(LOCKSTEP_FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
+    FakeNccl* (*symbol)() = nullptr;
+    find_symbol(handle, kFakeNcclSymbol, &symbol);
+    symbol()->put = put_cuda_work;
+    symbol()->can_use = cuda_can_use;
+    check.expect(group_.init().ok(), "no unique id");
+    const cpu::Kernels& k = *cpu::kernels_for(nullptr);
+    const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
+    const nccl::RankContext context = {runtime_, &group_, &spec_, &buffer->views, &grammars_, &mask_maker_, ops, kv_type};
+    for (int r = 0; r < world_; r++) hosts_.push_back(std::make_unique<cpu::ShmCommunicator>(&meeting_, r));
+    for (int r = 0; r < world_; r++) ranks_.push_back(std::make_unique<GpuRank>(context, hosts_[r].get(), r));
+  }
+  // Calls of one rank are made on its own thread, as a worker's are; here a new one each time, bound to the same device.
+  ~GpuRanks() {
+    on_ranks([this](int r) {
+      ranks_[r].reset();
+      return Status();
+    });
+  }
+
+  std::vector<Status> on_ranks(const std::function<Status(int)>& body) {
+    std::vector<Status> results(world_);
+    std::vector<std::thread> running;
+    for (int r = 0; r < world_; r++) {
+      running.emplace_back([&, r] {
+        (void)cuda::Device(runtime_, r).bind();
+        results[r] = body(r);
+      });
+    }
+    for (std::thread& thread : running) thread.join();
+    return results;
+  }
+  void load(const WeightMap& weights) {
+    for (const Status& status :
+         on_ranks([&](int r) { return ranks_[r]->load(shard_of(spec_, ParallelMode::kReduce, r, world_), weights); }))
+      check_.expect(status.ok(), "load: %s", status.text().c_str());
+  }
+  std::vector<Status> step(int epoch) {
+    return on_ranks([&](int r) { return ranks_[r]->step(epoch); });
+  }
+  void expect_step(int epoch) {
+    for (const Status& status : step(epoch)) check_.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
+  }
+
+ private:
+  Check& check_;
+  const int world_;
+  const cuda::Runtime* const runtime_;
+  const nccl::Library library_;
+  nccl::Group group_;
+  cpu::ShmGroup meeting_;
+  const ModelSpec spec_;
+  GrammarStore grammars_;
+  MaskMaker mask_maker_;
+  std::vector<std::unique_ptr<cpu::ShmCommunicator>> hosts_;
+  std::vector<std::unique_ptr<GpuRank>> ranks_;
+};
+
+void expect_clean(Check& check) {
+  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
+  check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
+}
+
+Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const WeightMap& weights) {
+  Buffer buffer(world);
+  fill_rows(buffer.views, kShortPrompt);
+  Run run;
+  {
+    GpuRanks ranks(check, &buffer, small_spec(), kv_type, kTimeout);
+    ranks.load(weights);
+    for (int epoch = 1; epoch <= kOutput; epoch++) {
+      write_plan(buffer.views, epoch, drafts, kShortPrompt);
+      ranks.expect_step(epoch);
+      read_result(buffer.views, epoch, &run);
+    }
+  }
+  expect_clean(check);
+  return run;
+}
+
+struct CpuRank {
+  std::shared_ptr<cpu::Group> group;
+  std::unique_ptr<cpu::Rank> rank;
+
+  CpuRank(Check& check, Buffer* buffer, const ModelSpec& spec, cpu::KvType kv_type, const WeightMap& weights) {
+    cpu::GroupConfig config;
+    config.dims = buffer->dims, config.spec = spec, config.kv_type = kv_type;
+    std::string error;
+    group = cpu::Group::create(config, buffer->base(), buffer->offsets, cpu::kernels_for(nullptr), 1, &error);
+    rank = std::make_unique<cpu::Rank>(group, 0);
+    cpu::PackedSource packed;
+    check.expect(rank->load(shard_of(spec, ParallelMode::kGather, 0, 1), weights, &packed).ok(), "no CPU rank");
+  }
+};
+
+Run run_cpu(Check& check, cpu::KvType kv_type, const WeightMap& weights) {
+  Buffer buffer(1);
+  fill_rows(buffer.views, kShortPrompt);
+  CpuRank cpu(check, &buffer, small_spec(), kv_type, weights);
+  Run run;
+  for (int epoch = 1; epoch <= kOutput; epoch++) {
+    write_plan(buffer.views, epoch, 0, kShortPrompt);
+    check.expect(cpu.rank->step(epoch).ok(), "a CPU step failed");
+    read_result(buffer.views, epoch, &run);
+  }
+  return run;
+}
+
+void as_on_the_cpu(Check& check) {
+  const WeightFile floats(WeightFormat::kF32);
+  const Run cpu = run_cpu(check, cpu::KvType::kF32, floats.map());
+  for (const int world : {1, 2, 8}) {
+    const Run gpu = run_gpu(check, world, 0, cuda::Type::kF32, floats.map());
+    for (int row = 0; row < kRows; row++) {
+      check.expect(gpu.ids[row] == cpu.ids[row], "%d GPUs: row %d has other ids than the CPU", world, row);
+      check.expect(gpu.logprobs[row].size() == cpu.logprobs[row].size(), "row %d has other log-probabilities", row);
+      for (size_t i = 0; i < std::min(gpu.logprobs[row].size(), cpu.logprobs[row].size()); i++)
+        check.near(gpu.logprobs[row][i], static_cast<double>(cpu.logprobs[row][i]), 2e-4, "log-probability", static_cast<int>(i));
+    }
+  }
+  const Run drafting = run_gpu(check, 2, 3, cuda::Type::kF32, floats.map());
+  check.expect(drafting.ids[1] == cpu.ids[1] && drafting.right > 0, "drafts give other ids");
+
+  const WeightFile halves(WeightFormat::kBf16);
+  const Run rough = run_cpu(check, cpu::KvType::kBf16, halves.map());
+  const Run gpu = run_gpu(check, 2, 0, cuda::Type::kBf16, halves.map());
+  // Both round what products read to bf16, but attention's weights only the CPU does: the first id's log-probability is near.
+  for (int row = 0; row < kRows; row++)
+    check.near(gpu.logprobs[row][0], static_cast<double>(rough.logprobs[row][0]), 0.1, "log-probability in bf16", row);
+}
+
+template <class Step>
+std::vector<float> pool(Buffer* buffer, bool encodes, Step step) {
+  StepBuffers& b = buffer->views;
+  fill_rows(b, kShortPrompt);
+  b.rows.secondSegment[0] = 25, b.rows.secondSegment[1] = 5;
+  const int chunk = encodes ? kShortPrompt : 20;
+  int epoch = 0;
+  for (int start = 0; start < kShortPrompt; start += chunk) {
+    write_pooling_plan(b, ++epoch, 0, start, std::min(chunk, kShortPrompt - start), kEntryPoolSum);
+    step(epoch);
+  }
+  write_pooling_plan(b, ++epoch, 1, 0, 5, kEntryPoolLast);
+  step(epoch);
+  return {b.rows.pooled, b.rows.pooled + 2 * kHidden};
+}
+
+void pools(Check& check) {
+  const WeightFile file(WeightFormat::kF32);
+  for (const bool encodes : {false, true}) {
+    const ModelSpec spec = encodes ? encoder_spec() : small_spec();
+    Buffer for_cpu(1, kHidden);
+    CpuRank cpu(check, &for_cpu, spec, cpu::KvType::kF32, file.map());
+    const std::vector<float> want =
+        pool(&for_cpu, encodes, [&](int epoch) { check.expect(cpu.rank->step(epoch).ok(), "a CPU step failed"); });
+    for (const int world : {1, 3}) {
+      Buffer buffer(world, kHidden);
+      {
+        GpuRanks ranks(check, &buffer, spec, cuda::Type::kF32, kTimeout);
+        ranks.load(file.map());
+        const std::vector<float> got = pool(&buffer, encodes, [&](int epoch) { ranks.expect_step(epoch); });
+        for (size_t i = 0; i < want.size(); i++)
+          check.near(got[i], static_cast<double>(want[i]), 1e-3 + 1e-4 * std::fabs(want[i]), "pooled", static_cast<int>(i));
+      }
+      expect_clean(check);
+    }
+  }
+}
+
+// A device that breaks in a step, and one that hangs in it: every rank ends in time, and one says why.
+void failures_end(Check& check) {
+  const WeightFile file(WeightFormat::kF32);
+  for (const bool hangs : {false, true}) {
+    Buffer buffer(3);
+    fill_rows(buffer.views, kShortPrompt);
+    const auto start = std::chrono::steady_clock::now();
+    {
+      GpuRanks ranks(check, &buffer, small_spec(), cuda::Type::kF32, std::chrono::milliseconds(hangs ? 500 : 20000));
+      const std::vector<Status> early = ranks.step(1);
+      for (const Status& status : early)
+        check.expect(status.fault() == Fault::kNotLoaded || status.fault() == Fault::kAborted, "a step before load: %s",
+                     status.text().c_str());
+    }
+    GpuRanks ranks(check, &buffer, small_spec(), cuda::Type::kF32, std::chrono::milliseconds(hangs ? 2000 : 20000));
+    ranks.load(file.map());
+    write_plan(buffer.views, 1, 0, kShortPrompt);
+    fail_cuda_work(1, hangs ? cuda::kNotReady : cuda::kIllegalAddress, 20);
+    int told = 0;
+    for (const Status& status : ranks.step(1)) {
+      check.expect(!status.ok(), "a rank goes on beside one that failed");
+      const bool is_reason = status.text().find(hangs ? "made no progress for 2000 ms" : "cudaErrorIllegalAddress") != std::string::npos;
+      if (is_reason) told++;
+      check.expect(is_reason || status.fault() == Fault::kAborted, "a rank says: %s", status.text().c_str());
+    }
+    check.expect(told >= 1, "no rank says why");
+    const int32_t fault = buffer.views.result[1].resultHeader[1];
+    check.expect(fault == static_cast<int32_t>(hangs ? Fault::kTimeout : Fault::kDevice), "the result says fault %d", fault);
+    check.expect(std::chrono::steady_clock::now() - start < std::chrono::seconds(15), "the ranks ended late");
+  }
+}
+
+}  // namespace
+
+void test_gpu_ranks(Check& check) {
+  as_on_the_cpu(check);
+  pools(check);
+  failures_end(check);
+}
+
+}  // namespace lockstep::test
