@@ -79,22 +79,33 @@ function runQuietly(what, program, args) {
   stopWith(`${what} failed; see above${error ? ` (${error.message})` : ''}`);
 }
 
-const compilerVariables = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS'];
+const compilerVariables = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS', 'CUDACXX', 'CUDAToolkit_ROOT'];
 
 /** Changes with everything that the native builds read. */
 function nativeKey() {
   const sources = filesBelow('native', ['.h', '.cpp', '.cu', '.cuh', '.cmake', 'CMakeLists.txt']);
   const flags = compilerVariables.map((name) => process.env[name] ?? '');
-  return digest(['CMakeLists.txt', 'node_modules/node-addon-api/package.json', ...sources], process.platform, process.arch, ...flags);
+  // With nvcc the addon has CUDA, and another nvcc makes another one.
+  const nvcc = spawnSync(process.env.CUDACXX || 'nvcc', ['--version'], { encoding: 'utf8' }).stdout ?? '';
+  return digest(['CMakeLists.txt', 'node_modules/node-addon-api/package.json', ...sources], process.platform, process.arch, nvcc, ...flags);
+}
+
+function compileAddon(target, note) {
+  unlessDone(`build/Release/${target}.node`, nativeKey(), () => {
+    checkBuildTools();
+    say(note);
+    const args = ['compile', '--out', 'build', '--target', target, '--parallel', String(availableParallelism())];
+    runQuietly(`the build of ${target}`, process.execPath, ['node_modules/cmake-js/bin/cmake-js', ...args]);
+  });
 }
 
 export function buildAddon() {
-  unlessDone('build/Release/lockstep_native.node', nativeKey(), () => {
-    checkBuildTools();
-    say('building the native addon (a minute or two the first time) …');
-    const args = ['compile', '--out', 'build', '--parallel', String(availableParallelism())];
-    runQuietly('the build of the native addon', process.execPath, ['node_modules/cmake-js/bin/cmake-js', ...args]);
-  });
+  compileAddon('lockstep_native', 'building the native addon (a minute or two the first time) …');
+}
+
+/** The addon whose GPUs are emulated, for tests. */
+export function buildEmulatedAddon() {
+  compileAddon('lockstep_emulated', 'building the addon with emulated GPUs …');
 }
 
 const nativePrograms = 'build/native';

@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { buildNativePrograms, filesBelow, nativeTest, prepare, run } from './prepare.mjs';
+import { buildEmulatedAddon, buildNativePrograms, filesBelow, nativeTest, prepare, run } from './prepare.mjs';
 import { stopWith } from './tools.mjs';
 
 const fileTimeoutMs = 540_000;
@@ -24,6 +24,8 @@ const sources = ['src', 'test', 'bench'].flatMap((folder) => filesBelow(folder, 
 const wanted = filters.length === 0 ? sources : sources.filter((file) => filters.some((filter) => file.includes(filter)));
 const files = wanted.map((file) => join('dist', file.replace(/\.ts$/, '.js')));
 if (files.length === 0) stopWith(`no test file matches ${filters.join(' ')}`);
+
+if (files.some((file) => file.includes('emulated'))) buildEmulatedAddon();
 
 const concurrency = Math.min(4, availableParallelism());
 const args = [

@@ -291,6 +291,28 @@ cpu::GroupConfig read_group_config(const Napi::Value& value, Reader* r) {
   return config;
 }
 
+GpuOptions read_gpu_options(const Napi::Value& value, Reader* r) {
+  GpuOptions options;
+  const Napi::Value gpu = r->get(r->object(value, "options"), "gpu", "options");
+  if (gpu.IsUndefined()) return options;
+  const Napi::Object object = r->object(gpu, "options.gpu");
+  options.present = true;
+  options.nccl = r->text(object, "nccl", "options.gpu");
+  options.roots = read_texts(r->get(object, "roots", "options.gpu"), "options.gpu.roots", r);
+  return options;
+}
+
+std::vector<std::string> read_texts(const Napi::Value& value, const std::string& path, Reader* r) {
+  std::vector<std::string> texts;
+  const Napi::Array array = r->array(value, path);
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    const Napi::Value text = array.Get(i);
+    if (!text.IsString()) r->fail(path, "strings");
+    texts.push_back(text.IsString() ? text.As<Napi::String>().Utf8Value() : "");
+  }
+  return texts;
+}
+
 RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, Reader* r) {
   RankShard shard;
   const Napi::Object object = r->object(value, "shard");
@@ -315,12 +337,7 @@ RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, R
 WeightMap read_weights(const Napi::Value& value, Reader* r) {
   WeightMap map;
   const Napi::Object object = r->object(value, "weights");
-  const Napi::Array files = r->array(r->get(object, "files", "weights"), "weights.files");
-  for (uint32_t i = 0; i < files.Length(); i++) {
-    const Napi::Value file = files.Get(i);
-    if (!file.IsString()) r->fail("weights.files", "strings");
-    map.files.push_back(file.IsString() ? file.As<Napi::String>().Utf8Value() : "");
-  }
+  map.files = read_texts(r->get(object, "files", "weights"), "weights.files", r);
   const Napi::Array tensors = r->array(r->get(object, "tensors", "weights"), "weights.tensors");
   map.tensors.reserve(tensors.Length());
   for (uint32_t i = 0; i < tensors.Length() && r->ok(); i++) {

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "addon/gpu_group.h"
 #include "cpu/group.h"
 
 namespace lockstep::addon {
@@ -33,6 +34,9 @@ class Reader {
 };
 
 cpu::GroupConfig read_group_config(const Napi::Value& value, Reader* reader);
+GpuOptions read_gpu_options(const Napi::Value& value, Reader* reader);
+// Strings of an array.
+std::vector<std::string> read_texts(const Napi::Value& value, const std::string& path, Reader* reader);
 RankShard read_shard(const Napi::Value& value, const cpu::GroupConfig& config, Reader* reader);
 WeightMap read_weights(const Napi::Value& value, Reader* reader);
 

@@ -42,9 +42,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Reader reader;
   const Napi::Object options = reader.object(info[0], "options");
-  const Napi::Array given = reader.array(reader.get(options, "roots", "options"), "options.roots");
-  std::vector<std::string> roots;
-  for (uint32_t i = 0; i < given.Length(); i++) roots.push_back(given.Get(i).ToString().Utf8Value());
+  const std::vector<std::string> roots = read_texts(reader.get(options, "roots", "options"), "options.roots", &reader);
   const std::string nccl_path = reader.text(options, "nccl", "options");
   const std::string cublaslt_path = reader.text(options, "cublasLt", "options");
   if (!reader.ok()) {

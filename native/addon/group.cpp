@@ -14,6 +14,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::map<int, std::shared_ptr<cpu::Group>> groups;
+  std::map<int, std::shared_ptr<GpuGroup>> gpu_groups;  // of those that are on GPUs
   int next = 1;
 };
 Registry& registry() {
@@ -27,6 +28,13 @@ Napi::Value fail(const Napi::CallbackInfo& info, const std::string& text) {
 }
 
 int handle_of(const Napi::CallbackInfo& info) { return info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0; }
+
+template <class Kind>
+std::shared_ptr<Kind> find(const std::map<int, std::shared_ptr<Kind>>& groups, int handle) {
+  const std::lock_guard<std::mutex> lock(registry().mutex);
+  const auto found = groups.find(handle);
+  return found == groups.end() ? nullptr : found->second;
+}
 
 class Save : public Napi::AsyncWorker {
  public:
@@ -55,11 +63,8 @@ class Save : public Napi::AsyncWorker {
 
 }  // namespace
 
-std::shared_ptr<cpu::Group> find_group(int handle) {
-  const std::lock_guard<std::mutex> lock(registry().mutex);
-  const auto found = registry().groups.find(handle);
-  return found == registry().groups.end() ? nullptr : found->second;
-}
+std::shared_ptr<cpu::Group> find_group(int handle) { return find(registry().groups, handle); }
+std::shared_ptr<GpuGroup> find_gpu_group(int handle) { return find(registry().gpu_groups, handle); }
 
 Napi::Value create_group(const Napi::CallbackInfo& info) {
   if (info.Length() != 3 || !info[1].IsTypedArray() || !info[2].IsTypedArray()) {
@@ -67,6 +72,7 @@ Napi::Value create_group(const Napi::CallbackInfo& info) {
   }
   Reader reader;
   cpu::GroupConfig config = read_group_config(info[0], &reader);
+  const GpuOptions gpu = read_gpu_options(info[0], &reader);
   if (!reader.ok()) return fail(info, "createGroup: " + reader.error());
   auto shared = info[1].As<Napi::Uint8Array>();
   auto places = info[2].As<Napi::Float64Array>();
@@ -86,12 +92,15 @@ Napi::Value create_group(const Napi::CallbackInfo& info) {
   if (kernels == nullptr) return fail(info, error);
   std::shared_ptr<cpu::Group> group = cpu::Group::create(std::move(config), shared.Data(), offsets, kernels, usable_cores(), &error);
   if (!group) return fail(info, "createGroup: " + error);
+  std::shared_ptr<GpuGroup> on_gpus = gpu.present ? GpuGroup::create(group, gpu, &error) : nullptr;
+  if (gpu.present && !on_gpus) return fail(info, "createGroup: " + error);
 
   int handle = 0;
   {
     const std::lock_guard<std::mutex> lock(registry().mutex);
     handle = registry().next++;
     registry().groups.emplace(handle, std::move(group));
+    if (on_gpus) registry().gpu_groups.emplace(handle, std::move(on_gpus));
   }
   info.Env().GetInstanceData<AddonData>()->buffers.emplace(handle, Napi::Persistent(shared));
   return Napi::Number::New(info.Env(), handle);
@@ -102,8 +111,10 @@ void end_group(int handle) {
   if (!group) return;
   group->ending.store(true);
   group->meeting()->abort();
+  if (const std::shared_ptr<GpuGroup> on_gpus = find_gpu_group(handle)) on_gpus->abort();
   const std::lock_guard<std::mutex> lock(registry().mutex);
   registry().groups.erase(handle);
+  registry().gpu_groups.erase(handle);
 }
 
 Napi::Value destroy_group(const Napi::CallbackInfo& info) {
@@ -128,6 +139,7 @@ Napi::Value save_weights(const Napi::CallbackInfo& info) {
 Napi::Value abort_group(const Napi::CallbackInfo& info) {
   const std::shared_ptr<cpu::Group> group = find_group(handle_of(info));
   if (group) group->meeting()->abort();
+  if (const std::shared_ptr<GpuGroup> on_gpus = find_gpu_group(handle_of(info))) on_gpus->abort();
   return info.Env().Undefined();
 }
 

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "addon/gpu_group.h"
 #include "cpu/group.h"
 
 namespace lockstep::addon {
@@ -18,5 +19,7 @@ Napi::Value abort_group(const Napi::CallbackInfo& info);
 void end_group(int handle);
 // null when there is none of that handle.
 std::shared_ptr<cpu::Group> find_group(int handle);
+// The same group's part on GPUs; null also when it is on the CPU.
+std::shared_ptr<GpuGroup> find_gpu_group(int handle);
 
 }  // namespace lockstep::addon

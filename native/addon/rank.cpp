@@ -26,19 +26,23 @@ RankObject::RankObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RankOb
         .ThrowAsJavaScriptException();
     return;
   }
-  rank_ = std::make_unique<cpu::Rank>(group_, rank);
+  if (std::shared_ptr<GpuGroup> on_gpus = find_gpu_group(handle)) {
+    gpu_ = std::make_unique<GpuSeat>(std::move(on_gpus), rank);
+  } else {
+    rank_ = std::make_unique<cpu::Rank>(group_, rank);
+  }
 }
 
 Napi::Value RankObject::load(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!rank_) return Napi::String::New(env, "the rank is closed");
+  if (!is_open()) return Napi::String::New(env, "the rank is closed");
   if (info.Length() < 2) return Napi::String::New(env, "load takes a shard, a weight map and perhaps a path");
   Reader reader;
   const RankShard shard = read_shard(info[0], group_->config(), &reader);
   const WeightMap weights = read_weights(info[1], &reader);
   if (!reader.ok()) return Napi::String::New(env, reader.error());
   packed_.path = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
-  const Status status = rank_->load(shard, weights, &packed_);
+  const Status status = gpu_ ? gpu_->rank.load(shard, weights) : rank_->load(shard, weights, &packed_);
   if (status.ok()) return env.Null();
   fault_ = status.text();
   return Napi::String::New(env, fault_);
@@ -46,11 +50,12 @@ Napi::Value RankObject::load(const Napi::CallbackInfo& info) {
 
 Napi::Value RankObject::step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!rank_ || !info[0].IsNumber()) {
-    fault_ = rank_ ? "step takes an epoch" : "the rank is closed";
+  if (!is_open() || !info[0].IsNumber()) {
+    fault_ = is_open() ? "step takes an epoch" : "the rank is closed";
     return Napi::Number::New(env, static_cast<int>(Fault::kNotLoaded));
   }
-  const Status status = rank_->step(info[0].As<Napi::Number>().Int32Value());
+  const int epoch = info[0].As<Napi::Number>().Int32Value();
+  const Status status = gpu_ ? gpu_->rank.step(epoch) : rank_->step(epoch);
   if (!status.ok()) fault_ = status.text();
   return Napi::Number::New(env, static_cast<int>(status.fault()));
 }
@@ -65,11 +70,13 @@ Napi::Value RankObject::packed_use(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value RankObject::weight_bytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), rank_ ? static_cast<double>(rank_->weight_bytes()) : 0);
+  const size_t bytes = gpu_ ? gpu_->rank.weight_bytes() : rank_ ? rank_->weight_bytes() : 0;
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
 Napi::Value RankObject::close(const Napi::CallbackInfo& info) {
   rank_.reset();
+  gpu_.reset();
   group_.reset();
   return info.Env().Undefined();
 }

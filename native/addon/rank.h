@@ -1,4 +1,4 @@
-// The class Rank of src/addon/binding.ts around cpu::Rank.
+// The class Rank of src/addon/binding.ts around a rank on the CPU or on a GPU.
 #pragma once
 
 #include <napi.h>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "addon/gpu_group.h"
 #include "cpu/rank.h"
 
 namespace lockstep::addon {
@@ -22,9 +23,12 @@ class RankObject : public Napi::ObjectWrap<RankObject> {
   Napi::Value packed_use(const Napi::CallbackInfo& info);
   Napi::Value weight_bytes(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
+  bool is_open() const { return rank_ || gpu_; }
 
   std::shared_ptr<cpu::Group> group_;
-  std::unique_ptr<cpu::Rank> rank_;  // null once closed
+  // One of them; none once closed.
+  std::unique_ptr<cpu::Rank> rank_;
+  std::unique_ptr<GpuSeat> gpu_;
   std::string fault_;
   cpu::PackedSource packed_;
 };

@@ -1,6 +1,6 @@
 // What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, static __shared__ arrays, __syncthreads,
-// __shfl_xor_sync, the math of <cmath> and `launch`. nvcc gives them here; native/test gives its own before it includes the file and runs
-// the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel beside it.
+// __shfl_xor_sync, the math of <cmath>, `warp_sum` and `launch`. nvcc gives them here; native/test gives its own before it includes the
+// file and runs the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel beside it.
 #pragma once
 
 #include "cuda/kernels.h"
@@ -10,9 +10,17 @@
 
 namespace lockstep::cuda {
 
+constexpr int kWarp = 32;
+
 struct Grid {
   unsigned x, y;
 };
+
+// The sum over a warp, on every lane; the order is that of a butterfly.
+__device__ inline float warp_sum(float x) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffu, x, mask);
+  return x;
+}
 
 // The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
 template <class Args>
@@ -30,7 +38,6 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
 
 namespace lockstep::cuda {
 
-constexpr int kWarp = 32;
 constexpr int kMaxWarps = 8;  // of a block that sums
 
 __device__ inline float bf16_to_float(uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
@@ -50,12 +57,6 @@ __device__ inline void store_row_value(const RowsOut& out, int row, int column, 
   const size_t at = static_cast<size_t>(row) * out.ld + column;
   if (out.f32 != nullptr) out.f32[at] = value;
   if (out.bf16 != nullptr) out.bf16[at] = float_to_bf16(value);
-}
-
-// The sum over a warp, on every lane; the order is that of a butterfly.
-__device__ inline float warp_sum(float x) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffu, x, mask);
-  return x;
 }
 
 // The sum over a block, on every thread: warps in order.

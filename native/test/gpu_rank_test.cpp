@@ -1,13 +1,11 @@
 // Whole ranks on GPUs, over the fake CUDA runtime with its emulated kernels and the fake libnccl: the ids and log-probabilities of the CPU,
 // for every kind of layer and 1 to 8 ranks; and what becomes of the others when one fails.
-#include <dlfcn.h>
-
 #include <functional>
 #include <thread>
 
 #include "check.h"
 #include "cpu/rank.h"
-#include "fake/nccl.h"
+#include "fake/nccl_hooks.h"
 #include "nccl/rank.h"
 #include "small_model.h"
 
@@ -30,11 +28,7 @@ class GpuRanks {
         group_(world_ == 1 ? nullptr : &library_, world_, timeout),
         meeting_(world_, cpu::WaitPolicy(), timeout, nullptr),
         spec_(spec) {
-    void* handle = dlopen(LOCKSTEP_FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
-    FakeNccl* (*symbol)() = nullptr;
-    find_symbol(handle, kFakeNcclSymbol, &symbol);
-    symbol()->put = put_cuda_work;
-    symbol()->can_use = cuda_can_use;
+    open_fake_nccl(LOCKSTEP_FAKE_NCCL);
     check.expect(group_.init().ok(), "no unique id");
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
     const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};

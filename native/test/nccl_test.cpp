@@ -1,14 +1,11 @@
 // native/nccl over the fake libnccl and the fake CUDA runtime: which library is taken, collectives of 1 to 8 ranks in threads, and that
 // every failure ends on every rank, in time.
-#include "fake/nccl.h"
-
-#include <dlfcn.h>
-
 #include <functional>
 #include <thread>
 
 #include "check.h"
 #include "cpu/shm_communicator.h"
+#include "fake/nccl_hooks.h"
 #include "nccl/communicator.h"
 
 namespace lockstep::test {
@@ -26,12 +23,7 @@ constexpr std::chrono::milliseconds kTimeout(20000);
 nccl::Library open_fake(Check& check, FakeNccl** fake) {
   nccl::Library library = nccl::open_nccl(LOCKSTEP_FAKE_NCCL, {});
   if (!check.expect(library.is_open(), "the fake was refused: %s", library.refused.empty() ? "" : library.refused[0].c_str())) std::abort();
-  void* handle = dlopen(LOCKSTEP_FAKE_NCCL, RTLD_NOW | RTLD_LOCAL);
-  FakeNccl* (*symbol)() = nullptr;
-  find_symbol(handle, kFakeNcclSymbol, &symbol);
-  *fake = symbol();
-  (*fake)->put = put_cuda_work;
-  (*fake)->can_use = cuda_can_use;
+  *fake = open_fake_nccl(LOCKSTEP_FAKE_NCCL);
   return library;
 }
 

@@ -26,6 +26,16 @@ export interface GroupOptions {
   readonly threadsPerRank: number;
   /** After so long without progress of the other ranks a wait gives up and the step fails. */
   readonly stepTimeoutMs: number;
+  /** The ranks are on GPUs, rank r on device r, in reduce mode; absent: on the CPU. */
+  readonly gpu?: GpuOptions;
+}
+
+/** Where NCCL is, which several GPUs need. */
+export interface GpuOptions {
+  /** A file; '': it is looked for. */
+  readonly nccl: string;
+  /** Folders of Python environments and the like, below which it is looked for. */
+  readonly roots: readonly string[];
 }
 
 export interface PackedUse {

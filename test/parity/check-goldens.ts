@@ -1,6 +1,7 @@
 /** A model's goldens through the native core, in float32: every id and log-probability. */
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { addonPath } from '../../src/addon/load.js';
 import { lastLogits, readGolden } from './golden.js';
 import { type Output, type RankSetup, Ranks } from './ranks.js';
 
@@ -8,6 +9,13 @@ import { type Output, type RankSetup, Ranks } from './ranks.js';
 export const tolerance = 1e-3;
 /** Longrope chooses its factors once, by the longest length: of the golden's prompts two want 48 and one wants more. */
 export const shortFactors = 48;
+
+/** The addon of `buildEmulatedAddon`, and the libnccl that stands beside it. */
+const builtFolder = dirname(addonPath());
+const emulated = {
+  addon: join(builtFolder, 'lockstep_emulated.node'),
+  gpu: { nccl: join(builtFolder, 'liblockstep_fake_nccl.so'), roots: [] },
+} as const;
 
 export async function withRanks<T>(setup: RankSetup, use: (ranks: Ranks) => Promise<T>): Promise<T> {
   const ranks = await Ranks.start(setup);
@@ -28,14 +36,22 @@ function logSoftmax(logits: Float32Array): Float64Array {
 /** Greedy ids and log-probabilities of every prompt equal the golden's; after the prompt those of the whole vocabulary. The outputs, by prompt. */
 export async function checkGoldens(
   folder: string,
-  mode: 'gather' | 'reduce',
+  mode: 'gather' | 'reduce' | 'emulated GPUs',
   worldSize: number,
   maxModelLen?: number,
 ): Promise<(readonly Output[])[]> {
   const all: (readonly Output[])[] = [];
   const golden = readGolden(join(folder, 'golden.json'));
   const maxLogprobs = lastLogits(golden.prompts[0]).length;
-  const setup = { path: folder, dtype: 'float32', mode, worldSize, dims: { maxLogprobs }, ...(maxModelLen && { maxModelLen }) } as const;
+  const where = mode === 'emulated GPUs' ? ({ mode: 'reduce', emulated } as const) : { mode };
+  const setup = {
+    path: folder,
+    dtype: 'float32',
+    ...where,
+    worldSize,
+    dims: { maxLogprobs },
+    ...(maxModelLen && { maxModelLen }),
+  } as const;
   await withRanks(setup, async (ranks) => {
     for (const prompt of golden.prompts) {
       const fits = prompt.prompt_ids.length + prompt.greedy_ids.length <= shortFactors;

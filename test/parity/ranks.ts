@@ -3,8 +3,8 @@
  * For tests of the native core; serving goes through `parallel/rank-group.ts`.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import type { RankShard } from '../../src/addon/binding.js';
-import { loadAddon } from '../../src/addon/load.js';
+import type { GpuOptions, NativeAddon, RankShard } from '../../src/addon/binding.js';
+import { addonPath, openAddon } from '../../src/addon/load.js';
 import { loadModel } from '../../src/model/load.js';
 import type { KvCacheType, LoadedModel } from '../../src/model/spec.js';
 import { shardOf } from '../../src/parallel/sharding.js';
@@ -22,6 +22,8 @@ export interface RankSetup {
   readonly quantization?: string;
   readonly stepTimeoutMs?: number;
   readonly dims?: Partial<StepDims>;
+  /** GPUs, which the addon of that file emulates. */
+  readonly emulated?: { readonly addon: string; readonly gpu: GpuOptions };
 }
 
 export interface Sampling {
@@ -58,11 +60,20 @@ export class Ranks {
   readonly model: LoadedModel;
   readonly buffers: StepBuffers;
   readonly loadMs: number;
+  private readonly addon: NativeAddon;
   private readonly group: number;
   private readonly workers: readonly Worker[];
   private epoch = 0;
 
-  private constructor(model: LoadedModel, buffers: StepBuffers, group: number, workers: readonly Worker[], loadMs: number) {
+  private constructor(
+    model: LoadedModel,
+    buffers: StepBuffers,
+    addon: NativeAddon,
+    group: number,
+    workers: readonly Worker[],
+    loadMs: number,
+  ) {
+    this.addon = addon;
     this.model = model;
     this.buffers = buffers;
     this.group = group;
@@ -98,13 +109,16 @@ export class Ranks {
       kvCacheType: setup.kvCacheType ?? model.computeType,
       threadsPerRank: setup.threadsPerRank ?? 1,
       stepTimeoutMs: setup.stepTimeoutMs ?? 20_000,
+      ...(setup.emulated && { gpu: setup.emulated.gpu }),
     };
+    const path = setup.emulated?.addon ?? addonPath();
+    const addon = openAddon(path);
     const offsets = Float64Array.from(buffers.layout.placements.map((p) => p.byteOffset));
-    const group = loadAddon().createGroup(options, new Uint8Array(buffers.shared), offsets);
+    const group = addon.createGroup(options, new Uint8Array(buffers.shared), offsets);
     const started = performance.now();
     const shards = Array.from({ length: setup.worldSize }, (_, rank) => shardOf(model.spec, setup.mode, rank, setup.worldSize));
-    const workers = shards.map((shard) => new Worker(new URL(import.meta.url), { workerData: { group, shard } }));
-    const ranks = new Ranks(model, buffers, group, workers, 0);
+    const workers = shards.map((shard) => new Worker(new URL(import.meta.url), { workerData: { path, group, shard } }));
+    const ranks = new Ranks(model, buffers, addon, group, workers, 0);
     await Promise.all(workers.map((worker) => ranks.ask(worker, { load: model.weights })));
     (ranks as { loadMs: number }).loadMs = performance.now() - started;
     for (let row = 0; row < dims.maxRows; row++) ranks.setRow(row, {});
@@ -216,7 +230,7 @@ export class Ranks {
 
   /** Every wait of the group ends. */
   abort(): void {
-    loadAddon().abortGroup(this.group);
+    this.addon.abortGroup(this.group);
   }
 
   /** Only rank `rank` makes the step that is in the plan buffer already; the others stay away. */
@@ -227,7 +241,7 @@ export class Ranks {
   async stop(): Promise<void> {
     await Promise.all(this.workers.map((worker) => this.ask(worker, { close: true })));
     await Promise.all(this.workers.map((worker) => worker.terminate()));
-    loadAddon().destroyGroup(this.group);
+    this.addon.destroyGroup(this.group);
   }
 
   private ask(worker: Worker, message: unknown): Promise<void> {
@@ -239,8 +253,8 @@ export class Ranks {
 }
 
 if (!isMainThread && workerData?.shard) {
-  const { group, shard } = workerData as { group: number; shard: RankShard };
-  const rank = loadAddon().createRank(group, shard.rank);
+  const { path, group, shard } = workerData as { path: string; group: number; shard: RankShard };
+  const rank = openAddon(path).createRank(group, shard.rank);
   parentPort?.on('message', (message: { load?: LoadedModel['weights']; step?: number; close?: boolean }) => {
     let error: string | null = null;
     if (message.load) error = rank.load(shard, message.load);

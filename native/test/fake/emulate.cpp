@@ -12,7 +12,7 @@ thread_local Lane lane_now;
 
 namespace {
 
-constexpr int kWarp = 32;
+using cuda::kWarp;
 constexpr size_t kStackBytes = 64 << 10;
 
 // What a fiber waits for before it goes on.
@@ -37,7 +37,7 @@ struct Fiber {
 // One thread's block that runs; its fibers' stacks are kept for the next.
 struct Block {
   std::vector<Fiber> fibers;
-  int count = 0;
+  float warp_sum = 0;  // of the warp whose turn it is
   int now = 0;
   Place scheduler;
   const std::function<void()>* kernel = nullptr;
@@ -48,10 +48,13 @@ Block& block() {
   return one;
 }
 
-// A function of its own: the compiler's two halves may not stand in one.
-__attribute__((noinline, noreturn)) void go_to(Place* place) { __builtin_longjmp(place->words, 1); }
+// AddressSanitizer would look for the end of the stack before a jump, and knows no stack but the thread's own.
+#define LOCKSTEP_ON_ANY_STACK __attribute__((noinline, no_sanitize("address")))
 
-__attribute__((noinline)) void jump_now(Place* from, Place* to) {
+// A function of its own: the compiler's two halves may not stand in one.
+LOCKSTEP_ON_ANY_STACK void go_to(Place* place) { __builtin_longjmp(place->words, 1); }
+
+LOCKSTEP_ON_ANY_STACK void jump_now(Place* from, Place* to) {
   if (__builtin_setjmp(from->words) == 0) go_to(to);
 }
 
@@ -76,7 +79,7 @@ void begin_fiber() {
 }
 
 // A fiber's first turn goes through a context, which is how a stack is entered at all.
-__attribute__((noinline)) void enter_now(Fiber* fiber) {
+LOCKSTEP_ON_ANY_STACK void enter_now(Fiber* fiber) {
   Block& b = block();
   ucontext_t context;
   getcontext(&context);
@@ -141,6 +144,22 @@ uint32_t exchange_in_warp(uint32_t word, int mask) {
   b.fibers[me].words[turn] = word;
   leave(State::kAtWarp);
   return b.fibers[me ^ mask].words[turn];
+}
+
+float sum_in_warp(float x) {
+  Block& b = block();
+  const int me = b.now;
+  const int turn = b.fibers[me].exchanges++ & 1;
+  std::memcpy(&b.fibers[me].words[turn], &x, sizeof(x));
+  leave(State::kAtWarp);
+  if (me % kWarp != 0) return b.warp_sum;
+  // The first lane goes on before the others do.
+  float sums[kWarp];
+  for (int lane = 0; lane < kWarp; lane++) std::memcpy(&sums[lane], &b.fibers[me + lane].words[turn], sizeof(x));
+  for (int half = kWarp / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
+  }
+  return b.warp_sum = sums[0];
 }
 
 std::string run_grid(Index grid, int count, const std::function<void()>& kernel) {

@@ -31,14 +31,21 @@ std::string run_grid(Index grid, int block, const std::function<void()>& kernel)
 void sync_block();
 // The word that the lane `mask` away gives at the same call.
 uint32_t exchange_in_warp(uint32_t word, int mask);
+// The sum of what the lanes of the warp give, in the order of a butterfly.
+float sum_in_warp(float x);
 
 }  // namespace lockstep::test
 
 namespace lockstep::cuda {
 
+constexpr int kWarp = 32;
+
 struct Grid {
   unsigned x, y;
 };
+
+// In place of five exchanges: most of what an emulated step costs is the changing of turns.
+inline float warp_sum(float x) { return test::sum_in_warp(x); }
 
 // Of fake/cuda_runtime.cpp: checks stream, device and every pointer among the arguments, and puts the work into the stream.
 Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<std::string()> work);

@@ -1,0 +1,45 @@
+// What the ranks of a group on GPUs share beside what every group has: the runtime, NCCL and their meeting there.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/group.h"
+#include "nccl/rank.h"
+
+namespace lockstep::addon {
+
+struct GpuOptions {
+  bool present = false;  // false: the CPU
+  std::string nccl;      // a file; "": a search below `roots`
+  std::vector<std::string> roots;
+};
+
+class GpuGroup {
+ public:
+  // null and a reason when there are no such devices, or no NCCL for several of them.
+  static std::shared_ptr<GpuGroup> create(std::shared_ptr<cpu::Group> group, const GpuOptions& options, std::string* error);
+  nccl::RankContext context();
+  cpu::ShmGroup* meeting() { return group_->meeting(); }
+  void abort() { nccl_.abort(); }
+
+ private:
+  GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library);
+
+  const std::shared_ptr<cpu::Group> group_;
+  const cuda::Runtime* const runtime_;
+  const nccl::Library library_;
+  nccl::Group nccl_;
+};
+
+// One rank of it, on the thread that makes it.
+struct GpuSeat {
+  GpuSeat(std::shared_ptr<GpuGroup> of, int rank)
+      : group(std::move(of)), host(group->meeting(), rank), rank(group->context(), &host, rank) {}
+  const std::shared_ptr<GpuGroup> group;
+  cpu::ShmCommunicator host;
+  nccl::GpuRank rank;
+};
+
+}  // namespace lockstep::addon
