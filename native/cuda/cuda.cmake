@@ -9,6 +9,9 @@ set(LOCKSTEP_CUDA_ARCHITECTURES 80-real 90a-real 120-real 90-virtual CACHE STRIN
 set(LOCKSTEP_CUDA OFF)
 if(NOT LOCKSTEP_TESTS)  # native/test has devices of its own
   include(CheckLanguage)
+  if(NOT CMAKE_CUDA_COMPILER)
+    unset(CMAKE_CUDA_COMPILER CACHE)  # that there was none is no reason not to look again
+  endif()
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --version OUTPUT_VARIABLE version)

@@ -1,11 +1,12 @@
 /** What is said when the addon is not there or cannot be loaded. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { LockstepError } from '../errors.js';
-import { openAddon } from './load.js';
+import { addonPath, openAddon } from './load.js';
 
 const refused = (text: RegExp) => (error: unknown) => error instanceof LockstepError && error.code === 'start' && text.test(error.message);
 
@@ -21,4 +22,10 @@ test('a file that is no addon is a start error with the reason', () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('the addon needs no library of a GPU to load', { skip: process.platform !== 'linux' }, () => {
+  const needed = execFileSync('ldd', [addonPath()], { encoding: 'utf8' });
+  assert.match(needed, /libc\.so/);
+  assert.doesNotMatch(needed, /libcuda|libcublas|libnccl/);
 });
