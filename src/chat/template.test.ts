@@ -71,9 +71,27 @@ test('a message of calls alone has the content that its template can take', () =
   assert.equal(render("{% for m in messages %}{{ '[' + m.content + ']' }}{% endfor %}", calling), '[Hi][]');
   assert.equal(render('{% for m in messages %}[{{ m.content }}]{% endfor %}', calling), '[Hi][]');
   const twoTurns =
-    '{% for m in messages %}{% if m.tool_calls %}<calls>{% endif %}{% if m.content is not none %}[{{ m.content }}]{% endif %}{% endfor %}';
-  assert.equal(render(twoTurns, calling), '[Hi]<calls>');
+    '{% for m in messages %}{% for c in m.tool_calls %}<{{ c.function.name }}>{% endfor %}{% if m.content is not none %}[{{ m.content }}]{% endif %}{% endfor %}';
+  assert.equal(render(twoTurns, calling), '[Hi]<f>');
+  const eitherOr =
+    '{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}<{{ c.function.name }}>{% endfor %}{% else %}[{{ m.content }}]{% endif %}{% endfor %}';
+  assert.equal(render(eitherOr, calling), '[Hi]<f>');
   assert.equal(render('{% for m in messages %}[{{ m.content }}]{% endfor %}', calling, {}, { noContent: null }), '[Hi][None]');
+});
+
+test('arguments are objects, or text where the template takes nothing else', () => {
+  const calling = [
+    { role: 'user', content: 'Hi' },
+    {
+      role: 'assistant',
+      content: null,
+      tool_calls: [{ function: { name: 'f', arguments: { a: [1, 'é'] } } }, { function: { name: 'g' } }],
+    },
+  ];
+  const calls = (argument: string) => `{% for m in messages %}{% for c in m.tool_calls %}${argument};{% endfor %}{% endfor %}`;
+  assert.equal(render(calls('{{ c.function.arguments }}'), calling), "{'a': [1, 'é']};;");
+  const joined = calls("{{ c.function.name + (c.function.arguments or '') }}");
+  assert.equal(render(joined, calling), 'f{"a": [1, "é"]};g;');
 });
 
 test('a refusal of the template is a 400 with its words', () => {

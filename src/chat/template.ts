@@ -5,6 +5,7 @@
  */
 import { parse, tokenize } from '@huggingface/jinja';
 import { LockstepError, startError } from '../errors.js';
+import { callFitter } from './call-messages.js';
 import { type ContentFormat, detectContentFormat } from './content-format.js';
 import { strftime } from './strftime.js';
 import { TemplateInterpreter } from './template-interpreter.js';
@@ -63,15 +64,10 @@ export function createChatTemplate(source: string, tokens: TemplateTokens, setti
   const contentFormat = settings.contentFormat ?? detectContentFormat(program);
   const now = settings.now ?? (() => new Date());
   const special = { bos_token: tokens.bosToken ?? '', eos_token: tokens.eosToken ?? '' };
-  let { noContent } = settings;
-  const withContent = (message: ChatMessage) => {
-    if (!hasCallsOnly(message)) return message;
-    if (noContent === undefined) noContent = noContentOf((given) => run(program, { ...special, messages: given }, now));
-    return { ...message, content: noContent };
-  };
+  const fitted = callFitter((given) => run(program, { ...special, messages: given }, now), settings.noContent);
   return {
     render(messages, options) {
-      const given = (contentFormat === 'string' ? messages.map(flattenContent) : messages).map(withContent);
+      const given = (contentFormat === 'string' ? messages.map(flattenContent) : messages).map(fitted);
       const variables = {
         ...special,
         add_generation_prompt: options.addGenerationPrompt,
@@ -141,27 +137,6 @@ function templateError(cause: unknown): LockstepError {
   if (cause instanceof RaisedByTemplate || cause instanceof TemplateBoundError) return invalid(cause.message);
   if (cause instanceof RangeError) return invalid(`the chat template goes beyond what can be run: ${cause.message}`);
   return invalid(`the chat template cannot render these messages: ${cause instanceof Error ? cause.message : String(cause)}`);
-}
-
-const hasCallsOnly = ({ content, tool_calls: calls }: ChatMessage) => (content ?? null) === null && (calls ?? []).length > 0;
-
-/**
- * What a message has that is nothing but calls. Clients send null, which most templates cannot take or print as "None", so that it becomes ''.
- * A template that tells a turn of calls by its null, as DeepSeek's do, prints one more turn for ''.
- */
-function noContentOf(render: (messages: readonly ChatMessage[]) => string): '' | null {
-  const calls = [{ id: 'call00000', type: 'function', function: { name: 'f', arguments: '{}' } }];
-  const lengthWith = (content: '' | null) => {
-    try {
-      return render([
-        { role: 'user', content: 'a' },
-        { role: 'assistant', content, tool_calls: calls },
-      ]).length;
-    } catch {
-      return Number.POSITIVE_INFINITY;
-    }
-  };
-  return lengthWith(null) < lengthWith('') ? null : '';
 }
 
 /** Parts become lines of one text, as vLLM joins them. */
