@@ -21,7 +21,7 @@ struct ThinkingBudget {
   int tokens = -1;                   // most tokens of reasoning; -1: no bound
   Marker begin;                      // not there: the output reasons from its start
   Marker end;                        // what the model writes of itself
-  const int32_t* end_ids = nullptr;  // [num_end_ids] what is forced
+  const int32_t* end_ids = nullptr;  // [num_end_ids] what is forced, `end` and what stands around it
   int num_end_ids = 0;
   std::shared_ptr<const VocabularyTrie> texts;  // of the tokens, where a marker is text
 };
@@ -56,12 +56,12 @@ int32_t forced_end_of_thinking(const ThinkingBudget& budget, int length, const T
   }
   const int over = length - start - budget.tokens;  // tokens of the end that were forced already
   if (over < 0) return -1;
-  // It has ended by the budget's last token, or with what was forced behind it.
+  if (over >= budget.num_end_ids) return -1;
   MarkerSearch search(budget.end, budget.texts.get());
-  for (int i = start; i < length && i < start + budget.tokens + budget.num_end_ids; i++) {
-    if (search.push(token(i))) return -1;
+  for (int i = start; i < start + budget.tokens; i++) {
+    if (search.push(token(i))) return -1;  // the model has ended it by itself
   }
-  return over < budget.num_end_ids ? budget.end_ids[over] : -1;
+  return budget.end_ids[over];
 }
 
 }  // namespace lockstep

@@ -284,14 +284,18 @@ test('a budget of reasoning goes to the engine with where reasoning begins and e
     await choiceOf({ thinking_token_budget: 5 });
     seen.push(thinking);
   }
-  const end = { ids: [256], text: null };
-  assert.deepEqual(seen, [{ budget: 5, begin: { ids: [257], text: null }, end }, { budget: 5, begin: null, end }, null]);
+  const end = { end: 256, forced: [256] };
+  assert.deepEqual(seen, [{ budget: 5, begin: 257, ...end }, { budget: 5, begin: null, ...end }, null]);
   // Markers of several tokens are known by their text.
   serve(everything);
   await choiceOf({ thinking_token_budget: 5 });
-  const marker = (text: string) => ({ ids: [...Buffer.from(text)], text: Buffer.from(text) });
-  assert.deepEqual(thinking, { budget: 5, begin: marker('<think>'), end: marker('</think>') });
+  const markers = { budget: 5, begin: Buffer.from('<think>'), end: Buffer.from('</think>') };
+  assert.deepEqual(thinking, { ...markers, forced: [...Buffer.from('</think>')] });
   assert.equal(vocabulary?.ends.length, 258);
+  const phrase = 'Enough.</think>\n\n';
+  serve({ ...everything, forcedReasoningEnd: phrase });
+  await choiceOf({ thinking_token_budget: 5 });
+  assert.deepEqual(thinking, { ...markers, forced: [...Buffer.from(phrase)] });
   serve({});
   assert.match((await errorOf({ thinking_token_budget: 5 })).message, /requires --reasoning-parser/);
   assert.equal((await choiceOf({ thinking_token_budget: -1 })).finish_reason, 'stop');

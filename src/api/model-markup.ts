@@ -8,27 +8,35 @@ export interface MarkupOptions {
   readonly toolFormat?: ToolFormat | null;
   /** Whether the model may be left to choose to call. */
   readonly autoToolChoice?: boolean;
+  /** Whether every call is held to the schema of its function. */
+  readonly strictTools?: boolean;
   /** Whether a prompt lacks the tools that it may not call. */
   readonly excludeToolsWhenNone?: boolean;
   /** Unset: reasoning is content. */
   readonly reasoningFormat?: ReasoningFormat | null;
+  /** What ends reasoning where its budget does, with the format's own end in it. Unset: that end alone. */
+  readonly forcedReasoningEnd?: string | null;
 }
 
 export class ModelMarkup {
   readonly toolFormat: ToolFormat | null;
   readonly autoToolChoice: boolean;
+  readonly strictTools: boolean;
   readonly excludeToolsWhenNone: boolean;
   readonly reasoningFormat: ReasoningFormat | null;
+  readonly forcedReasoningEnd: string | null;
   readonly #tokenizer: Tokenizer;
   readonly #tokens = new Map<object, readonly number[]>();
   readonly #ids = new Map<string, number | null>();
 
-  constructor(tokenizer: Tokenizer, { toolFormat, autoToolChoice, excludeToolsWhenNone, reasoningFormat }: MarkupOptions) {
+  constructor(tokenizer: Tokenizer, options: MarkupOptions) {
     this.#tokenizer = tokenizer;
-    this.toolFormat = toolFormat ?? null;
-    this.autoToolChoice = autoToolChoice ?? false;
-    this.excludeToolsWhenNone = excludeToolsWhenNone ?? false;
-    this.reasoningFormat = reasoningFormat ?? null;
+    this.toolFormat = options.toolFormat ?? null;
+    this.autoToolChoice = options.autoToolChoice ?? false;
+    this.strictTools = options.strictTools ?? false;
+    this.excludeToolsWhenNone = options.excludeToolsWhenNone ?? false;
+    this.reasoningFormat = options.reasoningFormat ?? null;
+    this.forcedReasoningEnd = options.forcedReasoningEnd ?? null;
   }
 
   /** Special tokens that are markup of these formats, and so must reach the parser. */

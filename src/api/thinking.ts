@@ -4,6 +4,7 @@ import type { TokenBytes } from '../grammar/compiled.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
 import type { ReasoningMarker, ThinkingBudget } from '../sampling/params.js';
 import type { Serving } from './context.js';
+import type { ModelMarkup } from './model-markup.js';
 
 export interface Thinking {
   readonly thinking: ThinkingBudget | null;
@@ -23,19 +24,20 @@ export async function thinkingOf(
   if (budget === null || format === null) return unbounded;
   const start = reasoningStart(format, prompt.text, prompt.answerPrefix);
   if (start === 'over') return unbounded;
-  const begin = start === 'begun' ? null : await markerOf(serving, format.begin);
-  const end = await markerOf(serving, format.end);
-  const needsTexts = (begin !== null && begin.text !== null) || end.text !== null;
-  return { thinking: { budget, begin, end }, vocabulary: needsTexts ? await serving.grammars.vocabulary() : null };
+  const { markup } = serving.model;
+  const begin = start === 'begun' ? null : markerOf(markup, format.begin);
+  const end = markerOf(markup, format.end);
+  const { forcedReasoningEnd: phrase } = markup;
+  const forced = typeof end === 'number' && phrase === null ? [end] : await idsOf(serving, phrase ?? format.end);
+  const needsTexts = [begin, end].some((marker) => marker !== null && typeof marker !== 'number');
+  return { thinking: { budget, begin, end, forced }, vocabulary: needsTexts ? await serving.grammars.vocabulary() : null };
 }
 
-async function markerOf({ model }: Serving, text: string): Promise<ReasoningMarker> {
-  const id = model.markup.tokenIdOf(text);
-  if (id !== null) return { ids: [id], text: null };
+const markerOf = (markup: ModelMarkup, text: string): ReasoningMarker => markup.tokenIdOf(text) ?? Buffer.from(text);
+
+async function idsOf({ model }: Serving, text: string): Promise<readonly number[]> {
   const ids = [...(await model.tokenizer.encode(text, { addSpecialTokens: false }))];
-  if (ids.some((each) => each >= model.vocabSize)) {
-    const message = `thinking_token_budget needs a model that can write ${text}.`;
-    throw new LockstepError('invalid_value', message, { param: 'thinking_token_budget' });
-  }
-  return { ids, text: Buffer.from(text) };
+  if (ids.every((each) => each < model.vocabSize)) return ids;
+  const message = `thinking_token_budget needs a model that can write ${text}.`;
+  throw new LockstepError('invalid_value', message, { param: 'thinking_token_budget' });
 }

@@ -14,6 +14,7 @@ import { commonFormat, toolFormats } from '../parsing/tool-formats.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import { samplingDefaults } from './generation-config.js';
 import type { ServeOptions } from './options.js';
+import { forcedReasoningEnd } from './reasoning-config.js';
 import type { StartedEngine } from './start-engine.js';
 import { isJsonCompact } from './structured-outputs-config.js';
 
@@ -26,6 +27,7 @@ export async function describe({ name, model, dims, engine, cache }: DescribedEn
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
   const { bosToken, eosToken } = tokenizer;
   const template = chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken });
+  const reasoning = reasoningFormat(options.reasoningParser, chatTemplate);
   const names = options.servedModelName.length > 0 ? options.servedModelName : [name];
   return {
     names,
@@ -38,7 +40,8 @@ export async function describe({ name, model, dims, engine, cache }: DescribedEn
       toolFormat: toolFormat(options.toolCallParser, chatTemplate, template),
       autoToolChoice: options.enableAutoToolChoice,
       excludeToolsWhenNone: options.excludeToolsWhenToolChoiceNone,
-      reasoningFormat: reasoningFormat(options.reasoningParser, chatTemplate),
+      reasoningFormat: reasoning,
+      forcedReasoningEnd: forcedReasoningEnd(options.reasoningConfig, options.reasoningParser, reasoning),
     }),
     defaults: samplingDefaults(model.generation, options.generationConfig, options.overrideGenerationConfig),
     requestDefaults: {

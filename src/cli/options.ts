@@ -120,6 +120,8 @@ const frontEndFlags = [
     help: 'leave tools out of the prompt of a request with tool_choice none' },
   { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], group: api,
     help: 'how the model marks its reasoning; auto: as its chat template shows. Unset: reasoning is content' },
+  { name: 'reasoning-config', type: 'json', default: {}, group: api, value: 'JSON',
+    help: '{"reasoning_end_str": "I must answer now.</think>"}: what is forced where thinking_token_budget ends reasoning; it holds the end of --reasoning-parser' },
   { name: 'structured-outputs-config', type: 'json', default: {}, group: api, value: 'JSON',
     help: '{"disable_any_whitespace": true}: JSON that requests ask for has no spaces; the other settings of vLLM are refused unless they say what is done anyway' },
   { name: 'response-role', type: 'string', default: 'assistant', group: model, value: 'ROLE',

@@ -35,16 +35,14 @@ export interface ThinkingBudget {
   readonly budget: number;
   /** What the output begins with if it reasons; null: it does from its start. */
   readonly begin: ReasoningMarker | null;
+  /** What ends reasoning, written by the model or forced. */
   readonly end: ReasoningMarker;
+  /** What is put there where it is forced, with `end` in it; at most `markerLenMax` (step/layout.ts). */
+  readonly forced: readonly number[];
 }
 
-/** What stands before or behind reasoning. */
-export interface ReasoningMarker {
-  /** As it is put there where it is forced. At most `markerLenMax` (step/layout.ts), as is the text. */
-  readonly ids: readonly number[];
-  /** Its bytes, however the model cuts them into tokens; null: it is the one id and nothing else. */
-  readonly text: Uint8Array | null;
-}
+/** What stands before or behind reasoning: one token and nothing else, or bytes (at most `markerLenMax`) however the model cuts them. */
+export type ReasoningMarker = number | Uint8Array;
 
 /** Asks nothing of the sampler: one choice, drawn from the distribution as it is. */
 export const neutralSampling: SamplingParams = {

@@ -32,8 +32,8 @@ export function checkInput(input: SequenceInput, dims: StepDims): void {
   if (sampling.badWords.reduce((sum, word) => sum + 1 + word.length, 0) > badWordsLenMax)
     refuse('bad_words', 'The bad words have too many tokens.');
   if (sampling.logprobIds.length > maxLogprobIds) refuse('logprob_token_ids', `There are more than ${maxLogprobIds} logprob_token_ids.`);
-  const markers = sampling.thinking === null ? [] : [sampling.thinking.begin, sampling.thinking.end];
-  if (markers.some((marker) => Math.max(marker?.ids.length ?? 0, marker?.text?.length ?? 0) > markerLenMax))
+  const { begin, end, forced } = sampling.thinking ?? { begin: null, end: null, forced: [] };
+  if ([begin, end, forced].some((marker) => marker !== null && typeof marker !== 'number' && marker.length > markerLenMax))
     refuse('thinking_token_budget', `The markers of reasoning are longer than ${markerLenMax} tokens or bytes.`);
   if (stop.eosTokenIds.length + stop.stopTokenIds.length > maxStopIds) {
     refuse('stop_token_ids', `There are more than ${maxStopIds} stop token ids, end-of-sequence ids included.`);

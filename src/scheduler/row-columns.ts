@@ -1,4 +1,5 @@
 /** What belongs to a row, written once, at admission: nothing of it changes while a dispatched step may read the row. */
+import type { ReasoningMarker } from '../sampling/params.js';
 import type { RowColumns } from '../step/buffers.js';
 import { badWordsLenMax, markerLenMax, maxAllowedIds, maxBiasLen, maxLogprobIds, maxStopIds, type StepDims } from '../step/layout.js';
 import type { Sequence } from './sequence.js';
@@ -35,14 +36,18 @@ function writeThinking(rows: RowColumns, { row, input }: Sequence): void {
   const { thinking } = input.sampling;
   rows.thinkingBudget[row] = thinking?.budget ?? -1;
   if (thinking === null) return;
-  const { begin, end } = thinking;
-  const start = row * markerLenMax;
-  rows.thinkingBeginLen[row] = begin === null ? 0 : (begin.text?.length ?? -1);
-  if (begin !== null) rows.thinkingBegin.set(begin.text ?? begin.ids, start);
-  rows.thinkingEndLen[row] = end.text?.length ?? -1;
-  rows.thinkingEnd.set(end.text ?? end.ids, start);
-  rows.thinkingEndIdsLen[row] = end.ids.length;
-  rows.thinkingEndIds.set(end.ids, start);
+  const { begin, end, forced } = thinking;
+  rows.thinkingBeginLen[row] = begin === null ? 0 : writeMarker(rows.thinkingBegin, row, begin);
+  rows.thinkingEndLen[row] = writeMarker(rows.thinkingEnd, row, end);
+  rows.thinkingEndIdsLen[row] = forced.length;
+  rows.thinkingEndIds.set(forced, row * markerLenMax);
+}
+
+/** Bytes of the marker; -1: it is one id. */
+function writeMarker(column: Int32Array, row: number, marker: ReasoningMarker): number {
+  const isId = typeof marker === 'number';
+  column.set(isId ? [marker] : marker, row * markerLenMax);
+  return isId ? -1 : marker.length;
 }
 
 function writeAllowed(rows: RowColumns, { row, input }: Sequence): void {

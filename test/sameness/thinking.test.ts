@@ -13,9 +13,9 @@ const drafts = ['--speculative-config', '{"method": "ngram", "num_speculative_to
 async function checkText(engine: Awaited<ReturnType<typeof start>>, prompt: number[]): Promise<void> {
   const { client, tokenizer } = engine;
   const vocabulary = grammarVocabulary(tokenizer, [], tokenizer.vocabSize).tokens;
-  const outputOf = async (budget: number, end: string) => {
-    const ids = [...(await tokenizer.encode(end, { addSpecialTokens: false }))];
-    const thinking = { budget, begin: null, end: { ids, text: Buffer.from(end) } };
+  const outputOf = async (budget: number, end: string, phrase = end) => {
+    const ids = [...(await tokenizer.encode(phrase, { addSpecialTokens: false }))];
+    const thinking = { budget, begin: null, end: Buffer.from(end), forced: ids };
     const question = { prompt, maxTokens: 24, sampling: { temperature: 0, thinking } };
     const { choices } = await ask(client, question, { ...requestOf(question), vocabulary });
     return { ids, output: choices[0]!.ids };
@@ -27,6 +27,8 @@ async function checkText(engine: Awaited<ReturnType<typeof start>>, prompt: numb
   assert.deepEqual(forced.output.slice(7, 7 + forced.ids.length), forced.ids);
   const text = tokenizer.decode(forced.output, { skipSpecialTokens: false });
   assert.equal(text.split('</think>').length, 2, 'once');
+  const phrase = await outputOf(7, '</think>', ' Enough.</think> So:');
+  assert.deepEqual(phrase.output.slice(7, 7 + phrase.ids.length), phrase.ids, 'all of it, behind the end too');
   // What the model says anyway, from within a token to within another: behind it nothing is forced.
   const said = tokenizer.decode(free.slice(0, 5), { skipSpecialTokens: false });
   assert.deepEqual((await outputOf(6, said.slice(2, -1))).output, free);
@@ -42,9 +44,7 @@ for (const [name, more] of [
       const phrase = promptOf(12, 3, 512);
       const prompt = [...phrase, ...phrase];
       const outputOf = async (temperature: number, budget: number | null, beginId: number | null = null) => {
-        const end = { ids: [endId], text: null };
-        const begin = beginId === null ? null : { ids: [beginId], text: null };
-        const thinking = budget === null ? null : { budget, begin, end };
+        const thinking = budget === null ? null : { budget, begin: beginId, end: endId, forced: [endId] };
         const { choices } = await ask(engine.client, { prompt, maxTokens: 24, sampling: { temperature, thinking } });
         return choices[0]!.ids;
       };
