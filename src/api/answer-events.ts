@@ -1,6 +1,7 @@
 /** What the routes are told of an answer, as text or as the events of a conversation. */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import type { RequestTimes } from '../metrics/metrics.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 
 /** What a route makes of a prompt's answer. Errors never get here: they are the exchange's end. */
@@ -8,7 +9,7 @@ export interface AnswerEvents {
   prompt(facts: PromptFacts): void;
   delta(delta: TextDelta): void;
   /** Every choice has ended. */
-  finish(): void;
+  finish(times: RequestTimes): void;
 }
 
 /** What a step made of one choice of a conversation. */
@@ -25,5 +26,5 @@ export interface ChatEvents {
   prompt(facts: PromptFacts): void;
   delta(delta: ChatDelta): void;
   /** Every choice has ended. */
-  finish(): void;
+  finish(times: RequestTimes): void;
 }

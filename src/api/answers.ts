@@ -9,6 +9,8 @@ const usage = object(
   { prompt_tokens: integer, total_tokens: integer },
   { completion_tokens: integer, prompt_tokens_details: anyObject, completion_tokens_details: anyObject },
 );
+const metrics = ['time_to_first_token_ms', 'generation_time_ms', 'queue_time_ms', 'mean_itl_ms', 'tokens_per_second'] as const;
+const extras = { system_fingerprint: string, metrics: object({}, Object.fromEntries(metrics.map((name) => [name, number])), open) };
 const ending = { finish_reason: string, stop_reason: anyOf(string, integer) };
 const promptLogprobs = list(nullable(mapOf(object({ logprob: number, rank: integer, decoded_token: string }))));
 
@@ -26,7 +28,7 @@ export const chatAnswer: Answer = {
       choices: list(object({ index: integer, message }, { ...ending, logprobs: chatLogprobs, token_ids: ids }, open)),
       usage,
     },
-    { system_fingerprint: string, service_tier: string, prompt_logprobs: promptLogprobs, prompt_token_ids: ids, prompt_text: string },
+    { ...extras, service_tier: string, prompt_logprobs: promptLogprobs, prompt_token_ids: ids, prompt_text: string },
     open,
   ),
   events: object(
@@ -40,7 +42,7 @@ export const chatAnswer: Answer = {
         ),
       ),
     },
-    { usage, system_fingerprint: string, prompt_token_ids: ids, prompt_text: string },
+    { ...extras, usage, prompt_token_ids: ids, prompt_text: string },
   ),
 };
 
@@ -62,12 +64,12 @@ export const completionAnswer: Answer = {
       choices: list(object(completionChoice, { ...completionFacts, prompt_logprobs: promptLogprobs }, open)),
       usage,
     },
-    { system_fingerprint: string, service_tier: string },
+    { ...extras, service_tier: string },
     open,
   ),
   events: object(
     { ...envelope, object: oneWord('text_completion'), choices: list(object(completionChoice, completionFacts)) },
-    { usage, system_fingerprint: string },
+    { ...extras, usage },
   ),
 };
 

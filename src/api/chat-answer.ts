@@ -1,5 +1,6 @@
 /** The answer to a chat, whole or streamed, in the shape of /v1/chat/completions. The JSON is `chat-chunks.ts`'s. */
 import type { PromptFacts } from '../engine/request.js';
+import type { RequestTimes } from '../metrics/metrics.js';
 import type { ChatDelta, ChatEvents } from './answer-events.js';
 import { type ChatChoice, ChatChunks, type ChatEnvelope, wholeChat } from './chat-chunks.js';
 import { finishReasonOf, type MessageShape, MessageWriter } from './chat-message.js';
@@ -8,6 +9,7 @@ import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
 import type { StreamOptions } from './generation.js';
 import { chatLogprobs, promptLogprobs } from './logprobs.js';
+import { metricsField, requestMetrics } from './request-metrics.js';
 import type { EventStream } from './sse.js';
 import { UsageCounter } from './usage.js';
 
@@ -29,6 +31,11 @@ function usageOf({ serving, promptTokens }: AnswerParts): UsageCounter {
   usage.promptTokens = promptTokens.length;
   if (serving.model.markup.reasoningFormat !== null) usage.reasoningTokens = 0;
   return usage;
+}
+
+/** null: not shown; the times of several choices are not those of the request. */
+function metricsOf({ chat, context }: AnswerParts, times: RequestTimes): object | null {
+  return context.options.perRequestMetrics && chat.generation.sampling.n === 1 ? requestMetrics(times) : null;
 }
 
 function shapeOf({ chat, serving }: AnswerParts): MessageShape {
@@ -62,13 +69,14 @@ export function wholeChatAnswer(parts: AnswerParts): ChatEvents {
       choice.finishReason = finishReasonOf(delta.finishReason, shape);
       choice.stopReason = delta.stopReason;
     },
-    finish() {
+    finish(times) {
       const prompt = {
         logprobs: facts.promptLogprobs === null ? null : promptLogprobs(tokenizer, facts.promptLogprobs),
         tokenIds: generation.returnTokenIds ? Array.from(promptTokens) : null,
         text: promptText,
       };
-      const body = wholeChat(envelope, choices, usage.whole(context.options.promptTokensDetails), prompt);
+      const counted = usage.whole(context.options.promptTokensDetails);
+      const body = wholeChat(envelope, choices, counted, metricsOf(parts, times), prompt);
       exchange.reply(200, 'application/json', body);
     },
   };
@@ -113,10 +121,13 @@ class StreamedChat implements ChatEvents {
     stream.send(this.#chunks.delta(delta, this.#logprobs(delta), this.#ids(delta.ids), this.#usageSoFar(delta.choice), withFingerprint));
   }
 
-  finish(): void {
-    const { streaming, context } = this.#parts;
-    const last = streaming.includeUsage ? this.#chunks.usage(this.#usage.last(context.options.promptTokensDetails)) : '';
-    this.#stream?.end(`${last}data: [DONE]\n\n`);
+  finish(times: RequestTimes): void {
+    this.#stream?.end(`${this.#parts.streaming.includeUsage ? this.#lastChunk(times) : ''}data: [DONE]\n\n`);
+  }
+
+  #lastChunk(times: RequestTimes): string {
+    const usage = this.#usage.last(this.#parts.context.options.promptTokensDetails);
+    return this.#chunks.usage(usage, metricsField(metricsOf(this.#parts, times)));
   }
 
   /** With the first token, not before: the role chunk is what clients take for the first token. */

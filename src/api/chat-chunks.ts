@@ -73,8 +73,9 @@ export class ChatChunks {
     return (this.#contentHeads[choice] ??= `${this.#head}{"index":${choice},"delta":{"content":`);
   }
 
-  usage(usage: string): string {
-    return `${this.#head}]${usageField(usage)}${this.#fingerprint}}\n\n`;
+  /** `metrics`: a field, or '' for none. */
+  usage(usage: string, metrics: string): string {
+    return `${this.#head}]${usageField(usage)}${this.#fingerprint}${metrics}}\n\n`;
   }
 }
 
@@ -93,6 +94,7 @@ export function wholeChat(
   { id, created, model, fingerprint, role }: ChatEnvelope,
   choices: readonly ChatChoice[],
   usage: object,
+  metrics: object | null,
   prompt: { readonly logprobs: unknown; readonly tokenIds: number[] | null; readonly text: string | null },
 ): string {
   return JSON.stringify({
@@ -117,6 +119,6 @@ export function wholeChat(
     prompt_text: prompt.text,
     kv_transfer_params: null,
     ec_transfer_params: null,
-    metrics: null,
+    metrics,
   });
 }

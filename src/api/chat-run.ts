@@ -6,6 +6,7 @@ import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
 import { LockstepError } from '../errors.js';
 import type { GrammarSpec } from '../grammar/spec.js';
+import type { RequestTimes } from '../metrics/metrics.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
 import type { AnswerEvents, ChatEvents } from './answer-events.js';
 import { ChatReader, type ReadingOptions } from './chat-reader.js';
@@ -70,8 +71,8 @@ class ReadAnswer implements AnswerEvents {
     this.#answer.delta(this.#readers[delta.choice]!.read(delta));
   }
 
-  finish(): void {
-    this.#answer.finish();
+  finish(times: RequestTimes): void {
+    this.#answer.finish(times);
   }
 }
 

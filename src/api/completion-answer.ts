@@ -4,12 +4,14 @@
  */
 import type { TextDelta } from '../engine/output.js';
 import type { PromptFacts } from '../engine/request.js';
+import type { RequestTimes } from '../metrics/metrics.js';
 import type { AnswerEvents } from './answer-events.js';
 import { type CompletionChoice, CompletionChunks, type CompletionEnvelope, wholeCompletion } from './completion-chunks.js';
 import type { Context, Serving } from './context.js';
 import { type Exchange, eventStreamType } from './exchange.js';
 import type { Generation, StreamOptions } from './generation.js';
 import { CompletionLogprobsWriter, promptLogprobs } from './logprobs.js';
+import { metricsField, requestMetrics } from './request-metrics.js';
 import { runningUsage, UsageCounter } from './usage.js';
 
 /** One prompt: its text, where it came as text or is to be echoed, and its ids. */
@@ -30,7 +32,7 @@ export interface CompletionRequest {
 interface AnswerWriter {
   promptKnown(prompt: number, facts: PromptFacts): void;
   delta(prompt: number, index: number, delta: TextDelta): void;
-  finish(usage: UsageCounter): void;
+  finish(usage: UsageCounter, times: RequestTimes): void;
 }
 
 /** The events of each prompt, joined: counted over all of them, and finished with the last. */
@@ -53,8 +55,8 @@ export function joinPrompts(
       usage.completionTokens += delta.ids.length;
       writer.delta(prompt, prompt * n + delta.choice, delta);
     },
-    finish() {
-      if (--numOpen === 0) writer.finish(usage);
+    finish(times) {
+      if (--numOpen === 0) writer.finish(usage, times);
     },
   }));
 }
@@ -66,6 +68,12 @@ interface AnswerParts {
   readonly completion: CompletionRequest;
   readonly prompts: readonly Prompt[];
   readonly envelope: CompletionEnvelope;
+}
+
+/** null: not shown; the times of several choices are not those of the request. */
+function metricsOf({ completion, prompts, context }: AnswerParts, times: RequestTimes): object | null {
+  const isOne = prompts.length === 1 && completion.generation.sampling.n === 1;
+  return context.options.perRequestMetrics && isOne ? requestMetrics(times) : null;
 }
 
 /** Log-probabilities of one choice, or null where none were asked for. */
@@ -112,11 +120,12 @@ export function wholeCompletionAnswer(parts: AnswerParts): AnswerWriter {
       choice.tokenIds?.push(...delta.ids);
       if (delta.logprobs !== null) writers[index]?.push(delta.logprobs);
     },
-    finish(usage) {
+    finish(usage, times) {
       choices.forEach((choice, index) => {
         choice.logprobs = writers[index]?.take() ?? null;
       });
-      exchange.reply(200, 'application/json', wholeCompletion(envelope, choices, usage.whole(context.options.promptTokensDetails)));
+      const counted = usage.whole(context.options.promptTokensDetails);
+      exchange.reply(200, 'application/json', wholeCompletion(envelope, choices, counted, metricsOf(parts, times)));
     },
   };
 }
@@ -153,8 +162,8 @@ export function streamedCompletion(parts: AnswerParts): AnswerWriter {
       const stream = exchange.stream ?? exchange.openStream(eventStreamType);
       stream.send(chunks.piece(piece, usage, !streaming.includeUsage));
     },
-    finish(usage) {
-      const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails)) : '';
+    finish(usage, times) {
+      const last = streaming.includeUsage ? chunks.usage(usage.last(promptTokensDetails), metricsField(metricsOf(parts, times))) : '';
       exchange.stream?.end(`${last}data: [DONE]\n\n`);
     },
   };

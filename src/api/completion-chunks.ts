@@ -51,8 +51,9 @@ export class CompletionChunks {
     return `${this.#head}${choice}${usage === '' ? '' : `,"usage":${usage}`}${fingerprint}}\n\n`;
   }
 
-  usage(usage: string): string {
-    return `${this.#head}],"usage":${usage}${this.#fingerprint}}\n\n`;
+  /** `metrics`: a field, or '' for none. */
+  usage(usage: string, metrics: string): string {
+    return `${this.#head}],"usage":${usage}${this.#fingerprint}${metrics}}\n\n`;
   }
 }
 
@@ -60,6 +61,7 @@ export function wholeCompletion(
   { id, created, model, fingerprint }: CompletionEnvelope,
   choices: readonly CompletionChoice[],
   usage: object,
+  metrics: object | null,
 ): string {
   return JSON.stringify({
     id,
@@ -82,6 +84,6 @@ export function wholeCompletion(
     usage,
     kv_transfer_params: null,
     ec_transfer_params: null,
-    metrics: null,
+    metrics,
   });
 }

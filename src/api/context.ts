@@ -49,6 +49,8 @@ export interface ServerOptions {
   readonly version: string;
   /** Whether usage tells how much of the prompt was cached. */
   readonly promptTokensDetails: boolean;
+  /** `--enable-per-request-metrics` */
+  readonly perRequestMetrics: boolean;
   /** Whether every stream carries usage, asked for or not. */
   readonly forceIncludeUsage: boolean;
   /** Where traces go; null: nowhere. */

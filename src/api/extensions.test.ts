@@ -46,6 +46,39 @@ const chat = (body: object, to?: HttpServer) => send('/v1/chat/completions', { m
 const complete = (body: object) => send('/v1/completions', { prompt: 'abcdef', max_tokens: 4, ...body });
 const lastPrompt = () => Buffer.from(seen.at(-1)!.promptTokens).toString();
 
+test('--enable-per-request-metrics: the times of an answer with one choice, and of no other', async () => {
+  const timed = await createServer({ host: '127.0.0.1', port: 0, perRequestMetrics: true });
+  timed.setModel(fakeModel(engine, { template: createChatTemplate(source, { bosToken: null, eosToken: null }) }));
+  try {
+    const names = ['time_to_first_token_ms', 'generation_time_ms', 'queue_time_ms', 'mean_itl_ms', 'tokens_per_second'];
+    const check = (metrics: Json) => {
+      for (const name of names) assert.ok(metrics[name] >= 0, `${name} ${metrics[name]}`);
+      assert.ok(Math.abs(metrics.mean_itl_ms * 3 - metrics.generation_time_ms) < 1e-6);
+      const seconds = (metrics.time_to_first_token_ms + metrics.generation_time_ms) / 1000;
+      assert.ok(Math.abs(metrics.tokens_per_second * seconds - 4) < 1e-6);
+    };
+    const usage = { stream: true, stream_options: { include_usage: true } };
+    const paths = { '/v1/chat/completions': { messages }, '/v1/completions': { prompt: 'ab' } };
+    for (const [path, body] of Object.entries(paths)) {
+      const ask = (more: object, to = timed) => send(path, { ...body, max_tokens: 4, ...more }, to);
+      const { metrics } = (await ask({})).body;
+      check(metrics);
+      assert.deepEqual(Object.keys(metrics), [...names, 'speculative_decoding']);
+      const { events } = await ask(usage);
+      check(events.at(-1).metrics);
+      assert.deepEqual(Object.keys(events.at(-1).metrics), names);
+      assert.ok(events.slice(0, -1).every((event) => !('metrics' in event)));
+      assert.equal((await ask({ n: 2 })).body.metrics, null);
+      assert.equal((await ask({}, server)).body.metrics, null);
+      assert.ok(!('metrics' in (await ask(usage, server)).events.at(-1)));
+      assert.equal((await ask({ max_tokens: 1 })).body.metrics.mean_itl_ms, null);
+    }
+    assert.equal((await send('/v1/completions', { prompt: ['a', 'b'], max_tokens: 1 }, timed)).body.metrics, null);
+  } finally {
+    await timed.close();
+  }
+});
+
 test('truncate_prompt_tokens keeps the last tokens, or with truncation_side the first', async () => {
   assert.equal((await complete({ truncate_prompt_tokens: 2, return_token_ids: true })).body.choices[0].prompt_token_ids.length, 2);
   assert.equal(lastPrompt(), 'ef');

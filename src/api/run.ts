@@ -168,7 +168,7 @@ class Run implements TextEvents {
     if (this.#isOver) return;
     try {
       if (this.#numUnfinished > 0) this.#fail(endedEarly);
-      else this.#answer.finish();
+      else this.#answer.finish(this.#timer.times());
     } catch (error) {
       this.#fail(error);
     }

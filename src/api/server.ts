@@ -50,6 +50,7 @@ const optionsDefault: ServerOptions = {
   responseRole: 'assistant',
   version: '0.0.0',
   promptTokensDetails: false,
+  perRequestMetrics: false,
   forceIncludeUsage: false,
   tracing: null,
   textLog: null,

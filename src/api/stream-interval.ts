@@ -19,7 +19,7 @@ export function everyTokens(interval: number, answer: AnswerEvents): AnswerEvent
       held.delete(delta.choice);
       answer.delta(whole);
     },
-    finish: () => answer.finish(),
+    finish: (times) => answer.finish(times),
   };
 }
 

@@ -183,6 +183,8 @@ const frontEndFlags = [
     help: 'fields of a request that nobody knows: refuse with 400, or let pass with a Warning header' },
   { name: 'enable-prompt-tokens-details', type: 'boolean', default: false, group: api,
     help: 'usage says how much of the prompt came from the prefix cache' },
+  { name: 'enable-per-request-metrics', type: 'boolean', default: false, group: api,
+    help: 'answers of chat and completions with one choice say how long they waited, their first token and the others took (metrics); streams with their usage' },
   { name: 'enable-force-include-usage', type: 'boolean', default: false, group: api, help: 'every stream carries usage, asked for or not' },
   { name: 'stream-interval', type: 'int', default: 1, min: 1, group: api, value: 'TOKENS',
     help: 'tokens of an event of a stream; the first of a choice comes at once. A request may ask for more (stream_interval)' },

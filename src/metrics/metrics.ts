@@ -52,6 +52,18 @@ export interface RequestTimer {
   /** New tokens of a choice; `finishReason` with its last. */
   tokens(choice: number, count: number, finishReason: string | null): void;
   closed(): void;
+  /** Of the first choice. */
+  times(): RequestTimes;
+}
+
+/** In milliseconds of `performance.now()`; 0: not yet. */
+export interface RequestTimes {
+  readonly queueMs: number;
+  /** Its first step begins, and its first and latest tokens arrive. */
+  readonly scheduledMs: number;
+  readonly firstMs: number;
+  readonly lastMs: number;
+  readonly numTokens: number;
 }
 
 const firstTokenBounds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560];
@@ -201,7 +213,9 @@ export interface MetricsParts {
   readonly startMs?: number;
 }
 
-const noTimer: RequestTimer = { prompt() {}, tokens() {}, closed() {} };
+/** Of a request of which nothing was heard. */
+export const noTimes: RequestTimes = { queueMs: 0, scheduledMs: 0, firstMs: 0, lastMs: 0, numTokens: 0 };
+const noTimer: RequestTimer = { prompt() {}, tokens() {}, closed() {}, times: () => noTimes };
 
 export class Metrics {
   readonly http: HttpMetrics;
@@ -305,6 +319,12 @@ class Timer implements RequestTimer {
 
   #ended(reason: string): Counter {
     return this.#series.success[Math.max(0, (finishReasons as readonly string[]).indexOf(reason))]!;
+  }
+
+  times(): RequestTimes {
+    const [lastMs, firstMs, numTokens] = this.#choices as [number, number, number];
+    const scheduledMs = this.#scheduledMs;
+    return { queueMs: scheduledMs - this.#submitMs, scheduledMs, firstMs, lastMs, numTokens };
   }
 
   /** What has not finished by now was aborted. */

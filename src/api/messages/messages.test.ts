@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
+import { noTimes } from '../../metrics/metrics.js';
 import type { ParsedEvent } from '../../parsing/event-list.js';
 import type { ChatDelta } from '../answer-events.js';
 import { plainKeys } from '../door/keys.js';
@@ -203,7 +204,7 @@ test('thoughts, text and calls are blocks, and the same whole as streamed', asyn
   const parts = { id: 'm', model: 'fake', inputTokens: 7, withCached: false };
   const answer = wholeMessage({ exchange, ...parts });
   for (const delta of deltas) answer.delta(delta);
-  answer.finish();
+  answer.finish(noTimes);
   assert.ok(exchange.text.includes('"input":{"where":1.0}'), 'arguments stay as they were written');
   const whole = JSON.parse(exchange.text) as Json;
   const shape = (content: Json[]) => content.map(({ id: _id, ...rest }) => rest);
@@ -218,7 +219,7 @@ test('thoughts, text and calls are blocks, and the same whole as streamed', asyn
   const streamExchange = new FakeExchange();
   const streamed = streamedMessage({ exchange: streamExchange, ...parts });
   for (const delta of deltas) streamed.delta(delta);
-  streamed.finish();
+  streamed.finish(noTimes);
   await Promise.resolve();
   const body = new Response(streamExchange.text, { headers: { 'content-type': 'text/event-stream' } });
   const reader = new Anthropic({ apiKey: 'none', fetch: async () => body });
@@ -232,6 +233,6 @@ test('arguments that the length cut off do not break the answer', () => {
   const exchange = new FakeExchange();
   const answer = wholeMessage({ exchange, id: 'm', model: 'fake', inputTokens: 7, withCached: false });
   answer.delta({ ...deltas[2]!, finishReason: 'length' });
-  answer.finish();
+  answer.finish(noTimes);
   assert.deepEqual((JSON.parse(exchange.text) as Json).content[0].input, {});
 });

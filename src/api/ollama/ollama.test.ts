@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Ollama } from 'ollama';
+import { noTimes } from '../../metrics/metrics.js';
 import type { ParsedEvent } from '../../parsing/event-list.js';
 import { FakeEngine, fakeModel } from '../fake-engine.js';
 import { FakeExchange, type FakeServer, fakeServer, type Json, saying } from '../fake-exchange.js';
@@ -168,7 +169,7 @@ test('reasoning, text and calls, which come whole, are the same whole as streame
         error: null,
       });
     });
-    answer.finish();
+    answer.finish(noTimes);
     return exchange;
   });
   await Promise.resolve();

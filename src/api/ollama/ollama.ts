@@ -68,7 +68,7 @@ const goOn: Answering = async (exchange, context, request, body, shape) => {
   const events: AnswerEvents = {
     prompt: (facts) => answer.prompt(facts),
     delta: (delta) => answer.delta(reader.read(delta)),
-    finish: () => answer.finish(),
+    finish: (times) => answer.finish(times),
   };
   const id = responseId('cmpl', exchange, body);
   const generating = toRequest(id, ids, generation, constraints, serving.model.maxModelLen);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
+import { noTimes } from '../../metrics/metrics.js';
 import type { ParsedEvent } from '../../parsing/event-list.js';
 import type { ChatDelta } from '../answer-events.js';
 import { FakeEngine, fakeModel } from '../fake-engine.js';
@@ -225,7 +226,7 @@ test('reasoning, text and calls are items, and the same whole as streamed', asyn
       };
       answer.delta(delta);
     });
-    answer.finish();
+    answer.finish(noTimes);
     return exchange;
   });
   await Promise.resolve();
