@@ -9,7 +9,7 @@ import { type Flag, parseValue } from './flag.js';
 import { commandFor, loadOptions } from './load-options.js';
 import { chatCommand, loadServeOptions, serveCommand, serveFlags } from './options.js';
 import { refusedFlags, settledFlags } from './refused-flags.js';
-import { refusedParsers } from './refused-parsers.js';
+import { refusedReasoningParsers, refusedToolParsers } from './refused-parsers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-options-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -254,12 +254,24 @@ const vllmParsers =
   'kimi_k3 lfm2 ling3 llama3_json llama4_json llama4_pythonic longcat mimo minicpm5 minimax_m2 minimax_m3 mistral muse_glimmer olmo3 openai ' +
   'phi4_mini_json plamo3 poolside_v1 pythonic qwen3_coder qwen3_json qwen3_xml seed_oss solar_open2 step3 step3p5 xlam';
 
-test('every tool parser of vLLM is taken, or refused with a reason', () => {
-  for (const name of vllmParsers.split(' ')) {
-    const load = () => loadServeOptions(['--tool-call-parser', name], {});
-    const reason = refusedParsers.get(name);
-    if (reason === undefined) assert.equal(load().toolCallParser, name);
-    else assert.throws(load, new RegExp(`--tool-call-parser '${name}' is refused: ${reason}`));
+/** ReasoningParserManager's. */
+const vllmReasoningParsers =
+  'deepseek_r1 deepseek_v3 deepseek_v4 deepseek_v41 poolside_v1 cohere_command3 cohere_command4 ernie45 gemma4 glm45 glm47 ling3 openai_gptoss ' +
+  'granite granite_thinking_parser hf holo2 hunyuan_a13b hy_v3 hy_v4 kimi_k2 kimi_k3 k2_horizon mimo minicpmv minimax_m2 minimax_m2_append_think ' +
+  'minimax_m3 mistral nemotron_v3 olmo3 plamo3 muse_glimmer qwen3 seed_oss step3 step3p5 inkling';
+
+test('every parser of vLLM is taken, or refused with a reason', () => {
+  const kinds = [
+    ['tool-call-parser', 'toolCallParser', vllmParsers, refusedToolParsers],
+    ['reasoning-parser', 'reasoningParser', vllmReasoningParsers, refusedReasoningParsers],
+  ] as const;
+  for (const [flag, option, names, refused] of kinds) {
+    for (const name of names.split(' ')) {
+      const load = () => loadServeOptions([`--${flag}`, name], {});
+      const reason = refused.get(name);
+      if (reason === undefined) assert.equal(load()[option], name);
+      else assert.throws(load, new RegExp(`--${flag} '${name}' is refused: ${reason}`));
+    }
   }
   assert.throws(() => loadServeOptions(['--tool-call-parser', 'other'], {}), /must be one of auto, qwen3_coder/);
 });

@@ -8,7 +8,7 @@ import { reasoningFormats } from '../parsing/reasoning-format.js';
 import { toolFormats } from '../parsing/tool-formats.js';
 import type { Flag, OptionsOf } from './flag.js';
 import { type CommandTable, loadOptions } from './load-options.js';
-import { refusedParsers } from './refused-parsers.js';
+import { refusedReasoningParsers, refusedToolParsers } from './refused-parsers.js';
 import { speculationOf } from './speculative-config.js';
 import { isJsonCompact } from './structured-outputs-config.js';
 
@@ -112,13 +112,13 @@ const frontEndFlags = [
     help: "Jinja template that replaces the model's own" },
   { name: 'default-chat-template-kwargs', type: 'json', default: {}, group: model, value: 'JSON',
     help: 'variables for the chat template, for example {"enable_thinking": false}; those of a request (chat_template_kwargs, reasoning_effort) win' },
-  { name: 'tool-call-parser', type: 'string', default: null, choices: ['auto', ...toolFormats.map(({ name }) => name)], refusedChoices: refusedParsers, group: api,
+  { name: 'tool-call-parser', type: 'string', default: null, choices: ['auto', ...toolFormats.map(({ name }) => name)], refusedChoices: refusedToolParsers, group: api,
     help: 'how the model writes tool calls; auto: as its chat template shows. Unset: only tool_choice none is served' },
   { name: 'enable-auto-tool-choice', type: 'boolean', default: false, group: api,
     help: 'let the model decide whether it calls tools (tool_choice auto, what a request with tools means); needs --tool-call-parser' },
   { name: 'exclude-tools-when-tool-choice-none', type: 'boolean', default: false, group: api,
     help: 'leave tools out of the prompt of a request with tool_choice none' },
-  { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], group: api,
+  { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], refusedChoices: refusedReasoningParsers, group: api,
     help: 'how the model marks its reasoning; auto: as its chat template shows. Unset: reasoning is content' },
   { name: 'reasoning-config', type: 'json', default: {}, group: api, value: 'JSON',
     help: '{"reasoning_end_str": "I must answer now.</think>"}: what is forced where thinking_token_budget ends reasoning; it holds the end of --reasoning-parser' },

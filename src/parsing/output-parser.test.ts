@@ -285,7 +285,7 @@ describe('reasoning', () => {
   }
 
   test('where an answer begins is seen at the end of the prompt', () => {
-    const [qwen, , r1] = reasoningFormats;
+    const [qwen, r1] = ['qwen3', 'deepseek_r1'].map((name) => reasoningFormats.find((format) => format.name === name));
     assert.equal(reasoningStart(qwen!, '<|im_start|>assistant\n<think>\n', null), 'begun');
     assert.equal(reasoningStart(qwen!, '<|im_start|>assistant\n', null), 'possible');
     assert.equal(reasoningStart(qwen!, '<think>\n\n</think>\n\n', null), 'over');

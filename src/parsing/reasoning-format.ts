@@ -8,11 +8,25 @@ export interface ReasoningFormat {
   readonly always: boolean;
 }
 
-/** `name`: as `--reasoning-parser` has it. */
+const think = { begin: '<think>', end: '</think>', always: false };
+
+/** `name`: as `--reasoning-parser` has it. Of equal rows `auto` takes the first. */
 export const reasoningFormats: readonly ReasoningFormat[] = [
-  { name: 'qwen3', begin: '<think>', end: '</think>', always: false },
+  { name: 'qwen3', ...think },
   { name: 'mistral', begin: '[THINK]', end: '[/THINK]', always: false },
-  { name: 'deepseek_r1', begin: '<think>', end: '</think>', always: true },
+  { name: 'seed_oss', begin: '<seed:think>', end: '</seed:think>', always: false },
+  { name: 'cohere_command3', begin: '<|START_THINKING|>', end: '<|END_THINKING|>', always: false },
+  { name: 'cohere_command4', begin: '<|START_THINKING|>', end: '<|END_THINKING|>', always: false },
+  { name: 'plamo3', begin: '<|plamo:begin_think:plamo|>', end: '<|plamo:end_think:plamo|>', always: false },
+  { name: 'deepseek_r1', ...think, always: true },
+  // The prompt of these models says whether an answer begins inside of reasoning.
+  ...['deepseek_v3', 'deepseek_v4', 'deepseek_v41', 'glm45', 'glm47', 'holo2', 'kimi_k2', 'ling3', 'mimo', 'minicpmv', 'nemotron_v3'].map(
+    (name) => ({ name, ...think }),
+  ),
+  { name: 'poolside_v1', ...think },
+  { name: 'step3p5', ...think },
+  // That of these does not always.
+  ...['minimax_m2', 'olmo3', 'step3'].map((name) => ({ name, ...think, always: true })),
 ];
 
 /** What `auto` takes: the first row whose markers the chat template knows; null: none. */
