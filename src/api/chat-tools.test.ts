@@ -264,6 +264,21 @@ describe('refusals', () => {
   });
 });
 
+test('--tool-strict-level parameter: calls are held to their schema though no request says strict', async () => {
+  let grammar: unknown;
+  engine.options = {
+    nextId(request) {
+      grammar = request.grammar;
+      return 256;
+    },
+  };
+  for (const strictTools of [false, true]) {
+    serve({ toolFormat: hermes, autoToolChoice: true, strictTools });
+    await choiceOf({ tools: [weather] });
+    assert.equal(grammar !== undefined, strictTools);
+  }
+});
+
 test('a budget of reasoning goes to the engine with where reasoning begins and ends', async () => {
   let thinking: unknown;
   let vocabulary: TokenBytes | undefined;

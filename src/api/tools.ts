@@ -62,7 +62,7 @@ export function toolsForPrompt(body: JsonObject, text: string, { excludeToolsWhe
 }
 
 /** null: no calls. Throws for a choice that the tools or the server's flags do not allow. */
-export function parseToolRequest(body: JsonObject, { toolFormat, autoToolChoice }: ModelMarkup): ToolRequest | null {
+export function parseToolRequest(body: JsonObject, { toolFormat, autoToolChoice, strictTools }: ModelMarkup): ToolRequest | null {
   const tools = givenTools(body);
   const choice = choiceOf(body);
   const isLegacy = isGiven(body['functions']);
@@ -72,7 +72,7 @@ export function parseToolRequest(body: JsonObject, { toolFormat, autoToolChoice 
   }
   if (choice.kind === 'none') return null;
   const fieldOf = (i: number) => (isLegacy ? `functions[${i}].parameters` : `tools[${i}].function.parameters`);
-  const functions = new Map(tools.map((tool, i) => [tool.function.name, callable(tool.function, fieldOf(i))]));
+  const functions = new Map(tools.map((tool, i) => [tool.function.name, callable(tool.function, fieldOf(i), strictTools)]));
   const allowed = choice.kind === 'named' ? [choice.name] : (choice.allowed ?? [...functions.keys()]);
   if (!allowed.every((name) => functions.has(name))) {
     const message = 'The tool specified in `tool_choice` does not match any of the specified `tools` (parameter=tool_choice)';
@@ -138,10 +138,10 @@ function choiceOf(body: JsonObject): Choice {
 }
 
 /** A function without parameters takes none. */
-function callable({ name, parameters, strict }: GivenFunction, field: string): CallableFunction {
+function callable({ name, parameters, strict }: GivenFunction, field: string, strictTools: boolean): CallableFunction {
   const schema = parameters ?? { properties: {}, additionalProperties: false };
   const isTyped = ['type', '$ref', 'anyOf', 'oneOf', 'allOf'].some((key) => key in schema);
-  return { name, schema: isTyped ? schema : { type: 'object', ...schema }, field, strict: strict === true };
+  return { name, schema: isTyped ? schema : { type: 'object', ...schema }, field, strict: strictTools || strict === true };
 }
 
 /** JSON.parse makes 1.0 and 1 one number, but they are different tokens in a prompt. */

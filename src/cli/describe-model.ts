@@ -39,6 +39,7 @@ export async function describe({ name, model, dims, engine, cache }: DescribedEn
     markup: new ModelMarkup(tokenizer, {
       toolFormat: toolFormat(options.toolCallParser, chatTemplate, template),
       autoToolChoice: options.enableAutoToolChoice,
+      strictTools: options.toolStrictLevel === 'parameter',
       excludeToolsWhenNone: options.excludeToolsWhenToolChoiceNone,
       reasoningFormat: reasoning,
       forcedReasoningEnd: forcedReasoningEnd(options.reasoningConfig, options.reasoningParser, reasoning),

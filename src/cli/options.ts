@@ -19,6 +19,11 @@ const scheduler = 'Scheduler';
 const server = 'Server';
 const api = 'API';
 
+const strictLevels = new Map([['function', 'parameter holds names and arguments, and there is nothing between it and auto']]);
+
+/** --max-model-len auto */
+export const autoLen = -1;
+
 /** What the engine itself needs: model, ranks, memory, scheduler. */
 // biome-ignore format: a row a flag
 export const engineFlags = [
@@ -116,6 +121,8 @@ const frontEndFlags = [
     help: 'how the model writes tool calls; auto: as its chat template shows. Unset: only tool_choice none is served' },
   { name: 'enable-auto-tool-choice', type: 'boolean', default: false, group: api,
     help: 'let the model decide whether it calls tools (tool_choice auto, what a request with tools means); needs --tool-call-parser' },
+  { name: 'tool-strict-level', type: 'string', default: 'auto', choices: ['auto', 'parameter'], refusedChoices: strictLevels, group: api,
+    help: 'parameter: every call is held to the schema of its function, as with strict in a request; auto: as the request says' },
   { name: 'exclude-tools-when-tool-choice-none', type: 'boolean', default: false, group: api,
     help: 'leave tools out of the prompt of a request with tool_choice none' },
   { name: 'reasoning-parser', type: 'string', default: null, choices: ['auto', ...reasoningFormats.map(({ name }) => name)], refusedChoices: refusedReasoningParsers, group: api,
