@@ -28,5 +28,5 @@ export function parseConfig(text: string, path: string): ReadonlyMap<string, unk
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw startError(`--config ${path} must hold 'flag: value' lines, such as 'port: 8000'`, { param: 'config' });
   }
-  return new Map(Object.entries(value).map(([name, entry]) => [name.replace(/_/g, '-'), entry]));
+  return new Map(Object.entries(value).map(([name, entry]) => [name.replace(/^[^.]+/, (flag) => flag.replace(/_/g, '-')), entry]));
 }

@@ -21,6 +21,8 @@ export interface Flag {
   readonly choices?: readonly string[];
   /** Choices of vLLM that are none here, and why. */
   readonly refusedChoices?: ReadonlyMap<string, string>;
+  /** Of numbers: words that mean one. */
+  readonly words?: Readonly<Record<string, number>>;
   /** Of numbers; both are allowed values. */
   readonly min?: number;
   readonly max?: number;
@@ -88,8 +90,10 @@ export function parseValue(flag: Flag, raw: unknown, where: string): FlagValue {
       const text = typeof raw === 'string' ? raw : typeof raw === 'number' ? String(raw) : refuse('a string');
       const reason = flag.refusedChoices?.get(text);
       if (reason !== undefined) throw startError(`${where} '${text}' is refused: ${reason}`, { param: flag.name });
-      if (flag.choices && !flag.choices.includes(text)) refuse(`one of ${flag.choices.join(', ')}`);
-      return text;
+      // vLLM takes levels of the log in capitals.
+      return flag.choices === undefined
+        ? text
+        : (flag.choices.find((choice) => choice === text || choice === text.toLowerCase()) ?? refuse(`one of ${flag.choices.join(', ')}`));
     }
     default:
       return parseNumber(flag, raw) ?? refuse(wantedNumber(flag));
@@ -129,19 +133,32 @@ function parseObject(raw: unknown): Readonly<Record<string, unknown>> | null {
 }
 
 function parseNumber(flag: Flag, raw: unknown): number | null {
+  const word = flag.words?.[String(raw).toLowerCase()];
+  if (word !== undefined) return word;
   let value: number;
   if (typeof raw === 'number') value = raw;
   else if (flag.type === 'number') value = raw === 'inf' ? Infinity : typeof raw === 'string' && raw.trim() !== '' ? Number(raw) : NaN;
   else {
-    const match = /^(-?\d+(?:\.\d+)?)([kmgtKMGT]?)$/.exec(String(raw));
-    if (!match || (match[2] !== '' && flag.type === 'int')) return null;
-    value = Number(match[1]) * (multipliers[match[2] ?? ''] ?? 1);
+    const size = parseSize(String(raw));
+    if (size === null || (flag.type === 'int' && /[A-Za-z]$/.test(String(raw)))) return null;
+    value = size;
   }
   const isWhole = flag.type === 'number' || Number.isSafeInteger(value);
   return !Number.isNaN(value) && isWhole && value >= (flag.min ?? -Infinity) && value <= (flag.max ?? Infinity) ? value : null;
 }
 
-function wantedNumber({ type, min, max }: Flag): string {
+/** 16, 1.5k, 2G; null: none of these. */
+export function parseSize(text: string): number | null {
+  const match = /^(-?\d+(?:\.\d+)?)([kmgtKMGT]?)$/.exec(text);
+  return match && Number(match[1]) * (multipliers[match[2] ?? ''] ?? 1);
+}
+
+function wantedNumber({ type, min, max, words = {} }: Flag): string {
+  const named = Object.keys(words).map((word) => `${word} or `);
+  return `${named.join('')}${rangeOf(type, min, max)}`;
+}
+
+function rangeOf(type: FlagType, min: number | undefined, max: number | undefined): string {
   const kind = type === 'number' ? 'a number' : type === 'size' ? 'a whole number (1k = 1000, 1K = 1024)' : 'a whole number';
   if (min !== undefined && max !== undefined) return `${kind} from ${min} to ${max}`;
   return min === undefined ? kind : `${kind} of at least ${min}`;

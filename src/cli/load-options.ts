@@ -6,6 +6,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { type LockstepError, startError } from '../errors.js';
 import { readConfigFile } from './config-file.js';
 import { camelCase, type Flag, type FlagValue, type OptionsOf, parseValue, variableOf } from './flag.js';
+import { JsonParts, splitParts } from './json-parts.js';
 import { nearestOf } from './nearest.js';
 import { refusedFlags, settledFlags } from './refused-flags.js';
 
@@ -30,7 +31,7 @@ export function loadOptions<const Flags extends readonly Flag[]>(
 ): OptionsOf<Flags> {
   const given = readCommandLine(table, argv);
   const configPath = table.isConfigurable ? (given.get('config') ?? environment['LOCKSTEP_CONFIG']) : undefined;
-  const file = configPath === undefined ? new Map<string, unknown>() : readConfigFile(String(configPath));
+  const file = configPath === undefined ? new Map<string, unknown>() : joinParts(table, readConfigFile(String(configPath)));
   for (const [name, value] of file) checkName(table, name, value, `${name} in ${configPath}`);
   const resolve = (flag: Flag): FlagValue => {
     if (given.has(flag.name)) return parseValue(flag, given.get(flag.name), `--${flag.name}`);
@@ -117,18 +118,52 @@ export function defaultText(flag: Flag): string {
 function canonicalArguments(table: CommandTable, argv: readonly string[]): string[] {
   const aliases = new Map(table.flags.flatMap((flag) => (flag.aliases ?? []).map((alias) => [alias, `--${flag.name}`] as const)));
   const words: string[] = [];
+  const parts = new JsonParts();
   for (let i = 0; i < argv.length; i++) {
-    const word = argv[i]!;
-    const [, dashed = '', rest = ''] = /^(--?[A-Za-z][\w.-]*)(=.*)?$/s.exec(word) ?? [];
+    const word = argv[i]!.replace(/^-O(?=\w)/, '-O='); // -O3
+    const [, dashed = '', part = '', rest = ''] = /^(--?[A-Za-z][\w-]*)((?:\.[^=]*)?)(=.*)?$/s.exec(word) ?? [];
     const spelt = dashed.startsWith('--') ? dashed.replace(/_/g, '-') : dashed;
     const name = aliases.get(spelt) ?? spelt;
     if (dashed === '') words.push(word);
-    else if (table.name !== 'serve' || isKnown(table, name) || !isForeign(name)) words.push(`${name}${rest}`);
-    else if (isSettled(name, rest === '' ? argv[i + 1] : rest.slice(1))) i += isSwitch(name) || rest !== '' ? 0 : 1;
-    else throw foreign(name, dashed);
+    else if (part !== '' && isKnown(table, name)) {
+      if (rest === '') i++;
+      addPart(table, parts, `${name}${part}`, rest === '' ? argv[i] : rest.slice(1));
+    } else if (table.name !== 'serve' || isKnown(table, name) || !isForeign(name)) words.push(`${name}${part}${rest}`);
+    else if (part === '' && isSettled(name, rest === '' ? argv[i + 1] : rest.slice(1))) i += isSwitch(name) || rest !== '' ? 0 : 1;
+    else throw foreign(name, `${dashed}${part}`);
+  }
+  for (const [name, fields] of parts) {
+    if (words.some((word) => word === name || word.startsWith(`${name}=`))) throw givenTwice(name);
+    words.push(`${name}=${JSON.stringify(fields)}`);
   }
   return words;
 }
+
+/** The same for the lines of a file: `flag.key: value`. */
+function joinParts(table: CommandTable, lines: ReadonlyMap<string, unknown>): ReadonlyMap<string, unknown> {
+  const file = new Map<string, unknown>();
+  const parts = new JsonParts();
+  for (const [name, value] of lines) {
+    if (name.includes('.') && isKnown(table, `--${name.split('.')[0]}`)) addPart(table, parts, name, value);
+    else file.set(name, value);
+  }
+  for (const [name, fields] of parts) {
+    if (file.has(name)) throw givenTwice(name);
+    file.set(name, fields);
+  }
+  return file;
+}
+
+/** `name`: with dashes, or as it stands in a file. Throws where its flag has no parts. */
+function addPart(table: CommandTable, parts: JsonParts, name: string, value: unknown): void {
+  const split = splitParts(name);
+  const flag = table.flags.find((each) => each.name === split?.flag.replace(/^--/, ''));
+  if (split === null || flag?.type !== 'json') throw startError(`${name} is no part of a JSON value`, { param: name.replace(/^--/, '') });
+  if (value === undefined) throw startError(`${name}: argument missing`, { param: flag.name });
+  parts.add(split.flag, split.keys, split.isList, value);
+}
+
+const givenTwice = (name: string) => startError(`${name} is given twice: as JSON and by its parts`, { param: name.replace(/^--/, '') });
 
 const isKnown = (table: CommandTable, dashed: string) =>
   table.flags.some((flag) => dashed === `--${flag.name}` || (flag.type === 'boolean' && dashed === `--no-${flag.name}`));
