@@ -8,6 +8,7 @@ import { EngineThread } from '../engine/engine-thread.js';
 import { sizeSteps } from '../engine/sizing.js';
 import { startError } from '../errors.js';
 import { createLogger, type Logger } from '../log.js';
+import type { HubOptions } from '../model/hub.js';
 import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
@@ -91,10 +92,22 @@ export async function startEngine(
     ...(options.hfToken !== null && { HF_TOKEN: options.hfToken }),
     ...(options.downloadDir !== null && { HF_HUB_CACHE: options.downloadDir }),
   };
-  const hub = { env, log: logger, progress: process.stderr, ...(options.revision === null ? {} : { revision: options.revision }) };
-  const path = options.model === null ? bundledModel : await resolveModel(options.model, hub);
-  const { dtype, maxModelLen, quantization, runner, convert, poolerConfig: pooler, hfOverrides: overrides } = options;
-  const model = await loadModel(path, { dtype, maxModelLen, quantization, pooling: { runner, convert, pooler }, overrides });
+  const hub = { env, log: logger, progress: process.stderr };
+  const path = options.model === null ? bundledModel : await resolveModel(options.model, { ...hub, ...revisionOf(options.revision) });
+  const tokenizerPath = await findTokenizer(options, hub);
+  const maxModelLen = options.maxModelLen === autoLen ? ('auto' as const) : options.maxModelLen;
+  const { dtype, quantization, runner, convert, poolerConfig: pooler, hfOverrides: overrides } = options;
+  const pooling = { runner, convert, pooler };
+  const wantedLen = maxModelLen === 'auto' ? null : maxModelLen;
+  const model = await loadModel(path, {
+    format: options.loadFormat,
+    dtype,
+    maxModelLen: wantedLen,
+    quantization,
+    pooling,
+    overrides,
+    tokenizerPath,
+  });
   for (const note of model.notes) logger.info(note);
   // Tokens that see each other are computed in one step, and none of them is the same behind another prefix.
   const { causal } = model.spec;
@@ -162,6 +175,15 @@ export async function startEngine(
     await ranks.stop();
   };
   return { name: options.model ?? bundledName, model, dims, engine: engine.client, links: engine.links, cache, ready, fail: fault, stop };
+}
+
+const revisionOf = (revision: string | null) => (revision === null ? {} : { revision });
+
+/** Where --tokenizer lies; null: with the model. */
+async function findTokenizer({ tokenizer, tokenizerRevision, model }: EngineOptions, hub: HubOptions): Promise<string | null> {
+  const name = tokenizer ?? (tokenizerRevision === null ? null : model);
+  if (name === null) return null;
+  return resolveModel(name, { ...hub, ...revisionOf(tokenizerRevision), only: 'tokenizer' });
 }
 
 function openCache(options: EngineOptions, environment: Surroundings['environment'], logger: Logger): DiskCache | null {

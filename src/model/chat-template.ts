@@ -12,15 +12,19 @@ export function tokenizerSource(folder: string): Extract<TokenizerSource, { kind
     const hint = other ? `; ${other} alone cannot be read, save the tokenizer with transformers once to get tokenizer.json` : '';
     throw startError(`${folder} holds no tokenizer.json${hint}`);
   }
-  const config = join(folder, 'tokenizer_config.json');
-  return { kind: 'huggingface', path, config: existsSync(config) ? readJsonObject(config) : {} };
+  return { kind: 'huggingface', path, config: tokenizerConfig(folder) };
+}
+
+function tokenizerConfig(folder: string): Readonly<Record<string, unknown>> {
+  const path = join(folder, 'tokenizer_config.json');
+  return existsSync(path) ? readJsonObject(path) : {};
 }
 
 /** chat_template.jinja goes before tokenizer_config.json's, which is one template or a list of named ones. null: none. */
-export function chatTemplate(folder: string, tokenizerConfig: Readonly<Record<string, unknown>>): string | null {
+export function chatTemplate(folder: string): string | null {
   const file = join(folder, 'chat_template.jinja');
   if (existsSync(file)) return readFileSync(file, 'utf8');
-  const stated = tokenizerConfig.chat_template;
+  const stated = tokenizerConfig(folder).chat_template;
   if (stated !== undefined && stated !== null) return oneTemplate(join(folder, 'tokenizer_config.json'), stated);
   const processor = join(folder, 'chat_template.json');
   return existsSync(processor) ? oneTemplate(processor, readJsonObject(processor).chat_template) : null;

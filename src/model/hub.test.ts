@@ -167,6 +167,13 @@ test('of sentence-transformers the modules are fetched too', async () => {
   assert.ok(!existsSync(join(folder, 'onnx')));
 });
 
+test('of another model the tokenizer alone', async () => {
+  const folder = await resolveModel('me/tiny', { ...options(), only: 'tokenizer' });
+  for (const name of ['tokenizer.json', 'chat_template.jinja']) assert.ok(existsSync(join(folder, name)), name);
+  assert.ok(!existsSync(join(folder, 'model.safetensors')));
+  assert.equal(await resolveModel('me/tiny', { ...options({ HF_HUB_OFFLINE: '1' }), only: 'tokenizer' }), folder);
+});
+
 test('a model is fetched into the layout that Python uses, and only what is read', async () => {
   const folder = await resolveModel('me/tiny', options());
   assert.equal(folder, join(home, 'hub/models--me--tiny/snapshots', commit));

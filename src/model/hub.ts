@@ -27,6 +27,8 @@ export interface HubOptions {
   readonly progress: ProgressOutput;
   /** Branch, tag or commit; 'main' when absent. */
   readonly revision?: string;
+  /** Absent: everything that a model needs. Otherwise no weights are fetched. */
+  readonly only?: 'tokenizer';
 }
 
 interface Hub {
@@ -51,7 +53,7 @@ const moduleFile = /^\d+_\w+\/(config\.json|model\.safetensors)$/;
 export async function downloadModel(name: HubName, options: HubOptions): Promise<string> {
   const hub = hubOf(name.repo, options);
   if (isSet(options.env.HF_HUB_OFFLINE)) {
-    const cached = cachedModel(hub, name);
+    const cached = cachedModel(hub, name, options);
     if (cached) return cached;
     throw startError(`${name.repo} is not in the cache (${hub.folder}), and HF_HUB_OFFLINE forbids to fetch it`, { param: 'model' });
   }
@@ -59,7 +61,7 @@ export async function downloadModel(name: HubName, options: HubOptions): Promise
     return await fetchModel(hub, name, options);
   } catch (cause) {
     if (!isConnectionFault(cause)) throw explained(cause, name.repo, hub);
-    const cached = cachedModel(hub, name);
+    const cached = cachedModel(hub, name, options);
     if (!cached) throw explained(cause, name.repo, hub);
     options.log.warn(`${hub.url} cannot be reached; serving ${name.repo} from the cache`);
     return cached;
@@ -122,7 +124,7 @@ async function fetchModel(hub: Hub, name: HubName, options: HubOptions): Promise
   } else {
     const hasModules = files.some((file) => file.path === 'modules.json');
     await get(files.filter(({ path }) => usefulJson.has(path) || (hasModules && moduleFile.test(path))));
-    await get(weightFiles(files, snapshot, name.repo));
+    if (options.only !== 'tokenizer') await get(weightFiles(files, snapshot, name.repo));
   }
   if (hub.revision !== sha) {
     const ref = join(hub.folder, 'refs', hub.revision);
@@ -204,12 +206,13 @@ function ggufFiles(files: readonly HubFile[], { repo, quant, file }: HubName): H
 }
 
 /** What the cache holds of this revision, or null. */
-function cachedModel(hub: Hub, name: HubName): string | null {
+function cachedModel(hub: Hub, name: HubName, { only }: HubOptions): string | null {
   const ref = join(hub.folder, 'refs', hub.revision);
   const commit = existsSync(ref) ? readFileSync(ref, 'utf8').trim() : hub.revision;
   const snapshot = join(hub.folder, 'snapshots', basename(commit));
   if (!existsSync(snapshot)) return null;
-  if (name.quant === null && name.file === null) return existsSync(join(snapshot, 'config.json')) ? snapshot : null;
+  const sign = only === 'tokenizer' ? 'tokenizer.json' : 'config.json';
+  if (name.quant === null && name.file === null) return existsSync(join(snapshot, sign)) ? snapshot : null;
   const files = readdirSync(snapshot, { recursive: true, encoding: 'utf8' }).map(
     (path): HubFile => ({ path, size: 0, blob: '', sha256: null }),
   );

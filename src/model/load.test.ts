@@ -101,6 +101,25 @@ test('the chat template: its own file, a string, a list of named ones, none', as
   await refused(changed({ 'tokenizer_config.json': tokenizer(3) }), /tokenizer_config.json: chat_template is 3; expected a template/);
 });
 
+test('--tokenizer: that of another folder, with its template where it has one', async () => {
+  const load = async (own: string, tokenizerPath: string) => {
+    const { tokenizer, chatTemplate, path } = await loadModel(own, { dtype: 'auto', tokenizerPath });
+    return [path === own, tokenizer.path, chatTemplate];
+  };
+  const bare = changed({ 'tokenizer.json': null, 'tokenizer_config.json': null, 'chat_template.jinja': 'own' });
+  const other = changed({ 'config.json': null, 'model.safetensors': null, 'chat_template.jinja': 'other' });
+  const without = changed({ 'tokenizer_config.json': null });
+  assert.deepEqual(await load(bare, other), [true, join(other, 'tokenizer.json'), 'other']);
+  assert.deepEqual(await load(bare, without), [true, join(without, 'tokenizer.json'), 'own']);
+  await assert.rejects(loadModel(stories, { dtype: 'auto', tokenizerPath: bare }), { code: 'start', message: /holds no tokenizer.json/ });
+});
+
+test('--load-format', async () => {
+  assert.equal((await loadModel(stories, { dtype: 'auto', format: 'safetensors' })).path, stories);
+  const gguf = loadModel(stories, { dtype: 'auto', format: 'gguf' });
+  await assert.rejects(gguf, { code: 'start', message: /^--load-format gguf: .*stories260K is in safetensors$/ });
+});
+
 test('what cannot be loaded is one line that names file and fault', async () => {
   await refused(join(scratch, 'nowhere'), /nowhere does not exist$/);
   await refused(changed({ 'config.json': null }), /holds no config.json/);

@@ -11,7 +11,7 @@ import { chatTemplate, tokenizerSource } from './chat-template.js';
 import type { Checkpoint } from './checkpoint.js';
 import { Config, readConfig, textConfig } from './config.js';
 import { generationDefaults } from './generation.js';
-import { readGgufCheckpoint } from './gguf.js';
+import { type GgufFile, readGgufCheckpoint } from './gguf.js';
 import { configOfGguf, ggufChatTemplate, ggufGeneration, ggufPooling } from './gguf-config.js';
 import { type PoolingOptions, poolingSpec, sentenceFiles, taskOf } from './pooling.js';
 import { onLoadOf, readQuantScheme } from './quantization/checkpoint-config.js';
@@ -23,12 +23,16 @@ import { mapWeights, type NameAliases, type TensorRules } from './tensors.js';
 export interface LoadOptions {
   /** `--dtype`. */
   readonly dtype: string;
+  /** `--load-format`; absent: either. */
+  readonly format?: 'auto' | 'safetensors' | 'gguf';
   /** `--max-model-len`; null or absent: as long as the model allows. */
   readonly maxModelLen?: number | null;
   /** `--quantization`; null or absent: as the checkpoint is. */
   readonly quantization?: string | null;
   /** `--runner` and the flags beside it; absent: as the model's files say. */
   readonly pooling?: PoolingOptions;
+  /** `--tokenizer`: another folder or .gguf file that has the tokenizer and perhaps a chat template; null or absent: the model's own. */
+  readonly tokenizerPath?: string | null;
   /** `--hf-overrides`: fields of config.json that win over the file's. */
   readonly overrides?: Readonly<Record<string, unknown>>;
 }
@@ -38,6 +42,9 @@ export async function loadModel(path: string, options: LoadOptions): Promise<Loa
   const specOptions: SpecOptions = { computeType: computeTypeOf(options.dtype), maxModelLen: options.maxModelLen ?? null };
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) throw startError(`${path} does not exist`);
+  const format = found.isFile() ? 'gguf' : 'safetensors';
+  if (![format, 'auto'].includes(options.format ?? 'auto'))
+    throw startError(`--load-format ${options.format}: ${path} is in ${format}`, { param: 'load-format' });
   const read = found.isFile() ? loadGguf : loadFolder;
   const model = read(resolve(path), specOptions, options);
   checkLength(model.spec, specOptions.maxModelLen);
@@ -54,7 +61,7 @@ function checkLength(spec: ModelSpec, maxModelLen: number | null): void {
 function loadFolder(
   folder: string,
   options: SpecOptions,
-  { quantization = null, pooling = asFilesSay, overrides }: LoadOptions,
+  { quantization = null, pooling = asFilesSay, overrides, tokenizerPath = null }: LoadOptions,
 ): LoadedModel {
   const path = join(folder, 'config.json');
   if (!existsSync(path)) throw startError(`${folder} holds no config.json; expected a Hugging Face model folder or a .gguf file`);
@@ -76,19 +83,31 @@ function loadFolder(
     scheme,
     onLoad: onLoadOf(quantization, scheme, options.computeType),
   });
-  const tokenizer = tokenizerSource(folder);
   return {
     path: folder,
     spec,
     weights,
     computeType: options.computeType,
-    tokenizer,
-    chatTemplate: chatTemplate(folder, tokenizer.config),
+    ...(tokenizerPath === null ? tokenizerOf(folder) : otherTokenizer(tokenizerPath, () => chatTemplate(folder))),
     generation: generationDefaults(folder, config),
     pooling: task && poolingSpec(task, { spec, config, checkpoint, sentence }, pooling),
     notes,
   };
 }
+
+type Wording = Pick<LoadedModel, 'tokenizer' | 'chatTemplate'>;
+
+const tokenizerOf = (folder: string): Wording => ({ tokenizer: tokenizerSource(folder), chatTemplate: chatTemplate(folder) });
+
+/** The tokenizer of `path`, a folder or a .gguf file, with its chat template; where it has none, with the model's own. */
+function otherTokenizer(path: string, ownTemplate: () => string | null): Wording {
+  const other: Wording = path.endsWith('.gguf') ? ggufTokenizer(readGgufCheckpoint(path).first) : tokenizerOf(path);
+  return { ...other, chatTemplate: other.chatTemplate ?? ownTemplate() };
+}
+
+const ggufTokenizer = (file: GgufFile): Wording => {
+  return { tokenizer: { kind: 'gguf', path: file.path }, chatTemplate: ggufChatTemplate(file) };
+};
 
 const asFilesSay: PoolingOptions = { runner: 'auto', convert: 'auto', pooler: null };
 
@@ -109,7 +128,7 @@ function bareAliases(checkpoint: Checkpoint, rules: TensorRules): NameAliases {
 function loadGguf(
   path: string,
   options: SpecOptions,
-  { quantization = null, pooling = asFilesSay, overrides = {} }: LoadOptions,
+  { quantization = null, pooling = asFilesSay, overrides = {}, tokenizerPath = null }: LoadOptions,
 ): LoadedModel {
   if (Object.keys(overrides).length > 0)
     throw startError('--hf-overrides changes config.json, and a GGUF file has none', { param: 'hf-overrides' });
@@ -133,8 +152,7 @@ function loadGguf(
     spec,
     weights,
     computeType: options.computeType,
-    tokenizer: { kind: 'gguf', path },
-    chatTemplate: ggufChatTemplate(first),
+    ...(tokenizerPath === null ? ggufTokenizer(first) : otherTokenizer(tokenizerPath, () => ggufChatTemplate(first))),
     generation: ggufGeneration(first),
     pooling: task && poolingSpec(task, { spec, config, checkpoint, sentence }, pooling),
     notes,

@@ -19,11 +19,11 @@ export function parseHubName(name: string): HubName | null {
   return { repo, quant: quant ?? null, file: file ?? null };
 }
 
-/** Path of a Hugging Face folder or a .gguf file; downloads what is not here. */
+/** Path of a Hugging Face folder or a .gguf file, for its model or its tokenizer `only`; downloads what is not here. */
 export async function resolveModel(nameOrPath: string, options: HubOptions): Promise<string> {
   const path = nameOrPath.startsWith('~/') ? join(homedir(), nameOrPath.slice(2)) : nameOrPath;
   const found = path === '' ? undefined : statSync(path, { throwIfNoEntry: false });
-  if (found?.isDirectory()) return resolveFolder(resolve(path));
+  if (found?.isDirectory()) return options.only === 'tokenizer' ? resolve(path) : resolveFolder(resolve(path));
   if (found) {
     if (path.endsWith('.gguf')) return resolve(path);
     throw startError(`${path} is a file, but not a .gguf file; name a .gguf file, or the folder that holds config.json`, {
