@@ -99,6 +99,51 @@ describe('where values come from', () => {
     assert.equal(options.kvCacheMemoryBytes, 1.5 * 2 ** 30);
     assert.equal(options.logLevel, 'debug');
     assert.equal(loadServeOptions(['--max-model-len', '4k'], {}).maxModelLen, 4000);
+    for (const auto of ['auto', '-1']) assert.equal(loadServeOptions(['--max-model-len', auto], {}).maxModelLen, -1);
+    assert.equal(loadServeOptions(['--log-level', 'INFO'], {}).logLevel, 'info');
+    assert.equal(loadServeOptions(['--device-memory-utilization', '0.5'], {}).gpuMemoryUtilization, 0.5);
+  });
+
+  test('JSON by its parts', () => {
+    const speculation = (...argv: string[]) => ({ ...loadServeOptions(argv, {}).speculativeConfig });
+    const wanted = { method: 'ngram', num_speculative_tokens: 4 };
+    assert.deepEqual(speculation('--speculative-config.method', 'ngram', '--speculative_config.num_speculative_tokens=4'), wanted);
+    assert.deepEqual(speculation('-sc.num_speculative_tokens', '4', '-sc.method=ngram', '--port', '1'), wanted);
+    const overrides = (...argv: string[]) => JSON.parse(JSON.stringify(loadServeOptions(argv, {}).hfOverrides));
+    const argv = ['--hf-overrides.a.b_c', '1k', '--hf-overrides.a.d=x=y', '--hf-overrides.list+', 'p,q', '--hf-overrides.list+=r'];
+    assert.deepEqual(overrides(...argv), { a: { b_c: 1000, d: 'x=y' }, list: ['p', 'q', 'r'] });
+    assert.deepEqual(overrides('--hf-overrides.on', 'true', '--hf-overrides.on=[1]', '--hf-overrides.__proto__=1'), {
+      on: [1],
+      ['__proto__']: 1,
+    });
+    const file = configFile('speculative_config.method: ngram\nspeculative-config.num_speculative_tokens: 4\nhf_overrides.a_b: {c: 1}');
+    assert.deepEqual(speculation('--config', file), wanted);
+    assert.deepEqual(overrides('--config', file), { a_b: { c: 1 } });
+    const refused: [argv: string[], message: RegExp][] = [
+      [['--hf-overrides', '{}', '--hf-overrides.a', '1'], /^--hf-overrides is given twice: as JSON and by its parts$/],
+      [['--port.a', '1'], /^--port.a is no part of a JSON value$/],
+      [['--hf-overrides..a', '1'], /^--hf-overrides..a is no part/],
+      [['--hf-overrides.a'], /^--hf-overrides.a: argument missing$/],
+      [['--prot.a', '1'], /unknown option '--prot.a'/],
+      [
+        ['--compilation-config.mode', '3'],
+        /^--compilation-config.mode is not supported by Lockstep: nothing is compiled at start; leave it out$/,
+      ],
+    ];
+    const refusedFiles: [text: string, message: RegExp][] = [
+      ['hf-overrides: {}\nhf-overrides.a: 1', /^hf-overrides is given twice: as JSON and by its parts$/],
+      [
+        'compilation-config.mode: 3',
+        /^compilation-config.mode in .* is not supported by Lockstep: nothing is compiled at start; leave it out$/,
+      ],
+    ];
+    const check = (message: RegExp, ...words: string[]) =>
+      assert.match(
+        refusal(() => loadServeOptions(words, {})),
+        message,
+      );
+    for (const [words, message] of refused) check(message, ...words);
+    for (const [text, message] of refusedFiles) check(message, '--config', configFile(text));
   });
 
   test('chat reads a key from the environment, but no LOCKSTEP_* variable and no file', () => {
@@ -117,7 +162,14 @@ describe('what is refused, by name', () => {
     [['--port', '70000'], {}, /^--port must be/],
     [['--port', '1k'], {}, /^--port must be/],
     [[], { LOCKSTEP_PORT: 'tcp://10.0.0.1:8000' }, /^LOCKSTEP_PORT must be a whole number/],
-    [['--max-model-len', 'auto'], {}, /^--max-model-len must be a whole number \(1k = 1000, 1K = 1024\) of at least 1/],
+    [
+      ['--max-model-len', 'long'],
+      {},
+      /^--max-model-len must be auto or -1 or a whole number \(1k = 1000, 1K = 1024\) of at least 1, not 'long'$/,
+    ],
+    [['--max-model-len', '-2'], {}, /^--max-model-len must be auto or -1 or a whole number/],
+    [['-O3'], {}, /^-O is not supported by Lockstep with another value than 0: nothing is compiled at start; leave it out$/],
+    [['--tool-strict-level', 'function'], {}, /^--tool-strict-level 'function' is refused: parameter holds names and arguments/],
     [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
     [['--log-level', 'loud'], {}, /^--log-level must be one of debug, info, warning, error, critical, not 'loud'$/],
     [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
@@ -135,11 +187,7 @@ describe('what is refused, by name', () => {
       /^--override-generation-config must be a JSON object or a file that holds one, not '\[1\]'$/,
     ],
     [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
-    [
-      ['--gpu-memory-utilization', '0.9'],
-      {},
-      /^--gpu-memory-utilization is not supported by Lockstep: this build has no GPU backend; --kv-cache-memory-bytes is/,
-    ],
+    [['--kv-offloading-size', '9'], {}, /^--kv-offloading-size is not supported by Lockstep: this build has no GPU backend$/],
     [['--enable_lora'], {}, /^--enable_lora is not supported by Lockstep: adapters/],
     [['-pp', '2'], {}, /^-pp is not supported by Lockstep with another value than 1: only tensor parallelism/],
     [['--limit-mm-per-prompt.image', '1'], {}, /^--limit-mm-per-prompt.image is not supported by Lockstep: only text/],
@@ -177,7 +225,16 @@ describe('what is refused, by name', () => {
   });
 
   test('flags of vLLM that ask for what is done anyway are taken', () => {
-    const argv = ['--enforce-eager', '-pp', '1', '--load-format=auto', '--trust_remote_code', '--no-enable-lora', '--disable-log-stats'];
+    const argv = [
+      '--enforce-eager',
+      '-pp',
+      '1',
+      '--tokenizer-mode=hf',
+      '-O0',
+      '--trust_remote_code',
+      '--no-enable-lora',
+      '--disable-log-stats',
+    ];
     assert.equal(loadServeOptions([...argv, '--port', '1'], {}).port, 1);
     assert.equal(loadServeOptions(['--config', configFile('enforce-eager: true\nenable-lora: false\nnnodes: 1\nport: 2')], {}).port, 2);
     const file = configFile('enforce-eager: false');
@@ -186,8 +243,8 @@ describe('what is refused, by name', () => {
       /is not supported by Lockstep: this build has no GPU/,
     );
     assert.match(
-      refusal(() => loadServeOptions(['--load-format'], {})),
-      /^--load-format is not supported by Lockstep with another value than auto: the format/,
+      refusal(() => loadServeOptions(['--model-impl'], {})),
+      /^--model-impl is not supported by Lockstep with another value than auto: the checkpoint/,
     );
     assert.match(
       refusal(() => loadServeOptions(['--no-enable-server-load-tracking'], {})),
@@ -203,8 +260,8 @@ describe('what is refused, by name', () => {
       /^prot in .*config.yaml is no option of 'lockstep serve' \(is port meant\?\)/,
     );
     assert.match(
-      refusal(() => load('load-format: gguf')),
-      /is not supported by Lockstep with another value than auto: the format is read from the checkpoint/,
+      refusal(() => load('config-format: mistral')),
+      /is not supported by Lockstep with another value than auto or hf: the checkpoint says how it is to be read/,
     );
     assert.match(
       refusal(() => load('port: high')),

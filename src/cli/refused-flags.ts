@@ -3,8 +3,6 @@
  * done here anyway. A flag that is taken and then ignored would make somebody believe in a server that does something else.
  */
 const reasons: Readonly<Record<string, string>> = {
-  'this build has no GPU backend; --kv-cache-memory-bytes is the size of the KV cache': `--gpu-memory-utilization
-    --device-memory-utilization --num-gpu-blocks-override`,
   'this build has no GPU backend': `--enforce-eager --disable-cascade-attn
     --attention-backend --attention-config -ac --disable-custom-all-reduce --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
@@ -14,12 +12,16 @@ const reasons: Readonly<Record<string, string>> = {
     --enable-layerwise-nvtx-tracing --device-ids --swa-bounded-replay --use-fp64-gumbel`,
   'kernels are chosen by the weight format and the instruction set': `--moe-backend --linear-backend --kernel-config --ir-op-priority
     --jit-monitor-mode --jit-monitor-verbose`,
-  'nothing is compiled at start': '--compilation-config -cc --optimization-level -O --performance-mode',
-  'the format is read from the checkpoint': `--quantization-config --allow-deprecated-quantization --load-format
-    --config-format --model-impl --disable-sliding-window --language-model-only`,
-  'config.json and the tokenizer come from the model itself': `--tokenizer --tokenizer-mode --tokenizer-revision --code-revision
-    --hf-config-path --skip-tokenizer-init --model-class-overrides`,
-  'models are data here, and no code of theirs is run': '--trust-remote-code',
+  'nothing is compiled at start; leave it out': '--compilation-config -cc --optimization-level -O',
+  'steps are planned for both, short waits and many tokens a second; --max-num-batched-tokens and --max-num-seqs bound them':
+    '--performance-mode',
+  'the checkpoint says how it is to be read': `--quantization-config --allow-deprecated-quantization --config-format --model-impl
+    --language-model-only`,
+  'a sliding window is part of what a model computes': '--disable-sliding-window',
+  'tokenizers are read from tokenizer.json or a GGUF file, in one way': '--tokenizer-mode',
+  'prompts and answers are text': '--skip-tokenizer-init',
+  'config.json comes with the model; --hf-overrides changes fields of it': '--hf-config-path',
+  'models are data here, and no code of theirs is run': '--trust-remote-code --code-revision --model-class-overrides',
   'files are mapped and packed by the rank that needs them': `--safetensors-load-strategy --safetensors-prefetch-num-threads
     --safetensors-prefetch-block-size --model-loader-extra-config --ignore-patterns --use-tqdm-on-load --pt-load-map-location
     --max-parallel-loading-workers --weight-transfer-config`,
@@ -45,27 +47,27 @@ const reasons: Readonly<Record<string, string>> = {
     --mm-shm-cache-max-object-size-mb --mm-encoder-only --mm-encoder-tp-mode --mm-encoder-attn-backend --mm-encoder-attn-dtype
     --mm-encoder-fp8-scale-path --mm-encoder-fp8-scale-save-path --mm-encoder-fp8-scale-save-margin --interleave-mm-strings
     --skip-mm-profiling --video-pruning-rate --video-pruning-method --mm-tensor-ipc --mm-processor-device --mm-ipc-gpu-memory-gb
-    --mm-device-do-normalize --disable-chunked-mm-input --enable-prompt-embeds --ec-transfer-config --ec-manager-config --diffusion-config -dc`,
+    --mm-device-do-normalize --disable-chunked-mm-input --ec-transfer-config --ec-manager-config --diffusion-config -dc`,
   'state-space layers are not built': `--mamba-backend --mamba-ssu-algorithm --enable-mamba-cache-stochastic-rounding
     --mamba-cache-philox-rounds --mamba-cache-dtype --mamba-ssm-cache-dtype --mamba-block-size --mamba-cache-mode
     --enable-mamba-shared-prefix-checkpoint --replayssm-buffer-len --use-replayssm`,
   'the KV cache has one type and one layout in all layers': `--kv-cache-dtype-skip-layers --kv-sharing-fast-prefill
     --prefix-match-unit --disable-hybrid-kv-cache-manager --engram-config`,
-  'the prefix cache keeps blocks until their room is needed': '--prefix-caching-hash-algo --prefix-cache-retention-interval',
+  'the prefix cache keeps blocks until their room is needed': '--prefix-cache-retention-interval',
+  'blocks are found by the tokens in them, and a hash only says where to look': '--prefix-caching-hash-algo',
   'the KV cache stays in this process': '--kv-transfer-config --kv-events-config',
   'no draft model or draft head is run here: --spec-method ngram needs none': '--spec-model',
   'speculation is counted for the whole server, in /metrics': '--per-request-spec-decode-metrics',
-  "forced and strict calls are held to the function's whole schema": '--tool-strict-level',
   'tools run where the client is': '--tool-server',
-  'the markers of reasoning come from --reasoning-parser': '--reasoning-config --cohere-is-reasoning-model --cohere-format',
-  'requests say how much a model reasons (reasoning_effort)': '--anthropic-disabled-thinking-effort',
-  'a message goes to the chat template as it came, text or parts': '--chat-template-content-format',
-  'times of requests are in /metrics, in the log and, with --otlp-traces-endpoint, in traces': '--enable-per-request-metrics',
+  "there is no route of Cohere's; its models reason and call as --reasoning-parser and --tool-call-parser say": `--cohere-is-reasoning-model
+    --cohere-format`,
+  'where thinking is disabled, the chat template is told enable_thinking false': '--anthropic-disabled-thinking-effort',
+  'whether a chat template takes text or parts is seen in its loops': '--chat-template-content-format',
   'log-probabilities are those of the model before temperature and penalties': '--logprobs-mode',
   'the answers have one form': '--return-sampling-mask',
   'the running requests are always counted, at /load': '--enable-server-load-tracking',
   'the pages at /docs always bring what they need': '--enable-offline-docs',
-  'prompts are always text or messages, and answers text': '--tokens-only',
+  'prompts are text, messages or token ids, and answers text': '--tokens-only --enable-prompt-embeds',
   'requests come over HTTP': '-i --input-file -o --output-file --output-tmp-dir --url --renderer-num-workers --headless --grpc',
   'the scheduler bounds a step by --max-num-batched-tokens and --max-num-seqs, and the queue by --max-num-queued-reqs': `--max-num-scheduled-tokens
     --max-num-active-seqs --max-num-queued-tokens`,
@@ -85,14 +87,19 @@ const reasons: Readonly<Record<string, string>> = {
 /** What is done here anyway, as vLLM's flags say it: the values that may be given, or `on` and `off` for a flag without one. */
 const settled: Readonly<Record<string, string>> = {
   on: `--enforce-eager --disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
-    --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl`,
-  off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-per-request-metrics',
+    --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl --enable-metrics`,
+  off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-prompt-embeds',
   // A permission that nothing makes use of.
   'on off': '--trust-remote-code',
   '1': `--pipeline-parallel-size -pp --data-parallel-size -dp --decode-context-parallel-size -dcp --prefill-context-parallel-size -pcp
-    --nnodes -n --prefill-schedule-interval`,
-  '0': '--node-rank -r --optimization-level -O --cpu-offload-gb',
-  auto: '--load-format --config-format --tokenizer-mode --model-impl --chat-template-content-format',
+    --data-parallel-size-local -dpl --nnodes -n --prefill-schedule-interval`,
+  '0': '--node-rank -r --optimization-level -O --cpu-offload-gb --mm-processor-cache-gb',
+  auto: '--model-impl --chat-template-content-format',
+  'auto hf': '--config-format --tokenizer-mode',
+  'auto none': '--anthropic-disabled-thinking-effort',
+  // Ranks on one machine, without Ray.
+  'mp uni': '--distributed-executor-backend',
+  balanced: '--performance-mode',
   none: '--per-request-spec-decode-metrics',
   raw_logprobs: '--logprobs-mode',
 };

@@ -13,14 +13,14 @@ import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
 import type { KvCacheType, LoadedModel } from '../model/spec.js';
-import { availableMemoryBytes, threadsPerRank } from '../parallel/devices.js';
+import { availableMemoryBytes, threadsPerRank, totalMemoryBytes } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
 import { forcedIdsMax } from '../scheduler/scheduler.js';
 import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { OfflineEngine } from './bench-throughput.js';
-import type { EngineOptions } from './options.js';
+import { autoLen, type EngineOptions } from './options.js';
 import { speculationOf } from './speculative-config.js';
 
 export interface StartedEngine {
@@ -118,13 +118,17 @@ export async function startEngine(
   const kvCacheType = options.kvCacheDtype === 'auto' ? null : (options.kvCacheDtype as KvCacheType); // checked with the options
   const sizing = {
     ...options,
+    maxModelLen,
+    numBlocks: options.numGpuBlocksOverride,
+    memoryUtilization: options.gpuMemoryUtilization,
     worldSize,
     chunkedPrefill,
     maxDrafts: Math.max(speculation?.maxDrafts ?? 0, forcedIdsMax),
     kvCacheType,
     pools: model.pooling !== null,
   };
-  const dims = sizeSteps(model, weightBytes(model.weights), availableMemoryBytes(), sizing);
+  const memory = { total: totalMemoryBytes(), free: availableMemoryBytes() };
+  const dims = sizeSteps(model, weightBytes(model.weights), memory, sizing);
   const threads = threadsPerRank(options.cpuThreads, worldSize);
   const cache = openCache(options, environment, logger);
   const ranks = new RankGroup(model, {

@@ -13,6 +13,8 @@ const options: SizingOptions = {
   maxNumBatchedTokens: null,
   blockSize: 16,
   kvCacheMemoryBytes: null,
+  numBlocks: null,
+  memoryUtilization: null,
   kvCacheType: null,
   maxLogprobs: 20,
   worldSize: 1,
@@ -26,18 +28,19 @@ before(async () => {
   model = await loadModel('models/guide', { dtype: 'auto' });
 });
 
+const memory = (free: number) => ({ total: 2 ** 40, free });
 const refusal = (freeBytes: number, changes: Partial<SizingOptions>, message: RegExp) =>
   assert.throws(
-    () => sizeSteps(model, weights, freeBytes, { ...options, ...changes }),
+    () => sizeSteps(model, weights, memory(freeBytes), { ...options, ...changes }),
     (error) => error instanceof LockstepError && error.code === 'start' && message.test(error.message),
   );
 
 test('the KV cache is what all sequences need, or half of what is left beside the weights', () => {
-  const { numBlocks, maxSeqLen } = sizeSteps(model, weights, 2 ** 36, options);
+  const { numBlocks, maxSeqLen } = sizeSteps(model, weights, memory(2 ** 36), options);
   assert.equal(maxSeqLen, model.spec.maxPositions);
   assert.equal(numBlocks, (maxSeqLen / 16) * 256);
   // Of 350 MiB beside the weights 150 are the process's own.
-  const little = sizeSteps(model, weights, weights + 350 * mebibyte, options);
+  const little = sizeSteps(model, weights, memory(weights + 350 * mebibyte), options);
   assert.equal(little.numBlocks, Math.floor((100 * mebibyte) / (16 * kvBytesPerToken(model.spec, 'bfloat16'))));
 });
 
@@ -50,4 +53,24 @@ test('too little memory: for the weights, for the cache that is asked for, for o
     /holds \d+ tokens, and one sequence may have 1024 .* set --max-model-len \d+ or less, or raise/,
   );
   refusal(2 ** 36, { kvCacheMemoryBytes: 100 }, /^the KV cache of 100 bytes holds 0 tokens, .*: raise --kv-cache-memory-bytes$/);
+});
+
+test('a part of all memory, or so many blocks; and the longest sequence that fits', () => {
+  const gibibyte = 2 ** 30;
+  const sized = (changes: Partial<SizingOptions>, free = 8 * gibibyte) =>
+    sizeSteps(model, weights, { total: 16 * gibibyte, free }, { ...options, ...changes });
+  const blockBytes = 16 * kvBytesPerToken(model.spec, 'bfloat16');
+  const besideWeights = (bytes: number) => Math.floor((bytes - weights - 150 * mebibyte) / blockBytes);
+  assert.equal(sized({ memoryUtilization: 0.25 }).numBlocks, besideWeights(4 * gibibyte));
+  assert.equal(sized({ memoryUtilization: 0.75 }).numBlocks, besideWeights(8 * gibibyte), 'never more than is free');
+  assert.equal(sized({ memoryUtilization: 0.01, kvCacheMemoryBytes: gibibyte }).numBlocks, Math.floor(gibibyte / blockBytes));
+  assert.equal(sized({ numBlocks: 100 }).numBlocks, 100);
+  assert.equal(sized({ maxModelLen: 'auto' }).maxSeqLen, model.spec.maxPositions);
+  assert.equal(sized({ maxModelLen: 'auto', numBlocks: 3 }).maxSeqLen, 48);
+  refusal(gibibyte, { numBlocks: 1e6 }, /^--num-gpu-blocks-override asks for .*; beside the weights 869\.0 MiB are free$/);
+  refusal(2 ** 36, { numBlocks: 3 }, /holds 48 tokens, and one sequence may have 1024/);
+  assert.throws(
+    () => sizeSteps(model, weights, { total: gibibyte, free: gibibyte }, { ...options, memoryUtilization: 0.1 }),
+    /theirs \(--gpu/,
+  );
 });

@@ -1,6 +1,6 @@
 /** What this machine offers the CPU backend: free memory, and how the cores are dealt to ranks. */
 import { readFileSync } from 'node:fs';
-import { freemem } from 'node:os';
+import { freemem, totalmem } from 'node:os';
 import { loadAddon } from '../addon/load.js';
 
 const read = (path: string): string | null => {
@@ -15,10 +15,18 @@ const read = (path: string): string | null => {
 export function availableMemoryBytes(): number {
   const kilobytes = /MemAvailable:\s+(\d+) kB/.exec(read('/proc/meminfo') ?? '')?.[1];
   const free = kilobytes === undefined ? freemem() : Number(kilobytes) * 1024;
-  const limit = Number(read('/sys/fs/cgroup/memory.max') ?? read('/sys/fs/cgroup/memory/memory.limit_in_bytes'));
+  const limit = memoryLimit();
   const used = Number(read('/sys/fs/cgroup/memory.current') ?? read('/sys/fs/cgroup/memory/memory.usage_in_bytes'));
-  // "max" is no number, and version 1 writes "no limit" as a number beyond any memory.
-  return Number.isFinite(limit) && limit > 0 ? Math.min(free, Math.max(0, limit - used)) : free;
+  return limit === null ? free : Math.min(free, Math.max(0, limit - used));
+}
+
+/** What this machine has, or what a cgroup allows. */
+export const totalMemoryBytes = (): number => Math.min(totalmem(), memoryLimit() ?? Number.POSITIVE_INFINITY);
+
+/** Of the cgroup; null: none. "max" is no number, and version 1 writes "no limit" as a number beyond any memory. */
+function memoryLimit(): number | null {
+  const limit = Number(read('/sys/fs/cgroup/memory.max') ?? read('/sys/fs/cgroup/memory/memory.limit_in_bytes'));
+  return Number.isFinite(limit) && limit > 0 ? limit : null;
 }
 
 /** Cores that affinity and cgroup quota leave to this process. */
