@@ -17,6 +17,14 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 bool is_restricted(const SampleParams& p) { return p.mask != nullptr || p.num_allowed > 0 || p.bad_words_len > 0; }
 bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
 
+// Bounded, so that no penalty that a request may name makes an infinite logit, be it divided by the lowest temperature next: that would
+// look as if the weights were broken. What is not a number stays so.
+float penalized(float logit, float repetition) {
+  constexpr float kMost = 1e30F;
+  const float by = std::min(repetition, std::numeric_limits<float>::max());  // 0 times infinity is no number
+  return std::clamp(logit > 0 ? logit / by : logit * by, -kMost, kMost);
+}
+
 }  // namespace
 
 Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab), work_(vocab), values_(vocab), counts_(vocab, 0) {
@@ -85,7 +93,7 @@ void Sampler::apply_bias_and_penalties(const SampleParams& p) {
     int32_t& count = counts_[token(i)];
     if (count == 0) continue;
     float& logit = work_[token(i)];
-    if (p.repetition != 1) logit = logit > 0 ? logit / p.repetition : logit * p.repetition;
+    if (p.repetition != 1 && logit != kNever) logit = penalized(logit, p.repetition);
     if (count > 1) {
       logit -= p.frequency * static_cast<float>(count / 2);
       logit -= p.presence;

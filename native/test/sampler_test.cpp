@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -101,6 +102,15 @@ void penalties(Check& check, const cpu::Kernels& k) {
   p.prompt_len = 2;
   p.repetition = 2;  // 0.5, 1, 1.5
   check.expect(sampler.sample(logits.data(), p) == 2, "repetition halves what was seen, prompt included");
+  const std::vector<float> with_zero = {1, 0, 3, -1, 0, 0, 0, 0};
+  for (const float repetition : {0.0F, 1e-40F, 1e-30F, 1e30F, std::numeric_limits<float>::infinity()}) {
+    p.repetition = repetition;
+    const int32_t best = sampler.sample(with_zero.data(), p);
+    check.expect(best == 0 || best == 2, "no penalty makes a logit that is no number");
+    p.temperature = 1e-4F;
+    check.expect(sampler.sample(with_zero.data(), p) >= 0, "nor does a low temperature after it");
+    p.temperature = 0;
+  }
   p.repetition = 1;
   p.frequency = 0.4F;
   check.expect(sampler.sample(logits.data(), p) == 2, "frequency leaves the prompt alone");

@@ -11,7 +11,7 @@ import type { Schema } from './schema.js';
 const depthMax = 4;
 
 const words = fc.constantFrom('', 'a', 'hi', 'fake', 'f', '\u0000', '😀', 'user', 'auto', 'x'.repeat(300));
-const numbers = fc.oneof(fc.constantFrom(0, -1, 1, 0.5, 2, 1e9, -1e9, 1e300), fc.integer({ min: -3, max: 40 }));
+const numbers = fc.oneof(fc.constantFrom(0, -1, 1, 0.5, 2, 1e9, -1e9, 1e300, 1e-300), fc.integer({ min: -3, max: 40 }));
 
 /** Mostly values that fit. */
 function valuesOf(schema: Schema, depth = 0): fc.Arbitrary<unknown> {
