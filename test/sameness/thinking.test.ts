@@ -16,11 +16,11 @@ async function checkText(engine: Awaited<ReturnType<typeof start>>, prompt: numb
   const outputOf = async (budget: number, end: string, phrase = end) => {
     const ids = [...(await tokenizer.encode(phrase, { addSpecialTokens: false }))];
     const thinking = { budget, begin: null, end: Buffer.from(end), forced: ids };
-    const question = { prompt, maxTokens: 24, sampling: { temperature: 0, thinking } };
+    const question = { prompt, maxTokens: 40, sampling: { temperature: 0, thinking } };
     const { choices } = await ask(client, question, { ...requestOf(question), vocabulary });
     return { ids, output: choices[0]!.ids };
   };
-  const { output: free } = await outputOf(24, '</think>');
+  const { output: free } = await outputOf(40, '</think>');
   const forced = await outputOf(7, '</think>');
   assert.ok(forced.ids.length > 1);
   assert.deepEqual(forced.output.slice(0, 7), free.slice(0, 7));
