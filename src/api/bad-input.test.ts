@@ -231,6 +231,19 @@ test('--error-code-style vllm: the code is the status', async () => {
   await integers.close();
 });
 
+test('text whose token the model has no row for is refused', async () => {
+  const short = await createServer({ host: '127.0.0.1', port: 0 });
+  short.setModel(fakeModel(new FakeEngine(), { vocabSize: 122 })); // up to y; the tokenizer goes on to z
+  const bodies = { [chatPath]: { messages: [{ role: 'user', content: 'fuzz' }] }, [completionPath]: { prompt: 'fuzz' } };
+  for (const [path, body] of Object.entries(bodies)) {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...body, max_tokens: 1 }) };
+    const response = await fetch(`http://127.0.0.1:${short.port}${path}`, init);
+    assert.equal(response.status, 400);
+    assert.match(await response.text(), /"Token id 122 is out of vocabulary"/);
+  }
+  await short.close();
+});
+
 test('another content type is refused', async () => {
   const response = await post(chatPath, '{}', 'text/plain');
   assert.equal(response.status, 400);

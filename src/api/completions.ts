@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.js';
 import { middleFormat } from './fill-in-the-middle.js';
 import { flagOf, parseGeneration, parseStreamOptions } from './generation.js';
 import type { JsonObject } from './json-object.js';
-import { truncated } from './prepare.js';
+import { checkVocabulary, truncated } from './prepare.js';
 import { readGenerating } from './request.js';
 import { choicesMax, completionBody, noPrompt } from './request-fields.js';
 import { responseId, run, toRequest } from './run.js';
@@ -106,17 +106,12 @@ async function readPrompts(
     if (typeof item === 'string') {
       prompts.push({ text: item, ids: await preparer.encode({ kind: 'text', text: wrap(item), addSpecialTokens, truncation }) });
     } else {
-      const whole = checkedIds(item, model.vocabSize);
+      checkVocabulary(item, model.vocabSize);
+      const whole = Int32Array.from(item);
       const ids = truncation === null ? whole : truncated(whole, truncation, model.tokenizer.bosTokenId);
       prompts.push({ text: echo ? model.tokenizer.decode(ids, { skipSpecialTokens }) : '', ids });
     }
     if (prompts.at(-1)!.ids.length === 0) throw new LockstepError('invalid_value', 'The prompt cannot be empty.', { param: 'prompt' });
   }
   return prompts;
-}
-
-function checkedIds(ids: readonly number[], vocabSize: number): Int32Array {
-  const outside = ids.find((id) => id >= vocabSize);
-  if (outside !== undefined) throw new LockstepError('invalid_value', `Token id ${outside} is out of vocabulary`);
-  return Int32Array.from(ids);
 }

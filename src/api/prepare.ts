@@ -91,6 +91,11 @@ export interface PromptPool {
   prepare(task: PoolTask): Promise<PreparedPrompt>;
 }
 
+/** Throws for an id that the model has no row for. Some tokenizers have such: a token for padding, added to them alone. */
+export function checkVocabulary(ids: Iterable<number>, vocabSize: number): void {
+  for (const id of ids) if (id >= vocabSize) throw new LockstepError('invalid_value', `Token id ${id} is out of vocabulary`);
+}
+
 export class Preparer {
   readonly #model: ServedModel;
   #limit: TextLimit | null = null;

@@ -20,6 +20,7 @@ import { failExchange } from './fail-exchange.js';
 import type { Generation } from './generation.js';
 import { withContextLimit } from './generation.js';
 import type { JsonObject } from './json-object.js';
+import { checkVocabulary } from './prepare.js';
 import { everyTokens } from './stream-interval.js';
 
 const requestIdLenMax = 256;
@@ -77,6 +78,7 @@ export function run(
   { generation, keepTokens, arrivalMs }: RunOptions,
   answer: AnswerEvents,
 ): void {
+  checkVocabulary(asked.promptTokens, model.vocabSize);
   const { caller } = exchange;
   const request = caller.share === null ? asked : { ...asked, share: caller.share };
   const engine = generation.beams === null ? model.engine : new BeamSearch(model.engine, generation.beams);

@@ -1,10 +1,10 @@
 /** POST /tokenize and /detokenize: text or messages -> ids -> text, as the model sees them. */
-import { LockstepError } from '../errors.js';
 import { parseConversation } from './chat-request.js';
 import type { Context } from './context.js';
 import type { Exchange } from './exchange.js';
 import { wrongType } from './fields.js';
 import { flagOf } from './generation.js';
+import { checkVocabulary } from './prepare.js';
 import { readRequest } from './request.js';
 import { detokenizeBody, tokenizeBody } from './request-fields.js';
 
@@ -26,7 +26,6 @@ export async function handleDetokenize(exchange: Exchange, context: Context): Pr
   const { serving, body } = await readRequest(exchange, context, detokenizeBody);
   const { model } = serving;
   const tokens = body['tokens'] as readonly number[];
-  const outside = tokens.find((id) => id >= model.vocabSize);
-  if (outside !== undefined) throw new LockstepError('invalid_value', `Token id ${outside} is out of vocabulary`);
+  checkVocabulary(tokens, model.vocabSize);
   exchange.reply(200, 'application/json', JSON.stringify({ prompt: model.tokenizer.decode(tokens, { skipSpecialTokens: false }) }));
 }

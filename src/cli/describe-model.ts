@@ -24,7 +24,6 @@ export type DescribedEngine = Pick<StartedEngine, 'name' | 'model' | 'dims' | 'e
 export async function describe({ name, model, dims, engine, cache }: DescribedEngine, options: ServeOptions): Promise<ServedModel> {
   const needsPairs = model.pooling?.task === 'classify' && !model.spec.causal;
   const tokenizer = await loadTokenizer(model.tokenizer, cache, { pairs: needsPairs });
-  checkVocabulary(tokenizer.vocabSize, model.spec.dims.vocab, options.tokenizer);
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
   const { bosToken, eosToken } = tokenizer;
   const template = chatTemplate === null ? null : createChatTemplate(chatTemplate, { bosToken, eosToken });
@@ -70,12 +69,6 @@ export async function describe({ name, model, dims, engine, cache }: DescribedEn
     },
     facts: factsOf(model),
   };
-}
-
-/** A model's own tokenizer is taken at its word; of another one no id may lie beyond the embedding. */
-function checkVocabulary(numTokens: number, modelVocab: number, name: string | null): void {
-  if (name === null || numTokens <= modelVocab) return;
-  throw startError(`--tokenizer ${name} has ${numTokens} tokens, and the model ${modelVocab}`, { param: 'tokenizer' });
 }
 
 /** LlamaForCausalLM -> llama, as GGUF files have it */

@@ -9,7 +9,7 @@ import { ClientGone, type Exchange } from '../exchange.js';
 import { wrongType } from '../fields.js';
 import { flagOf, type Present } from '../generation.js';
 import type { JsonObject } from '../json-object.js';
-import { truncated } from '../prepare.js';
+import { checkVocabulary, truncated } from '../prepare.js';
 import { inputsMax } from './fields.js';
 
 /** One input. */
@@ -83,13 +83,12 @@ export class InputReader {
   }
 
   #ids(ids: readonly number[]): Int32Array {
-    const outside = ids.find((id) => id >= this.#serving.model.vocabSize);
-    if (outside !== undefined) throw new LockstepError('invalid_value', `Token id ${outside} is out of vocabulary`);
     return this.#bounded(this.#cutIds(Int32Array.from(ids)));
   }
 
   #bounded(ids: Int32Array): Int32Array {
-    const { maxModelLen } = this.#serving.model;
+    const { maxModelLen, vocabSize } = this.#serving.model;
+    checkVocabulary(ids, vocabSize);
     if (ids.length === 0) throw new LockstepError('invalid_value', 'The input cannot be empty.', { param: 'input' });
     if (ids.length > maxModelLen) throw promptTooLong(maxModelLen);
     return ids;
