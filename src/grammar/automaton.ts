@@ -4,7 +4,7 @@
  */
 import { LockstepError } from '../errors.js';
 import { tooLarge } from './char-dfa.js';
-import type { ByteEdge, RuleNfa } from './pieces.js';
+import { addTo, type ByState, type ByteEdge, type RuleNfa } from './pieces.js';
 
 /** Words of a compiled grammar: 32 MiB. */
 export const automatonWordsMax = 8 << 20;
@@ -14,9 +14,10 @@ const magic = 0x4c6b4701;
 
 /** One rule's deterministic automaton. State 0 is the start. */
 interface RuleDfa {
-  readonly bytes: ByteEdge[][];
-  readonly calls: { readonly rule: number; readonly to: number }[][];
-  readonly tokens: { readonly id: number; readonly to: number }[][];
+  /** [states] lo, hi, target, lo, hi, target, … */
+  readonly bytes: (readonly number[])[];
+  readonly calls: ByState<{ readonly rule: number; readonly to: number }>;
+  readonly tokens: ByState<{ readonly id: number; readonly to: number }>;
   readonly final: boolean[];
 }
 
@@ -35,7 +36,9 @@ export function compileRules(rules: readonly RuleNfa[], root: number): Int32Arra
   return layOut(dfas, root);
 }
 
-function close(rule: RuleNfa, states: readonly number[]): number[] {
+/** `states`, and what is silently reached from them. */
+function close(rule: RuleNfa, states: readonly number[]): readonly number[] {
+  if (states.length === 1 && rule.silent[states[0]!]!.length === 0) return states;
   const seen = new Set(states);
   const open = [...states];
   for (let state = open.pop(); state !== undefined; state = open.pop()) {
@@ -48,72 +51,100 @@ function close(rule: RuleNfa, states: readonly number[]): number[] {
   return [...seen].sort((a, b) => a - b);
 }
 
-/** Subset construction. Calls and tokens are symbols as bytes are. */
+/** Subset construction. Calls and tokens are symbols as bytes are. Long strings with a bound have 10^5 states, most of them one state alone. */
 function determinize(rule: RuleNfa, statesMax: number): RuleDfa {
+  const alone = new Int32Array(rule.silent.length).fill(-1);
   const ids = new Map<string, number>();
-  const subsets: number[][] = [];
-  const dfa: RuleDfa = { bytes: [], calls: [], tokens: [], final: [] };
-  const idOf = (states: readonly number[]): number => {
-    const subset = close(rule, states);
-    const name = subset.join();
-    const known = ids.get(name);
-    if (known !== undefined) return known;
+  const subsets: (readonly number[])[] = [];
+  const dfa: RuleDfa = { bytes: [], calls: new Map(), tokens: new Map(), final: [] };
+  const added = (subset: readonly number[]): number => {
     if (subsets.length >= statesMax) throw tooLarge('its automaton has too many states');
-    ids.set(name, subsets.length);
     return subsets.push(subset) - 1;
   };
-  const targets = <K>(pairs: readonly { key: K; to: number }[]): [K, number][] => {
-    const byKey = new Map<K, number[]>();
-    for (const { key, to } of pairs) byKey.set(key, [...(byKey.get(key) ?? []), to]);
-    return [...byKey].map(([key, to]) => [key, idOf(to)]);
+  const idOf = (states: readonly number[]): number => {
+    const subset = close(rule, states);
+    if (subset.length === 1) {
+      const [state] = subset as readonly [number];
+      if (alone[state] === -1) alone[state] = added(subset);
+      return alone[state]!;
+    }
+    const name = subset.join();
+    let id = ids.get(name);
+    if (id === undefined) ids.set(name, (id = added(subset)));
+    return id;
+  };
+  const targets = <T extends { readonly to: number }>(from: ByState<T>, subset: readonly number[], keyOf: (item: T) => number) => {
+    const byKey: ByState<number> = new Map();
+    if (from.size > 0) for (const state of subset) for (const item of from.get(state) ?? []) addTo(byKey, keyOf(item), item.to);
+    return byKey;
   };
   idOf([0]);
   for (let i = 0; i < subsets.length; i++) {
     const subset = subsets[i]!;
     dfa.final.push(subset.includes(rule.end));
-    dfa.bytes.push(
-      byteEdges(
-        subset.flatMap((state) => rule.bytes[state]!),
-        idOf,
-      ),
-    );
-    const calls = targets(subset.flatMap((state) => rule.calls[state]!.map(({ rule: key, to }) => ({ key, to }))));
-    dfa.calls.push(calls.map(([called, to]) => ({ rule: called, to })));
-    const tokens = targets(subset.flatMap((state) => rule.tokens[state]!.map(({ id: key, to }) => ({ key, to }))));
-    dfa.tokens.push(tokens.map(([id, to]) => ({ id, to })));
+    dfa.bytes.push(byteEdges(subset.length === 1 ? rule.bytes[subset[0]!]! : subset.flatMap((state) => rule.bytes[state]!), idOf));
+    for (const [called, to] of targets(rule.calls, subset, (call) => call.rule)) addTo(dfa.calls, i, { rule: called, to: idOf(to) });
+    for (const [id, to] of targets(rule.tokens, subset, (token) => token.id)) addTo(dfa.tokens, i, { id, to: idOf(to) });
   }
   return dfa;
 }
 
-function byteEdges(edges: readonly ByteEdge[], idOf: (states: readonly number[]) => number): ByteEdge[] {
-  if (edges.length === 1) return [{ ...edges[0]!, to: idOf([edges[0]!.to]) }];
-  const cuts = [...new Set(edges.flatMap(({ lo, hi }) => [lo, hi + 1]))].sort((a, b) => a - b);
-  const out: ByteEdge[] = [];
-  for (let i = 0; i + 1 < cuts.length; i++) {
-    const lo = cuts[i]!;
-    const to = edges.filter((edge) => edge.lo <= lo && lo <= edge.hi).map((edge) => edge.to);
-    if (to.length > 0) out.push({ lo, hi: cuts[i + 1]! - 1, to: idOf(to) });
+function byteEdges(edges: readonly ByteEdge[], idOf: (states: readonly number[]) => number): number[] {
+  const out: number[] = [];
+  const sorted = edges.length < 2 ? edges : [...edges].sort((a, b) => a.lo - b.lo);
+  for (let i = 0; i < sorted.length; ) {
+    const { lo, hi, to } = sorted[i]!;
+    let end = i + 1;
+    for (let last = hi; end < sorted.length && sorted[end]!.lo <= last; end++) last = Math.max(last, sorted[end]!.hi);
+    if (end === i + 1) out.push(lo, hi, idOf([to]));
+    else apart(sorted.slice(i, end), idOf, out);
+    i = end;
   }
   return out;
 }
 
+/** Edges that overlap, cut into ranges that each of them holds whole or not at all. */
+function apart(edges: readonly ByteEdge[], idOf: (states: readonly number[]) => number, out: number[]): void {
+  const cuts = [...new Set(edges.flatMap(({ lo, hi }) => [lo, hi + 1]))].sort((a, b) => a - b);
+  for (let i = 0; i + 1 < cuts.length; i++) {
+    const lo = cuts[i]!;
+    const to = edges.filter((edge) => edge.lo <= lo && lo <= edge.hi).map((edge) => edge.to);
+    if (to.length > 0) out.push(lo, cuts[i + 1]! - 1, idOf(to));
+  }
+}
+
 /** Which states of a rule can reach its end, calling only rules of `useful`. */
 function reachesEnd(dfa: RuleDfa, useful: readonly boolean[]): boolean[] {
-  const sources: number[][] = dfa.final.map(() => []);
-  for (const from of dfa.final.keys()) {
-    for (const { to } of dfa.bytes[from]!) sources[to]!.push(from);
-    for (const { to } of dfa.tokens[from]!) sources[to]!.push(from);
-    for (const { rule, to } of dfa.calls[from]!) if (useful[rule]) sources[to]!.push(from);
-  }
+  const { start, sources } = edgesBack(dfa, useful);
   const alive = dfa.final.slice();
   const open = [...alive.keys()].filter((state) => alive[state]);
   for (let state = open.pop(); state !== undefined; state = open.pop()) {
-    for (const source of sources[state]!) {
+    for (let i = start[state]!; i < start[state + 1]!; i++) {
+      const source = sources[i]!;
       if (!alive[source]) open.push(source);
       alive[source] = true;
     }
   }
   return alive;
+}
+
+/** Where edges to each state come from: `sources` from `start` of it to that of the next. */
+function edgesBack(dfa: RuleDfa, useful: readonly boolean[]): { start: Int32Array; sources: Int32Array } {
+  const each = (visit: (from: number, to: number) => void) => {
+    for (const [from, edges] of dfa.bytes.entries()) for (let i = 2; i < edges.length; i += 3) visit(from, edges[i]!);
+    for (const [from, tokens] of dfa.tokens) for (const { to } of tokens) visit(from, to);
+    for (const [from, calls] of dfa.calls) for (const { rule, to } of calls) if (useful[rule]) visit(from, to);
+  };
+  const start = new Int32Array(dfa.final.length + 2);
+  each((_, to) => {
+    start[to + 2]!++;
+  });
+  for (let state = 2; state < start.length; state++) start[state]! += start[state - 1]!;
+  const sources = new Int32Array(start.at(-1)!);
+  each((from, to) => {
+    sources[start[to + 1]!++] = from;
+  });
+  return { start, sources };
 }
 
 /** Rules that some text satisfies: found in rounds, since they call each other. */
@@ -132,11 +163,20 @@ function productiveRules(dfas: readonly RuleDfa[]): boolean[] {
 
 function trim(dfa: RuleDfa, useful: readonly boolean[]): void {
   const alive = reachesEnd(dfa, useful);
-  for (const state of dfa.final.keys()) {
-    dfa.bytes[state] = dfa.bytes[state]!.filter(({ to }) => alive[to]);
-    dfa.tokens[state] = dfa.tokens[state]!.filter(({ to }) => alive[to]);
-    dfa.calls[state] = dfa.calls[state]!.filter(({ rule, to }) => useful[rule] && alive[to]);
+  const hasDead = alive.includes(false);
+  for (const [state, edges] of dfa.bytes.entries()) {
+    if (hasDead) dfa.bytes[state] = edges.filter((_, i) => alive[edges[i - (i % 3) + 2]!]);
   }
+  for (const [state, tokens] of dfa.tokens)
+    dfa.tokens.set(
+      state,
+      tokens.filter(({ to }) => alive[to]),
+    );
+  for (const [state, calls] of dfa.calls)
+    dfa.calls.set(
+      state,
+      calls.filter(({ rule, to }) => useful[rule] && alive[to]),
+    );
 }
 
 /** A rule that can come to itself before any byte would be entered for ever. */
@@ -150,7 +190,7 @@ function refuseLeftRecursion(dfas: readonly RuleDfa[], root: number): void {
       changed = true;
     }
   }
-  const first = dfas.map((dfa) => [...emptyStates(dfa, nullable)].flatMap((state) => dfa.calls[state]!.map(({ rule }) => rule)));
+  const first = dfas.map((dfa) => [...emptyStates(dfa, nullable)].flatMap((state) => (dfa.calls.get(state) ?? []).map(({ rule }) => rule)));
   const state = new Uint8Array(dfas.length); // 1: being looked at, 2: done
   const stack = [root, ...dfas.keys()].reverse();
   while (stack.length > 0) {
@@ -173,7 +213,7 @@ function refuseLeftRecursion(dfas: readonly RuleDfa[], root: number): void {
 /** States that are reached from the start without a byte. */
 function emptyStates(dfa: RuleDfa, nullable: readonly boolean[]): Set<number> {
   const seen = new Set([0]);
-  for (const state of seen) for (const { rule, to } of dfa.calls[state]!) if (nullable[rule]) seen.add(to);
+  for (const state of seen) for (const { rule, to } of dfa.calls.get(state) ?? []) if (nullable[rule]) seen.add(to);
   return seen;
 }
 
@@ -182,9 +222,9 @@ function byteClasses(dfas: readonly RuleDfa[]): { classOf: Int32Array; numClasse
   const cut = new Uint8Array(257);
   for (const dfa of dfas) {
     for (const edges of dfa.bytes) {
-      for (const { lo, hi } of edges) {
-        cut[lo] = 1;
-        cut[hi + 1] = 1;
+      for (let i = 0; i < edges.length; i += 3) {
+        cut[edges[i]!] = 1;
+        cut[edges[i + 1]! + 1] = 1;
       }
     }
   }
@@ -206,8 +246,8 @@ function layOut(dfas: readonly RuleDfa[], root: number): Int32Array {
   for (const dfa of dfas) {
     firsts.push(numStates);
     numStates += dfa.final.length;
-    numCalls += dfa.calls.reduce((sum, list) => sum + list.length, 0);
-    numTokens += dfa.tokens.reduce((sum, list) => sum + list.length, 0);
+    for (const calls of dfa.calls.values()) numCalls += calls.length;
+    for (const tokens of dfa.tokens.values()) numTokens += tokens.length;
   }
   const words = headerLen + 256 + dfas.length + numStates * (numClasses + 1) + 2 * (numStates + 1) + 2 * (numCalls + numTokens);
   if (words > automatonWordsMax)
@@ -229,12 +269,14 @@ function layOut(dfas: readonly RuleDfa[], root: number): Int32Array {
     for (const [state, isFinal] of dfa.final.entries()) {
       const id = first + state;
       out[final + id] = isFinal ? 1 : 0;
-      for (const { lo, hi, to } of dfa.bytes[state]!)
-        out.fill(first + to, table + id * numClasses + classOf[lo]!, table + id * numClasses + classOf[hi]! + 1);
+      const edges = dfa.bytes[state]!;
+      const row = table + id * numClasses;
+      for (let i = 0; i < edges.length; i += 3)
+        out.fill(first + edges[i + 2]!, row + classOf[edges[i]!]!, row + classOf[edges[i + 1]!]! + 1);
       out[callStart + id] = call;
-      for (const { rule: called, to } of dfa.calls[state]!) out.set([called, first + to], calls + 2 * call++);
+      for (const { rule: called, to } of dfa.calls.get(state) ?? []) out.set([called, first + to], calls + 2 * call++);
       out[tokenStart + id] = token;
-      for (const { id: tokenId, to } of dfa.tokens[state]!) out.set([tokenId, first + to], tokens + 2 * token++);
+      for (const { id: tokenId, to } of dfa.tokens.get(state) ?? []) out.set([tokenId, first + to], tokens + 2 * token++);
     }
   }
   out[callStart + numStates] = call;

@@ -12,14 +12,23 @@ export interface ByteEdge {
   readonly to: number;
 }
 
+/** By state, of the few that have any. */
+export type ByState<T> = Map<number, T[]>;
+
+export function addTo<T>(lists: ByState<T>, state: number, item: T): void {
+  const list = lists.get(state);
+  if (list === undefined) lists.set(state, [item]);
+  else list.push(item);
+}
+
 /** One rule, not yet deterministic. State 0 is its start. */
 export interface RuleNfa {
   /** [states] */
   readonly silent: number[][];
   readonly bytes: ByteEdge[][];
-  readonly calls: { readonly rule: number; readonly to: number }[][];
+  readonly calls: ByState<{ readonly rule: number; readonly to: number }>;
   /** A special token of the model, by id. */
-  readonly tokens: { readonly id: number; readonly to: number }[][];
+  readonly tokens: ByState<{ readonly id: number; readonly to: number }>;
   end: number;
 }
 
@@ -41,7 +50,7 @@ export class Rules {
   /** A rule whose body comes later, so that it can call itself. */
   declare(): number {
     if (this.list.length >= rulesMax) throw tooLarge(`it takes more than ${rulesMax} rules`);
-    return this.list.push({ silent: [], bytes: [], calls: [], tokens: [], end: -1 }) - 1;
+    return this.list.push({ silent: [], bytes: [], calls: new Map(), tokens: new Map(), end: -1 }) - 1;
   }
 
   body(id: number, piece: Piece): void {
@@ -58,8 +67,6 @@ export class Rules {
   state(rule: RuleNfa): number {
     if (++this.#numStates > piecesMax) throw tooLarge(`it takes more than ${piecesMax} states`);
     rule.bytes.push([]);
-    rule.calls.push([]);
-    rule.tokens.push([]);
     return rule.silent.push([]) - 1;
   }
 
@@ -68,7 +75,7 @@ export class Rules {
   call(id: number): Piece {
     return (rule, from) => {
       const to = this.state(rule);
-      rule.calls[from]!.push({ rule: id, to });
+      addTo(rule.calls, from, { rule: id, to });
       return to;
     };
   }
@@ -122,7 +129,7 @@ export class Rules {
       for (const [token, id] of this.specialTokens) {
         for (let at = text.indexOf(token); at >= 0; at = text.indexOf(token, at + 1)) {
           const first = Buffer.byteLength(text.slice(0, at));
-          rule.tokens[states[first]!]!.push({ id, to: states[first + Buffer.byteLength(token)]! });
+          addTo(rule.tokens, states[first]!, { id, to: states[first + Buffer.byteLength(token)]! });
         }
       }
       return states.at(-1)!;

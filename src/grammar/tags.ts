@@ -1,6 +1,6 @@
 /** Free text, and tags in it: text that is watched for markers, and what must follow them. */
 import { type CharEdge, exploreStates, splitBy } from './char-dfa.js';
-import type { Piece, RuleNfa, Rules } from './pieces.js';
+import { addTo, type Piece, type RuleNfa, type Rules } from './pieces.js';
 import type { FreeText, SeparatedTags, TagSpec, TriggeredTags } from './spec.js';
 
 /** A text so far: its longest end that may begin a marker, or the marker that it has just ended with. */
@@ -52,7 +52,7 @@ export function freeText(rules: Rules, { until, excludes }: FreeText): Piece {
     const token = ends.length === 0 ? undefined : rules.specialTokens.get(ends[0]!);
     for (const state of going) {
       if (ends.length === 0) rule.silent[state]!.push(to);
-      else if (token !== undefined) rule.tokens[state]!.push({ id: token, to });
+      else if (token !== undefined) addTo(rule.tokens, state, { id: token, to });
     }
     for (const hit of hits) rule.silent[hit]!.push(to);
     return to;
@@ -87,7 +87,7 @@ export function triggeredTags(
       for (const [text, id] of rules.specialTokens) {
         if (!tag.begin.startsWith(text) || !triggers.some((trigger) => text.startsWith(trigger))) continue;
         const begun = rules.state(rule);
-        for (const state of going) rule.tokens[state]!.push({ id, to: begun });
+        for (const state of going) addTo(rule.tokens, state, { id, to: begun });
         rule.silent[behindBegin(rules, tag, text.length)(rule, begun)]!.push(after);
       }
     }
