@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { GrammarSpec, SeparatedTags, TagSpec, TriggeredTags } from '../grammar/spec.js';
-import { generate, Walker } from '../grammar/test-walker.js';
+import { accepts, generate, Walker } from '../grammar/test-walker.js';
 import { OutputParser } from '../parsing/output-parser.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
+import type { WrittenArguments } from '../parsing/tool-format.js';
 import { toolFormats } from '../parsing/tool-formats.js';
 import { afterReasoningOf, planTools } from './tool-plan.js';
 import type { CallableFunction, ToolRequest } from './tools.js';
@@ -107,6 +108,22 @@ describe('the grammar', () => {
   });
 });
 
+/** As a model would write these arguments in a format. */
+function argumentsOf(form: WrittenArguments, city: string): string {
+  switch (form.kind) {
+    case 'json':
+      return `{"city": "${city}", "near": null, "list": []}`;
+    case 'python':
+      return `city="${city}", near=None, list=[]`;
+    case 'quoted':
+      return `city:${form.quote}${city}${form.quote},near:null,list:[]`;
+    case 'parameters': {
+      const { begin, keyEnd, jsonKeyEnd = keyEnd, end } = form;
+      return `${begin}city${keyEnd}${city}${end}${begin}near${jsonKeyEnd}null${end}${begin}list${jsonKeyEnd}[]${end}`;
+    }
+  }
+}
+
 describe('every format', () => {
   const parameters = {
     type: 'object',
@@ -145,6 +162,31 @@ describe('every format', () => {
           if (call.name === 'get_weather') assert.ok(validate(args), `${own} of ${text}: ${JSON.stringify(validate.errors)}`);
           else assert.deepEqual([call.name, args], ['now', {}]);
         }
+      }
+    });
+
+    test(`${name}: whatever its grammar lets pass, what is read as a call keeps its schema`, () => {
+      const { reading, grammar } = plan(request('auto', {}, [{ ...functions[0]!, strict: true }, now]), name);
+      const walker = new Walker(grammar!);
+      const { open, begin, nameEnd, end, separator, close } = written!;
+      const call = (args: string) => `${begin}get_weather${nameEnd}${args}${end}`;
+      const [good, bad] = ['Oslo', 'Oslo'.repeat(9)].map((city) => argumentsOf(written!.arguments, city)) as [string, string];
+      const [one, wrong] = [open + call(good) + close, open + call(bad) + close];
+      assert.ok(accepts(walker, `Let me see. ${one}`), one);
+      assert.ok(!accepts(walker, wrong), wrong);
+      // Odd spaces, and calls that follow a right one, each read where the grammar may not have looked.
+      const spaced = Array.from({ length: wrong.length - close.length }, (_, i) => `${wrong.slice(0, i)} ${wrong.slice(i)}`);
+      const later = [separator, ', ', '\n', '; ', ''].flatMap((between) => [
+        one + between + call(bad),
+        open + call(good) + between + call(bad),
+      ]);
+      for (const text of [one, ...spaced, ...later, ...later.map((run) => run + close)].filter((each) => accepts(walker, each))) {
+        const parser = new OutputParser({ tools: reading, reasoning: null });
+        const events = [...parser.push(text), ...parser.end()];
+        const read = events.map((event) => (event.type === 'arguments' && event.index === 0 ? event.text : '')).join('');
+        const numCalls = events.filter((event) => event.type === 'call').length;
+        assert.ok(numCalls === 0 || (numCalls === 1 && validate(JSON.parse(read))), `${text}: ${read} of ${numCalls}`);
+        if (text === one) assert.equal(numCalls, 1);
       }
     });
 

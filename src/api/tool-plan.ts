@@ -28,6 +28,7 @@ export function planTools(request: ToolRequest, own: ToolFormat, answer: Grammar
     isKnown: (name) => functions.has(name),
     typesOf: typesFrom(new Map([...functions.values()].map(({ name, schema }) => [name, schema]))),
     isHeld: (name) => forced || functions.get(name)?.strict === true,
+    heads: isFree || forced || answer !== null ? null : headsOf(request, format),
     forced,
     callsMax: parallel ? Number.POSITIVE_INFINITY : 1,
     newCallId: () => newCallId(format, callIdPrefix),
@@ -58,14 +59,21 @@ function grammarOf(request: ToolRequest, format: ToolFormat, answer: GrammarSpec
     const calls: GrammarSpec = { kind: 'field', name: field, grammar: inOrder(literal(written.open), run, literal(written.close)) };
     return forced ? calls : { kind: 'any_of', elements: [calls, answer!] };
   }
-  // Each call is a run of its own.
-  const alone = { ...written, begin: written.open + written.begin, end: written.end + written.close };
-  const tags = [...functions.values()].map((each) => tagOf(each, alone, false));
+  const tags = runsOfOne(request, format);
   const triggers = triggersOf(format.opens, tags);
   const excludes = format.opens.filter((open) => !triggers.some((trigger) => trigger.startsWith(open)));
   const grammar: GrammarSpec = { kind: 'triggered_tags', triggers, tags, atLeastOne: false, stopAfterFirst: !parallel, excludes };
   return { kind: 'field', name: field, grammar };
 }
+
+/** Each call is a run of its own. */
+function runsOfOne({ functions }: ToolRequest, { written }: ToolFormat): TagSpec[] {
+  const { open, begin, end, close } = written!;
+  const alone = { ...written!, begin: open + begin, end: end + close };
+  return [...functions.values()].map((each) => tagOf(each, alone, false));
+}
+
+const headsOf = (request: ToolRequest, format: ToolFormat) => triggersOf(format.opens, runsOfOne(request, format));
 
 const literal = (text: string): GrammarSpec => ({ kind: 'literal', text });
 const inOrder = (...elements: GrammarSpec[]): GrammarSpec => ({ kind: 'sequence', elements });

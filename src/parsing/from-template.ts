@@ -49,7 +49,16 @@ function printedCalls(render: Render): { readonly text: string; readonly count: 
 function reads(format: ToolFormat, { text, count }: { readonly text: string; readonly count: number }): boolean {
   const typesOf = typesFrom(new Map(names.map((name) => [name, parameters])));
   const parser = new OutputParser({
-    tools: { format, isKnown: () => true, typesOf, isHeld: () => false, forced: false, callsMax: names.length, newCallId: () => '' },
+    tools: {
+      format,
+      isKnown: () => true,
+      typesOf,
+      isHeld: () => false,
+      heads: null,
+      forced: false,
+      callsMax: names.length,
+      newCallId: () => '',
+    },
     reasoning: null,
   });
   const events = [...parser.push(text), ...parser.end()];

@@ -47,6 +47,7 @@ function options(
             isKnown: (name) => schemas.has(name),
             typesOf: typesFrom(schemas),
             isHeld: () => false,
+            heads: null,
             forced,
             callsMax,
             newCallId: () => 'id',

@@ -25,6 +25,11 @@ export interface ToolReading extends ValueRules {
   readonly format: ToolFormat;
   /** Whether a function was given under this name. */
   readonly isKnown: (name: string) => boolean;
+  /**
+   * Where a grammar holds calls that the model is free to make: what each run of one call begins with. What begins otherwise was written past the
+   * grammar, and is no call. null: no call is, or nothing but calls can come.
+   */
+  readonly heads: readonly string[] | null;
   /** Nothing but calls can come: a marker that the end of the text cuts off is no content. */
   readonly forced: boolean;
   /** Further calls are dropped. */
@@ -105,7 +110,7 @@ export class OutputParser {
       leading = waits ? whole : null;
       if (!waits) this.#events.text('content', whole);
     };
-    if (bare === true && (yield* this.#readBareCalls(tools))) leading = null;
+    while (bare === true && (yield* this.#readBareCalls(tools))) leading = null;
     for (;;) {
       const marker = yield* this.#copyUntil([...opens, ...closes], give, tools.forced);
       if (marker === null) break;
@@ -118,14 +123,17 @@ export class OutputParser {
     if (leading !== null) this.#events.text('content', leading);
   }
 
-  /** Calls at the start of an answer, of known functions. Without one the text is as it was. */
+  /** Calls at the start of an answer or behind others, of known functions. Without one the text is as it was. */
   *#readBareCalls(tools: ToolReading): Reading<boolean> {
     const input = this.#input;
+    const { heads } = tools;
     input.mark();
-    yield* skipSpace(input);
+    if (heads === null) yield* skipSpace(input);
+    else yield* skipSeparators(input, heads);
     const first = yield* peek(input);
+    const begins = heads === null ? first === '{' || first === '[' : (yield* nextOf(input, heads)) !== null;
     input.back();
-    return (first === '{' || first === '[') && (yield* this.#readCalls(tools, tools.isKnown));
+    return begins && (yield* this.#readCalls(tools, tools.isKnown));
   }
 
   /**
@@ -135,10 +143,15 @@ export class OutputParser {
   *#readCalls(tools: ToolReading, isKnown: ToolReading['isKnown'] | null): Reading<boolean> {
     const input = this.#input;
     const markers = [...tools.format.opens, ...tools.format.closes];
+    const behindCall = tools.heads === null ? markers : [...markers, ...tools.heads];
     for (let numRead = 0; ; numRead++) {
       if (numRead === 0) input.mark();
-      yield* skipSeparators(input, markers);
+      yield* skipSeparators(input, numRead === 0 ? markers : behindCall);
       if (numRead > 0) input.mark();
+      if (numRead > 0 && tools.heads !== null) {
+        input.forget();
+        return true;
+      }
       const outcome = yield* this.#readCall(tools, isKnown);
       if (outcome === 'read') continue;
       if (outcome === 'not a call' || isKnown !== null) input.back();
