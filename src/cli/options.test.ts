@@ -168,6 +168,7 @@ describe('what is refused, by name', () => {
       /^--max-model-len must be auto or -1 or a whole number \(1k = 1000, 1K = 1024\) of at least 1, not 'long'$/,
     ],
     [['--max-model-len', '-2'], {}, /^--max-model-len must be auto or -1 or a whole number/],
+    [['--task', 'embed'], {}, /^--task is not supported by Lockstep: --runner pooling, with --convert embed or classify, says/],
     [['-O3'], {}, /^-O is not supported by Lockstep with another value than 0: nothing is compiled at start; leave it out$/],
     [['--tool-strict-level', 'function'], {}, /^--tool-strict-level 'function' is refused: parameter holds names and arguments/],
     [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
@@ -234,6 +235,9 @@ describe('what is refused, by name', () => {
       '--trust_remote_code',
       '--no-enable-lora',
       '--disable-log-stats',
+      '--disable-log-requests',
+      '--distributed-executor-backend',
+      'mp',
     ];
     assert.equal(loadServeOptions([...argv, '--port', '1'], {}).port, 1);
     assert.equal(loadServeOptions(['--config', configFile('enforce-eager: true\nenable-lora: false\nnnodes: 1\nport: 2')], {}).port, 2);

@@ -81,13 +81,22 @@ const reasons: Readonly<Record<string, string>> = {
     --kv-cache-metrics-sample --custom-histogram-buckets --enable-mfu-metrics`,
   'a trace has a span a request (--otlp-traces-endpoint), and profiles are not written':
     '--collect-detailed-traces --profiler-config --enable-trace-replay',
+  // Of older releases, as they still stand in scripts.
+  '--runner pooling, with --convert embed or classify, says that a model gives vectors or scores': '--task',
+  'prompts are logged only with --enable-log-requests': '--disable-log-requests',
+  '--reasoning-parser alone is enough': '--enable-reasoning',
+  'there is one compiler of grammars; --structured-outputs-config sets its white space': '--guided-decoding-backend',
+  'config.json says it, and --hf-overrides wins over that': '--rope-scaling --rope-theta',
+  'preempted requests are computed anew, and every step is planned': `--swap-space --preemption-mode --num-scheduler-steps --multi-step-stream-outputs
+    --num-lookahead-slots --use-v2-block-manager --max-num-partial-prefills --max-long-partial-prefills`,
   'the HTTP parser is not h11; --max-body-bytes bounds the body': '--h11-max-incomplete-event-size --h11-max-header-count',
 };
 
 /** What is done here anyway, as vLLM's flags say it: the values that may be given, or `on` and `off` for a flag without one. */
 const settled: Readonly<Record<string, string>> = {
   on: `--enforce-eager --disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
-    --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl --enable-metrics`,
+    --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl --enable-metrics
+    --disable-log-requests --enable-reasoning --use-v2-block-manager`,
   off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-prompt-embeds',
   // A permission that nothing makes use of.
   'on off': '--trust-remote-code',
