@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -202,4 +203,23 @@ test('certificates of clients: demanded, by node:http', async () => {
   await assert.rejects(getSecure(server.port));
   await server.close();
   await assert.rejects(createServer({ backend: 'uws', tls }), /needs --http-backend node/);
+});
+
+test('HTTP/1.0, as some proxies speak it: node:http answers, uWebSockets.js says that it does not', async () => {
+  const backends = ['node', ...(loadUws().module === null ? [] : ['uws'])] as const;
+  for (const backend of backends as readonly ('node' | 'uws')[]) {
+    const { server } = await start({ backend });
+    const head = `POST /v1/chat/completions HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: ${chatBody.length}\r\n\r\n`;
+    const answer = await new Promise<string>((resolve, reject) => {
+      const socket = connect(server.port, '127.0.0.1', () => socket.write(head + chatBody));
+      let text = '';
+      socket.setEncoding('utf8').on('data', (piece) => {
+        text += piece;
+      });
+      socket.on('end', () => resolve(text)).on('error', reject);
+    });
+    if (backend === 'node') assert.match(answer, /^HTTP\/1\.1 200 OK[\s\S]*"object":"chat\.completion"/);
+    else assert.match(answer, /^HTTP\/1\.1 505 /);
+    await server.close();
+  }
 });
