@@ -4,7 +4,7 @@
  */
 import { LockstepError } from '../errors.js';
 import { tooLarge } from './char-dfa.js';
-import { addTo, type ByState, type ByteEdge, type RuleNfa } from './pieces.js';
+import { addTo, type ByState, type RuleNfa } from './pieces.js';
 
 /** Words of a compiled grammar: 32 MiB. */
 export const automatonWordsMax = 8 << 20;
@@ -36,13 +36,12 @@ export function compileRules(rules: readonly RuleNfa[], root: number): Int32Arra
   return layOut(dfas, root);
 }
 
-/** `states`, and what is silently reached from them. */
-function close(rule: RuleNfa, states: readonly number[]): readonly number[] {
-  if (states.length === 1 && rule.silent[states[0]!]!.length === 0) return states;
+/** `states`, and what is silently reached from them, in order. */
+function close({ silent }: RuleNfa, states: readonly number[]): readonly number[] {
   const seen = new Set(states);
   const open = [...states];
   for (let state = open.pop(); state !== undefined; state = open.pop()) {
-    for (const next of rule.silent[state]!) {
+    for (const next of silent.get(state) ?? []) {
       if (seen.has(next)) continue;
       seen.add(next);
       open.push(next);
@@ -51,65 +50,85 @@ function close(rule: RuleNfa, states: readonly number[]): readonly number[] {
   return [...seen].sort((a, b) => a - b);
 }
 
-/** Subset construction. Calls and tokens are symbols as bytes are. Long strings with a bound have 10^5 states, most of them one state alone. */
+/** Finds the state that stands for states of a rule, or one of them alone. */
+interface Subsets {
+  idOf(states: readonly number[]): number;
+  idOfOne(state: number): number;
+}
+
+/** Subset construction. Calls and tokens are symbols as bytes are. Most subsets are one state alone, and known without a name. */
 function determinize(rule: RuleNfa, statesMax: number): RuleDfa {
-  const alone = new Int32Array(rule.silent.length).fill(-1);
+  const alone = new Int32Array(rule.bytes.length).fill(-1);
   const ids = new Map<string, number>();
-  const subsets: (readonly number[])[] = [];
+  const subsets: (number | readonly number[])[] = [];
   const dfa: RuleDfa = { bytes: [], calls: new Map(), tokens: new Map(), final: [] };
-  const added = (subset: readonly number[]): number => {
+  const added = (subset: number | readonly number[]): number => {
     if (subsets.length >= statesMax) throw tooLarge('its automaton has too many states');
     return subsets.push(subset) - 1;
   };
-  const idOf = (states: readonly number[]): number => {
-    const subset = close(rule, states);
-    if (subset.length === 1) {
-      const [state] = subset as readonly [number];
-      if (alone[state] === -1) alone[state] = added(subset);
-      return alone[state]!;
-    }
-    const name = subset.join();
-    let id = ids.get(name);
-    if (id === undefined) ids.set(name, (id = added(subset)));
-    return id;
+  const single = (state: number): number => {
+    if (alone[state] === -1) alone[state] = added(state);
+    return alone[state]!;
   };
-  const targets = <T extends { readonly to: number }>(from: ByState<T>, subset: readonly number[], keyOf: (item: T) => number) => {
-    const byKey: ByState<number> = new Map();
-    if (from.size > 0) for (const state of subset) for (const item of from.get(state) ?? []) addTo(byKey, keyOf(item), item.to);
-    return byKey;
+  const to: Subsets = {
+    idOf(states) {
+      const subset = close(rule, states);
+      if (subset.length === 1) return single(subset[0]!);
+      const name = subset.join();
+      let id = ids.get(name);
+      if (id === undefined) ids.set(name, (id = added(subset)));
+      return id;
+    },
+    idOfOne: (state) => (rule.silent.has(state) ? to.idOf([state]) : single(state)),
   };
-  idOf([0]);
+  to.idOfOne(0);
   for (let i = 0; i < subsets.length; i++) {
     const subset = subsets[i]!;
-    dfa.final.push(subset.includes(rule.end));
-    dfa.bytes.push(byteEdges(subset.length === 1 ? rule.bytes[subset[0]!]! : subset.flatMap((state) => rule.bytes[state]!), idOf));
-    for (const [called, to] of targets(rule.calls, subset, (call) => call.rule)) addTo(dfa.calls, i, { rule: called, to: idOf(to) });
-    for (const [id, to] of targets(rule.tokens, subset, (token) => token.id)) addTo(dfa.tokens, i, { id, to: idOf(to) });
+    const states = typeof subset === 'number' ? [subset] : subset;
+    dfa.final.push(states.includes(rule.end));
+    dfa.bytes.push(byteEdges(typeof subset === 'number' ? rule.bytes[subset]! : subset.flatMap((state) => rule.bytes[state]!), to));
+    for (const [called, next] of targets(rule.calls, states, (call) => call.rule)) addTo(dfa.calls, i, { rule: called, to: to.idOf(next) });
+    for (const [id, next] of targets(rule.tokens, states, (token) => token.id)) addTo(dfa.tokens, i, { id, to: to.idOf(next) });
   }
   return dfa;
 }
 
-function byteEdges(edges: readonly ByteEdge[], idOf: (states: readonly number[]) => number): number[] {
+function targets<T extends { readonly to: number }>(
+  from: ByState<T>,
+  states: readonly number[],
+  keyOf: (item: T) => number,
+): ByState<number> {
+  const byKey: ByState<number> = new Map();
+  if (from.size > 0) for (const state of states) for (const item of from.get(state) ?? []) addTo(byKey, keyOf(item), item.to);
+  return byKey;
+}
+
+/** Edges that do not overlap, in order, from edges that may. */
+function byteEdges(edges: readonly number[], to: Subsets): number[] {
+  if (edges.length === 3) return [edges[0]!, edges[1]!, to.idOfOne(edges[2]!)];
+  const order: number[] = [];
+  for (let i = 0; i < edges.length; i += 3) order.push(i);
+  order.sort((a, b) => edges[a]! - edges[b]!);
   const out: number[] = [];
-  const sorted = edges.length < 2 ? edges : [...edges].sort((a, b) => a.lo - b.lo);
-  for (let i = 0; i < sorted.length; ) {
-    const { lo, hi, to } = sorted[i]!;
+  for (let i = 0; i < order.length; ) {
+    const at = order[i]!;
     let end = i + 1;
-    for (let last = hi; end < sorted.length && sorted[end]!.lo <= last; end++) last = Math.max(last, sorted[end]!.hi);
-    if (end === i + 1) out.push(lo, hi, idOf([to]));
-    else apart(sorted.slice(i, end), idOf, out);
+    for (let last = edges[at + 1]!; end < order.length && edges[order[end]!]! <= last; end++)
+      last = Math.max(last, edges[order[end]! + 1]!);
+    if (end === i + 1) out.push(edges[at]!, edges[at + 1]!, to.idOfOne(edges[at + 2]!));
+    else apart(edges, order.slice(i, end), to, out);
     i = end;
   }
   return out;
 }
 
-/** Edges that overlap, cut into ranges that each of them holds whole or not at all. */
-function apart(edges: readonly ByteEdge[], idOf: (states: readonly number[]) => number, out: number[]): void {
-  const cuts = [...new Set(edges.flatMap(({ lo, hi }) => [lo, hi + 1]))].sort((a, b) => a - b);
+/** Edges that overlap (those at `places`), cut into ranges that each of them holds whole or not at all. */
+function apart(edges: readonly number[], places: readonly number[], to: Subsets, out: number[]): void {
+  const cuts = [...new Set(places.flatMap((at) => [edges[at]!, edges[at + 1]! + 1]))].sort((a, b) => a - b);
   for (let i = 0; i + 1 < cuts.length; i++) {
     const lo = cuts[i]!;
-    const to = edges.filter((edge) => edge.lo <= lo && lo <= edge.hi).map((edge) => edge.to);
-    if (to.length > 0) out.push(lo, cuts[i + 1]! - 1, idOf(to));
+    const next = places.filter((at) => edges[at]! <= lo && lo <= edges[at + 1]!).map((at) => edges[at + 2]!);
+    if (next.length > 0) out.push(lo, cuts[i + 1]! - 1, to.idOf(next));
   }
 }
 

@@ -6,12 +6,6 @@ import { type CharDfa, tooLarge } from './char-dfa.js';
 import type { CharSet } from './char-set.js';
 import { type ByteRange, encodeJson, encodeUtf8 } from './encode.js';
 
-export interface ByteEdge {
-  readonly lo: number;
-  readonly hi: number;
-  readonly to: number;
-}
-
 /** By state, of the few that have any. */
 export type ByState<T> = Map<number, T[]>;
 
@@ -23,9 +17,9 @@ export function addTo<T>(lists: ByState<T>, state: number, item: T): void {
 
 /** One rule, not yet deterministic. State 0 is its start. */
 export interface RuleNfa {
-  /** [states] */
-  readonly silent: number[][];
-  readonly bytes: ByteEdge[][];
+  readonly silent: ByState<number>;
+  /** [states] lo, hi, target, lo, hi, target, …: flat, as long strings with a bound have 10^5 states. */
+  readonly bytes: number[][];
   readonly calls: ByState<{ readonly rule: number; readonly to: number }>;
   /** A special token of the model, by id. */
   readonly tokens: ByState<{ readonly id: number; readonly to: number }>;
@@ -34,6 +28,19 @@ export interface RuleNfa {
 
 /** Adds itself behind `from` and returns the state that it ends in. */
 export type Piece = (rule: RuleNfa, from: number) => number;
+
+const backslash = 0x5c;
+
+/** `encode`, which gives the same for the same: the states of a string with a bound are all alike. */
+function waysOf(encode: typeof encodeUtf8): typeof encodeUtf8 {
+  const known = new Map<number, ByteRange[][]>();
+  return (lo, hi) => {
+    const name = lo * 0x200000 + hi;
+    let ways = known.get(name);
+    if (ways === undefined) known.set(name, (ways = encode(lo, hi)));
+    return ways;
+  };
+}
 
 export const rulesMax = 5_000;
 /** States of all rules before they are made deterministic. */
@@ -50,7 +57,7 @@ export class Rules {
   /** A rule whose body comes later, so that it can call itself. */
   declare(): number {
     if (this.list.length >= rulesMax) throw tooLarge(`it takes more than ${rulesMax} rules`);
-    return this.list.push({ silent: [], bytes: [], calls: new Map(), tokens: new Map(), end: -1 }) - 1;
+    return this.list.push({ silent: new Map(), bytes: [], calls: new Map(), tokens: new Map(), end: -1 }) - 1;
   }
 
   body(id: number, piece: Piece): void {
@@ -66,8 +73,7 @@ export class Rules {
 
   state(rule: RuleNfa): number {
     if (++this.#numStates > piecesMax) throw tooLarge(`it takes more than ${piecesMax} states`);
-    rule.bytes.push([]);
-    return rule.silent.push([]) - 1;
+    return rule.bytes.push([]) - 1;
   }
 
   readonly empty: Piece = (_, from) => from;
@@ -88,7 +94,7 @@ export class Rules {
   either(...pieces: readonly Piece[]): Piece {
     return (rule, from) => {
       const to = this.state(rule);
-      for (const piece of pieces) rule.silent[piece(rule, this.#behind(rule, from))]!.push(to);
+      for (const piece of pieces) addTo(rule.silent, piece(rule, this.#behind(rule, from)), to);
       return to;
     };
   }
@@ -105,15 +111,15 @@ export class Rules {
       const to = this.state(rule);
       if (most === Number.POSITIVE_INFINITY) {
         const loop = this.#behind(rule, at);
-        rule.silent[piece(rule, loop)]!.push(loop);
-        rule.silent[loop]!.push(to);
+        addTo(rule.silent, piece(rule, loop), loop);
+        addTo(rule.silent, loop, to);
         return to;
       }
       for (let i = least; i < most; i++) {
-        rule.silent[at]!.push(to);
+        addTo(rule.silent, at, to);
         at = piece(rule, this.#behind(rule, at));
       }
-      rule.silent[at]!.push(to);
+      addTo(rule.silent, at, to);
       return to;
     };
   }
@@ -142,8 +148,8 @@ export class Rules {
       const to = this.state(rule);
       const states = this.charStates(rule, dfa, as);
       if (dfa.start < 0) return to;
-      rule.silent[from]!.push(states[dfa.start]!);
-      for (const [state, id] of states.entries()) if (dfa.final[state]) rule.silent[id]!.push(to);
+      addTo(rule.silent, from, states[dfa.start]!);
+      for (const [state, id] of states.entries()) if (dfa.final[state]) addTo(rule.silent, id, to);
       return to;
     };
   }
@@ -157,14 +163,18 @@ export class Rules {
 
   /** The states of an automaton over characters, laid out in bytes. */
   charStates(rule: RuleNfa, dfa: CharDfa, as: 'utf8' | 'json'): number[] {
-    const encode = as === 'utf8' ? encodeUtf8 : encodeJson;
+    const encode = waysOf(as === 'utf8' ? encodeUtf8 : encodeJson);
     const states = dfa.edges.map(() => this.state(rule));
     for (const [state, list] of dfa.edges.entries()) {
       // Ways of one state that share their first bytes are told apart later; those that share their last bytes are shared here.
-      const tails = new Map<string, number>();
+      const tails = new Map<number, number>();
+      const heads = new Map<number, number>();
       for (let i = 0; i < list.length; i += 3) {
         const to = states[list[i + 2]!]!;
-        for (const way of encode(list[i]!, list[i + 1]!)) this.#way(rule, states[state]!, way, to, tails);
+        for (const way of encode(list[i]!, list[i + 1]!)) {
+          if (way[0]![0] === backslash && way.length > 1) this.#escape(rule, states[state]!, way, to, heads);
+          else this.#way(rule, states[state]!, way, to, tails);
+        }
       }
     }
     return states;
@@ -172,24 +182,42 @@ export class Rules {
 
   #behind(rule: RuleNfa, from: number): number {
     const state = this.state(rule);
-    rule.silent[from]!.push(state);
+    addTo(rule.silent, from, state);
     return state;
   }
 
-  #way(rule: RuleNfa, from: number, way: readonly ByteRange[], to: number, tails: Map<string, number>): void {
+  /** Escapes begin alike: shared from the front, nothing of them is left to be told apart. Only their last byte may be a range. */
+  #escape(rule: RuleNfa, from: number, way: readonly ByteRange[], to: number, heads: Map<number, number>): void {
+    let at = from;
+    for (let i = 0; i < way.length - 1; i++) {
+      const byte = way[i]![0];
+      const name = at * 256 + byte;
+      let next = heads.get(name);
+      if (next === undefined) {
+        next = this.state(rule);
+        heads.set(name, next);
+        rule.bytes[at]!.push(byte, byte, next);
+      }
+      at = next;
+    }
+    const [lo, hi] = way.at(-1)!;
+    rule.bytes[at]!.push(lo, hi, to);
+  }
+
+  #way(rule: RuleNfa, from: number, way: readonly ByteRange[], to: number, tails: Map<number, number>): void {
     let target = to;
     for (let i = way.length - 1; i > 0; i--) {
       const [lo, hi] = way[i]!;
-      const name = `${lo},${hi},${target}`;
+      const name = (target * 256 + lo) * 256 + hi;
       let state = tails.get(name);
       if (state === undefined) {
         state = this.state(rule);
-        rule.bytes[state]!.push({ lo, hi, to: target });
+        rule.bytes[state]!.push(lo, hi, target);
         tails.set(name, state);
       }
       target = state;
     }
-    rule.bytes[from]!.push({ lo: way[0]![0], hi: way[0]![1], to: target });
+    rule.bytes[from]!.push(way[0]![0], way[0]![1], target);
   }
 
   /** The states before, between and behind the bytes of a text. */
@@ -197,7 +225,7 @@ export class Rules {
     const states = [from];
     for (const byte of new TextEncoder().encode(text)) {
       const next = this.state(rule);
-      rule.bytes[states.at(-1)!]!.push({ lo: byte, hi: byte, to: next });
+      rule.bytes[states.at(-1)!]!.push(byte, byte, next);
       states.push(next);
     }
     return states;

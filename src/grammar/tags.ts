@@ -39,7 +39,7 @@ function layOutText(rules: Rules, rule: RuleNfa, markers: readonly string[], exc
   const { dfa, states } = watch(markers, excludes, open);
   const laid = rules.charStates(rule, dfa, 'utf8');
   const hits = markers.map(() => rules.state(rule));
-  for (const [i, { hit }] of states.entries()) if (hit >= 0) rule.silent[laid[i]!]!.push(hits[hit]!);
+  for (const [i, { hit }] of states.entries()) if (hit >= 0) addTo(rule.silent, laid[i]!, hits[hit]!);
   return { start: laid[0]!, going: laid.filter((_, i) => states[i]!.hit < 0), hits };
 }
 
@@ -48,13 +48,13 @@ export function freeText(rules: Rules, { until, excludes }: FreeText): Piece {
     const to = rules.state(rule);
     const ends = until === undefined || until === '' ? [] : [until];
     const { start, going, hits } = layOutText(rules, rule, ends, excludes?.filter((each) => each !== '') ?? [], ends.length === 0);
-    rule.silent[from]!.push(start);
+    addTo(rule.silent, from, start);
     const token = ends.length === 0 ? undefined : rules.specialTokens.get(ends[0]!);
     for (const state of going) {
-      if (ends.length === 0) rule.silent[state]!.push(to);
+      if (ends.length === 0) addTo(rule.silent, state, to);
       else if (token !== undefined) addTo(rule.tokens, state, { id: token, to });
     }
-    for (const hit of hits) rule.silent[hit]!.push(to);
+    for (const hit of hits) addTo(rule.silent, hit, to);
     return to;
   };
 }
@@ -78,21 +78,21 @@ export function triggeredTags(
   return (rule, from) => {
     const to = rules.state(rule);
     const { start, going, hits } = layOutText(rules, rule, triggers, excludes?.filter((each) => each !== '') ?? [], true);
-    for (const state of going) rule.silent[state]!.push(to);
+    for (const state of going) addTo(rule.silent, state, to);
     const after = stopAfterFirst ? to : start;
     for (const tag of tags) {
       for (const [i, trigger] of triggers.entries()) {
-        if (tag.begin.startsWith(trigger)) rule.silent[behindBegin(rules, tag, trigger.length)(rule, hits[i]!)]!.push(after);
+        if (tag.begin.startsWith(trigger)) addTo(rule.silent, behindBegin(rules, tag, trigger.length)(rule, hits[i]!), after);
       }
       for (const [text, id] of rules.specialTokens) {
         if (!tag.begin.startsWith(text) || !triggers.some((trigger) => text.startsWith(trigger))) continue;
         const begun = rules.state(rule);
         for (const state of going) addTo(rule.tokens, state, { id, to: begun });
-        rule.silent[behindBegin(rules, tag, text.length)(rule, begun)]!.push(after);
+        addTo(rule.silent, behindBegin(rules, tag, text.length)(rule, begun), after);
       }
     }
-    if (!atLeastOne) rule.silent[from]!.push(start);
-    else for (const tag of tags) rule.silent[behindBegin(rules, tag, 0)(rule, from)]!.push(after);
+    if (!atLeastOne) addTo(rule.silent, from, start);
+    else for (const tag of tags) addTo(rule.silent, behindBegin(rules, tag, 0)(rule, from), after);
     return to;
   };
 }
