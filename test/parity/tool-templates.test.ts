@@ -12,7 +12,7 @@ const expected: readonly (readonly [format: string | null, templates: string])[]
   ['hermes', 'Bielik MiMo NousResearch Qwen-QwQ Qwen-Qwen2.5 Qwen-Qwen3 Reka ibm-granite-granite-4 qwen2.5 qwen3'],
   // These print no calls of past turns, or refuse to.
   ['hermes', 'CohereForAI-c4ai-command-r-plus HuggingFaceTB LFM2-8B LFM2.5-Instruct fireworks google-gemma-2 llama-cpp-rwkv'],
-  ['hermes', 'meetkai-functionary-medium-v3.2 microsoft smollm2'],
+  ['hermes', 'microsoft smollm2'],
   ['qwen3_coder', 'NVIDIA-Nemotron-3 Qwen3-Coder Qwen3.5 StepFun'],
   ['mistral', 'mistralai-Mistral-Nemo'],
   ['mistral_v11', 'Mistral-Small mistralai-Ministral unsloth-mistral'],
@@ -25,7 +25,7 @@ const expected: readonly (readonly [format: string | null, templates: string])[]
   ['gemma4', 'google-gemma-4'],
   ['deepseek_v32', 'deepseek-ai-DeepSeek-V3.2'],
   ['deepseek_v4', 'deepseek-ai-DeepSeek-V4'],
-  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 muse openai-gpt-oss upstage'],
+  [null, 'GigaChat3 Kimi-K3 MiniMax-M3 meetkai-functionary-medium-v3.2 muse openai-gpt-oss upstage'],
 ];
 
 function expectedFor(template: string): string | null {
