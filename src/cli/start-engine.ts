@@ -185,8 +185,13 @@ const revisionOf = (revision: string | null) => (revision === null ? {} : { revi
 
 /** Where --tokenizer lies; null: with the model. */
 async function findTokenizer({ tokenizer, tokenizerRevision, model }: EngineOptions, hub: HubOptions): Promise<string | null> {
-  const name = tokenizer ?? (tokenizerRevision === null ? null : model);
-  if (name === null) return null;
+  if (tokenizer === null && tokenizerRevision === null) return null;
+  const name = tokenizer ?? model;
+  if (name === null) {
+    throw startError('--tokenizer-revision needs --tokenizer or MODEL: the bundled model has no revisions', {
+      param: 'tokenizer-revision',
+    });
+  }
   return resolveModel(name, { ...hub, ...revisionOf(tokenizerRevision), only: 'tokenizer' });
 }
 
