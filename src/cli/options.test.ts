@@ -209,6 +209,10 @@ describe('what is refused, by name', () => {
       [['--fingerprint-mode', 'custom'], /go together/],
       [['--fingerprint-value', 'x'], /go together/],
       [['--spec-method', 'ngram'], /^--spec-method and --spec-tokens go together$/],
+      [
+        ['--spec-method', 'eagle', '--spec-tokens', '2'],
+        /method must be "ngram" .* not "eagle": no draft model or draft head is run here$/,
+      ],
       [['--spec-method', 'ngram', '--spec-tokens', '99'], /num_speculative_tokens must be a whole number from 1 to 32, not 99$/],
       [['--structured-outputs-config', '{"backend": "guidance"}'], /backend can be "auto" alone, not "guidance"$/],
       [['--structured-outputs-config', '{"disable_any_whitespace": 1}'], /must be true or false, not 1$/],

@@ -102,7 +102,7 @@ export const engineFlags = [
     help: 'order of waiting: first come first served, or by the priority of the request' },
   { name: 'speculative-config', type: 'json', default: null, aliases: ['-sc'], group: scheduler, value: 'JSON',
     help: 'drafts by prompt lookup, for example {"method": "ngram", "num_speculative_tokens": 8}, or a file that holds it; the tokens are the same either way' },
-  { name: 'spec-method', type: 'string', default: null, choices: ['ngram'], group: scheduler,
+  { name: 'spec-method', type: 'string', default: null, group: scheduler, value: 'ngram',
     help: 'method of --speculative-config, without the JSON; needs --spec-tokens' },
   { name: 'spec-tokens', type: 'int', default: null, min: 1, group: scheduler, value: 'N',
     help: 'num_speculative_tokens of --speculative-config; needs --spec-method' },
