@@ -63,6 +63,14 @@ test('parts are one text, unless the template walks over them', () => {
   );
 });
 
+test('a text becomes a part where the template takes nothing else', () => {
+  const parts = '{% for m in messages %}{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endfor %}';
+  assert.equal(render(parts, [{ role: 'user', content: 'Hi' }]), '<Hi>');
+  const either =
+    '{% for m in messages %}{% if m.content is string %}[{{ m.content }}]{% else %}{% for p in m.content %}<{{ p.text }}>{% endfor %}{% endif %}{% endfor %}';
+  assert.equal(render(either, [{ role: 'user', content: 'Hi' }]), '[Hi]');
+});
+
 test('a message of calls alone has the content that its template can take', () => {
   const calling: readonly ChatMessage[] = [
     { role: 'user', content: 'Hi' },

@@ -64,10 +64,17 @@ export function createChatTemplate(source: string, tokens: TemplateTokens, setti
   const contentFormat = settings.contentFormat ?? detectContentFormat(program);
   const now = settings.now ?? (() => new Date());
   const special = { bos_token: tokens.bosToken ?? '', eos_token: tokens.eosToken ?? '' };
-  const fitted = callFitter((given) => run(program, { ...special, messages: given }, now), settings.noContent);
+  const renderAlone = (given: readonly object[]) => run(program, { ...special, messages: given }, now);
+  const fitted = callFitter(renderAlone, settings.noContent);
+  let takesText: boolean | null = null;
+  const partsOf = (message: ChatMessage): ChatMessage => {
+    if (typeof message.content !== 'string') return message;
+    takesText ??= prints(renderAlone, false) || !prints(renderAlone, true);
+    return takesText ? message : { ...message, content: [{ type: 'text', text: message.content }] };
+  };
   return {
     render(messages, options) {
-      const given = (contentFormat === 'string' ? messages.map(flattenContent) : messages).map(fitted);
+      const given = messages.map(contentFormat === 'string' ? flattenContent : partsOf).map(fitted);
       const variables = {
         ...special,
         add_generation_prompt: options.addGenerationPrompt,
@@ -137,6 +144,16 @@ function templateError(cause: unknown): LockstepError {
   if (cause instanceof RaisedByTemplate || cause instanceof TemplateBoundError) return invalid(cause.message);
   if (cause instanceof RangeError) return invalid(`the chat template goes beyond what can be run: ${cause.message}`);
   return invalid(`the chat template cannot render these messages: ${cause instanceof Error ? cause.message : String(cause)}`);
+}
+
+/** Whether a template prints a text, as it is or as a part: most that walk over parts take texts as well. */
+function prints(render: (messages: readonly object[]) => string, asPart: boolean): boolean {
+  const text = 'lockstep-content';
+  try {
+    return render([{ role: 'user', content: asPart ? [{ type: 'text', text }] : text }]).includes(text);
+  } catch {
+    return false;
+  }
 }
 
 /** Parts become lines of one text, as vLLM joins them. */
