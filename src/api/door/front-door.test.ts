@@ -144,12 +144,12 @@ for (const backend of ['uws', 'node'] as const) {
 
     test('a quiet stream gets comments, and an error is an event then', async () => {
       const body = JSON.stringify({ ...JSON.parse(chatBody), stream: true });
-      const slow = await start({ backend, keepAliveMs: 40 }, { prefillMs: 150 });
+      const slow = await start({ backend, keepAliveMs: 40 }, { prefillMs: 500 });
       const text = await (await chat(slow.url, {}, body)).text();
       assert.match(text, /^(: ping\n\n){2,}data: \{.*"role":"assistant"/);
       assert.match(text, /data: \[DONE\]\n\n$/);
       await slow.server.close();
-      const failing = await start({ backend, keepAliveMs: 40 }, { prefillMs: 150, failAt: 0 });
+      const failing = await start({ backend, keepAliveMs: 40 }, { prefillMs: 500, failAt: 0 });
       const answer = await chat(failing.url, {}, body);
       assert.equal(answer.status, 200);
       assert.match(await answer.text(), /^(: ping\n\n)+data: \{"error":\{.*"failed as asked|the fake engine failed as asked/);
