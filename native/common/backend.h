@@ -26,6 +26,13 @@ class DeviceBackend {
   virtual size_t partial_count() const = 0;
 
   virtual Status begin_step(const StepView& step) = 0;
+  // Around everything from embed to the last layer. A device that has recorded this work in an earlier step does it again in begin_layers
+  // and sets *are_done: then nothing of it is called.
+  virtual Status begin_layers(bool* are_done) {
+    *are_done = false;
+    return Status();
+  }
+  virtual Status end_layers() { return Status(); }
   virtual void embed() = 0;                     // ids -> x, or this rank's part of it in partial()
   virtual void add_embedding() = 0;             // reduce: the sum becomes x; learned positions
   virtual void attention_input(int layer) = 0;  // norm(x) -> input of qkv

@@ -78,6 +78,18 @@ Status mlp_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& cl
   return Status();
 }
 
+Status layers(const ModelSpec& spec, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+  backend.embed();
+  LOCKSTEP_RETURN_IF_ERROR(meet.join());
+  if (backend.row_parallel == RowParallel::kReduce) backend.add_embedding();
+  const int num_layers = static_cast<int>(spec.layers.size());
+  for (int layer = 0; layer < num_layers; layer++) {
+    LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, meet, clock));
+    LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, meet, clock));
+  }
+  return Status();
+}
+
 Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
   const int num_outputs = static_cast<int>(step.outputs.size());
   for (int first = 0; first < num_outputs; first += kHeadRows) {
@@ -123,14 +135,10 @@ Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backe
   LOCKSTEP_RETURN_IF_ERROR(check_plan(spec, step));
   LOCKSTEP_RETURN_IF_ERROR(backend.begin_step(step));
   if (step.num_tokens > 0) {
-    backend.embed();
-    LOCKSTEP_RETURN_IF_ERROR(meet.join());
-    if (backend.row_parallel == RowParallel::kReduce) backend.add_embedding();
-    const int num_layers = static_cast<int>(spec.layers.size());
-    for (int layer = 0; layer < num_layers; layer++) {
-      LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, meet, clock));
-      LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, meet, clock));
-    }
+    bool are_done = false;
+    LOCKSTEP_RETURN_IF_ERROR(backend.begin_layers(&are_done));
+    if (!are_done) LOCKSTEP_RETURN_IF_ERROR(layers(spec, backend, meet, clock));
+    LOCKSTEP_RETURN_IF_ERROR(backend.end_layers());
     if (step.pools) {
       backend.pool();
       clock.book(PhaseTimes::kHead);

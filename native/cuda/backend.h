@@ -14,6 +14,9 @@
 
 namespace lockstep::cuda {
 
+constexpr int kRecordedTokens =
+    32;  // steps of so few tokens, which the starting of kernels would hold up, are recorded; one recording a number
+
 // What a backend is made of; all of it outlives the backend.
 struct BackendParts {
   const Device* device;
@@ -24,6 +27,7 @@ struct BackendParts {
   const StepBuffers* buffers;
   GrammarStore* grammars;
   VocabularyOps vocabulary;
+  bool records;  // false: every step starts its kernels one by one
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -38,6 +42,8 @@ class CudaBackend final : public DeviceBackend {
   float* partial() override { return y_; }
   size_t partial_count() const override { return static_cast<size_t>(m_) * ld_hidden_; }
   Status begin_step(const StepView& step) override;
+  Status begin_layers(bool* are_done) override;
+  Status end_layers() override;
   void embed() override;
   void add_embedding() override;
   void attention_input(int layer) override;
@@ -121,6 +127,10 @@ class CudaBackend final : public DeviceBackend {
   StepIntegers on_device_{}, on_host_{};
   float *logits_on_host_ = nullptr, *pooled_on_host_ = nullptr;
   std::vector<float> row_logits_;  // [vocab]
+
+  // [kRecordedTokens + 1] the layers of a step of so many tokens. All that differs from step to step lies in on_device_.
+  std::vector<RecordedWork> recorded_;
+  bool is_recording_ = false;
 
   // Of the step that runs.
   const StepView* step_ = nullptr;

@@ -73,18 +73,23 @@ Status Memory::reserve_device(const Device& device, size_t bytes, const char* wh
 Status Memory::reserve_pinned(const Device& device, size_t bytes, const char* what) { return take(device, bytes, what, true); }
 
 RecordedWork::~RecordedWork() {
+  Graph graph = nullptr;
+  if (is_recording_ && device_->runtime().capture_end(stream_, &graph) == kSuccess) (void)device_->runtime().graph_destroy(graph);
   if (exec_ != nullptr) (void)device_->runtime().graph_exec_destroy(exec_);
 }
 
 Status RecordedWork::begin(const Device& device, Stream stream) {
   device_ = &device;
   stream_ = stream;
-  return device.check(device.runtime().capture_begin(stream), "capture_begin");
+  LOCKSTEP_RETURN_IF_ERROR(device.check(device.runtime().capture_begin(stream), "capture_begin"));
+  is_recording_ = true;
+  return Status();
 }
 
 Status RecordedWork::end() {
   const Runtime& runtime = device_->runtime();
   Graph graph = nullptr;
+  is_recording_ = false;
   LOCKSTEP_RETURN_IF_ERROR(device_->check(runtime.capture_end(stream_, &graph), "capture_end"));
   const Error error = runtime.graph_instantiate(&exec_, graph);
   (void)runtime.graph_destroy(graph);

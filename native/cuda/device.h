@@ -90,7 +90,8 @@ class RecordedWork {
   ~RecordedWork();
   RecordedWork(const RecordedWork&) = delete;
   RecordedWork& operator=(const RecordedWork&) = delete;
-  // Between begin and end nothing of the stream runs. end() makes it ready to launch, its device memory included.
+  // Between begin and end nothing of the stream runs. end() makes it ready to launch, its device memory included. A recording that is not
+  // ended is given up.
   Status begin(const Device& device, Stream stream);
   Status end();
   bool is_ready() const { return exec_ != nullptr; }
@@ -100,6 +101,7 @@ class RecordedWork {
   const Device* device_ = nullptr;
   Stream stream_ = nullptr;
   GraphExec exec_ = nullptr;
+  bool is_recording_ = false;
 };
 
 // --- the body of the template ---

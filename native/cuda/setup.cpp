@@ -16,7 +16,8 @@ CudaBackend::CudaBackend(const BackendParts& parts, const RankShard& shard, Type
       shard_(shard),
       kv_type_(kv_type),
       outputs_(parts.buffers, parts.spec, parts.grammars, parts.vocabulary),
-      sampler_(parts.vocabulary, parts.spec->vocab) {
+      sampler_(parts.vocabulary, parts.spec->vocab),
+      recorded_(kRecordedTokens + 1) {
   row_parallel = RowParallel::kReduce;
 }
 
@@ -136,6 +137,30 @@ Status CudaBackend::begin_step(const StepView& step) {
   const int32_t* end = on_host_.tables + table_len * step.entries.size();
   return check(runtime_.copy(on_device_.ids, on_host_.ids, sizeof(int32_t) * (end - on_host_.ids), parts_.stream->get()),
                "a step's ids and block tables");
+}
+
+// The ranks see the same plan, so that all of them record, or none does. Nothing else is in flight then: NCCL may wait for the others while
+// it records.
+Status CudaBackend::begin_layers(bool* are_done) {
+  *are_done = false;
+  if (!parts_.records || m_ > kRecordedTokens) return Status();
+  RecordedWork& work = recorded_[m_];
+  if (work.is_ready()) {
+    *are_done = true;
+    return work.launch();
+  }
+  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
+  LOCKSTEP_RETURN_IF_ERROR(work.begin(*parts_.device, parts_.stream->get()));
+  is_recording_ = true;
+  return Status();
+}
+
+Status CudaBackend::end_layers() {
+  if (!is_recording_) return Status();
+  is_recording_ = false;
+  LOCKSTEP_RETURN_IF_ERROR(status_);
+  LOCKSTEP_RETURN_IF_ERROR(recorded_[m_].end());
+  return recorded_[m_].launch();
 }
 
 Status CudaBackend::end_step() {

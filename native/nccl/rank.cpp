@@ -21,8 +21,8 @@ Status GpuRank::load(const RankShard& shard, const WeightMap& weights) {
   LOCKSTEP_RETURN_IF_ERROR(stream_.create(device_));
   const cuda::WaitBounds bounds = communicator_.bounds();
   LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, device_, bounds, &weights_));
-  const cuda::BackendParts parts = {&device_,          &stream_,           bounds, context_.spec, &weights_, context_.buffers,
-                                    context_.grammars, context_.vocabulary};
+  const cuda::BackendParts parts = {
+      &device_, &stream_, bounds, context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary, context_.records};
   auto backend = std::make_unique<cuda::CudaBackend>(parts, shard, context_.kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
   LOCKSTEP_RETURN_IF_ERROR(reader_.init(context_.buffers, context_.spec->vocab, context_.grammars));

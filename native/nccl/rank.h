@@ -20,6 +20,7 @@ struct RankContext {
   MaskMaker* mask_maker;
   VocabularyOps vocabulary;
   cuda::Type kv_type;
+  bool records = true;  // see cuda::BackendParts
 };
 
 class GpuRank {
