@@ -3,6 +3,20 @@
 #include <thread>
 
 namespace lockstep::cuda {
+namespace {
+
+// Until `query` no longer says that it is not ready.
+template <class Query>
+Status wait_for(const Device& device, const WaitBounds& bounds, Query query) {
+  return poll_until(bounds, "the device", [&](Status* answer) {
+    const Error error = query();
+    if (error == kNotReady) return false;
+    *answer = device.check(error, "work in the stream");
+    return true;
+  });
+}
+
+}  // namespace
 
 Status to_status(const Runtime& runtime, Error error, const char* what) {
   if (error == kSuccess) return Status();
@@ -33,12 +47,24 @@ Status OwnStream::create(const Device& device) {
 }
 
 Status OwnStream::wait(const WaitBounds& bounds) const {
-  return poll_until(bounds, "the device", [this](Status* answer) {
-    const Error error = device_->runtime().stream_query(stream_);
-    if (error == kNotReady) return false;
-    *answer = device_->check(error, "work in the stream");
-    return true;
-  });
+  return wait_for(*device_, bounds, [this] { return device_->runtime().stream_query(stream_); });
+}
+
+OwnEvent::~OwnEvent() {
+  if (event_ != nullptr) (void)device_->runtime().event_destroy(event_);
+}
+
+Status OwnEvent::create(const Device& device) {
+  device_ = &device;
+  return device.check(device.runtime().event_create(&event_), "event_create");
+}
+
+Status OwnEvent::record(const OwnStream& stream) const {
+  return device_->check(device_->runtime().event_record(event_, stream.get()), "event_record");
+}
+
+Status OwnEvent::wait(const WaitBounds& bounds) const {
+  return wait_for(*device_, bounds, [this] { return device_->runtime().event_query(event_); });
 }
 
 Memory::~Memory() {

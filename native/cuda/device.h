@@ -55,6 +55,24 @@ class OwnStream {
   Stream stream_ = nullptr;
 };
 
+// A place in a stream that can be waited for.
+class OwnEvent {
+ public:
+  OwnEvent() = default;
+  ~OwnEvent();
+  OwnEvent(const OwnEvent&) = delete;
+  OwnEvent& operator=(const OwnEvent&) = delete;
+  Status create(const Device& device);
+  // Behind what is in the stream now.
+  Status record(const OwnStream& stream) const;
+  // Until the stream has come to where this was last recorded; at once if it never was.
+  Status wait(const WaitBounds& bounds) const;
+
+ private:
+  const Device* device_ = nullptr;
+  Event event_ = nullptr;
+};
+
 // Device or pinned host memory.
 class Memory {
  public:

@@ -28,7 +28,6 @@ constexpr Error kInvalidDevice = 101;
 constexpr Error kInvalidHandle = 400;
 constexpr Error kNotReady = 600;
 constexpr Error kIllegalAddress = 700;
-constexpr Error kPeerAccessAlreadyEnabled = 704;
 constexpr Error kLaunchFailure = 719;
 constexpr Error kCaptureUnsupported = 900;
 constexpr Error kCaptureInvalidated = 901;
@@ -60,7 +59,6 @@ struct Runtime {
   Error (*set_device)(int device);
   Error (*memory_info)(size_t* free_bytes, size_t* total_bytes);
   Error (*can_access_peer)(int* can, int device, int peer);
-  Error (*enable_peer_access)(int peer);
 
   Error (*device_alloc)(void** pointer, size_t bytes);
   Error (*device_free)(void* pointer);
@@ -73,8 +71,7 @@ struct Runtime {
   Error (*stream_create)(Stream* stream);  // one that does not wait for the default stream
   Error (*stream_destroy)(Stream stream);
   Error (*stream_query)(Stream stream);  // kNotReady while something in it runs
-  Error (*stream_wait_event)(Stream stream, Event event);
-  Error (*event_create)(Event* event);  // without times
+  Error (*event_create)(Event* event);   // without times
   Error (*event_destroy)(Event event);
   Error (*event_record)(Event event, Stream stream);
   Error (*event_query)(Event event);

@@ -13,7 +13,6 @@ static_assert(kInvalidValue == cudaErrorInvalidValue && kOutOfMemory == cudaErro
 static_assert(kInsufficientDriver == cudaErrorInsufficientDriver && kNoDevice == cudaErrorNoDevice);
 static_assert(kInvalidDevice == cudaErrorInvalidDevice && kInvalidHandle == cudaErrorInvalidResourceHandle);
 static_assert(kNotReady == cudaErrorNotReady && kIllegalAddress == cudaErrorIllegalAddress && kLaunchFailure == cudaErrorLaunchFailure);
-static_assert(kPeerAccessAlreadyEnabled == cudaErrorPeerAccessAlreadyEnabled);
 static_assert(kCaptureUnsupported == cudaErrorStreamCaptureUnsupported && kCaptureInvalidated == cudaErrorStreamCaptureInvalidated);
 
 cudaStream_t real(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
@@ -42,7 +41,6 @@ const Runtime kRuntime = {
     [](int device) -> Error { return cudaSetDevice(device); },
     [](size_t* free_bytes, size_t* total_bytes) -> Error { return cudaMemGetInfo(free_bytes, total_bytes); },
     [](int* can, int device, int peer) -> Error { return cudaDeviceCanAccessPeer(can, device, peer); },
-    [](int peer) -> Error { return cudaDeviceEnablePeerAccess(peer, 0); },
 
     [](void** pointer, size_t bytes) -> Error { return cudaMalloc(pointer, bytes); },
     [](void* pointer) -> Error { return cudaFree(pointer); },
@@ -56,7 +54,6 @@ const Runtime kRuntime = {
     [](Stream* stream) -> Error { return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream), cudaStreamNonBlocking); },
     [](Stream stream) -> Error { return cudaStreamDestroy(real(stream)); },
     [](Stream stream) -> Error { return cudaStreamQuery(real(stream)); },
-    [](Stream stream, Event event) -> Error { return cudaStreamWaitEvent(real(stream), real(event), 0); },
     [](Event* event) -> Error { return cudaEventCreateWithFlags(reinterpret_cast<cudaEvent_t*>(event), cudaEventDisableTiming); },
     [](Event event) -> Error { return cudaEventDestroy(real(event)); },
     [](Event event, Stream stream) -> Error { return cudaEventRecord(real(event), real(stream)); },

@@ -204,18 +204,20 @@ class Uploader {
  private:
   struct Buffer {
     Memory memory;
-    OwnStream stream;
+    OwnEvent copied;
   };
   const Device& device_;
   const WaitBounds& bounds_;
   uint8_t* const base_;
+  OwnStream stream_;
   std::array<Buffer, 2> buffers_;
   int next_ = 0;
 };
 
 Status Uploader::init(size_t row_bytes) {
+  LOCKSTEP_RETURN_IF_ERROR(stream_.create(device_));
   for (Buffer& buffer : buffers_) {
-    LOCKSTEP_RETURN_IF_ERROR(buffer.stream.create(device_));
+    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.create(device_));
     LOCKSTEP_RETURN_IF_ERROR(buffer.memory.reserve_pinned(device_, std::max(kStagingBytes, row_bytes), "reading weights"));
   }
   return Status();
@@ -230,22 +232,20 @@ Status Uploader::upload(const Piece& piece, TensorRows* reader) {
     const int count = std::min(step, piece.rows.count - row);
     Buffer& buffer = buffers_[next_];
     next_ = 1 - next_;
-    LOCKSTEP_RETURN_IF_ERROR(buffer.stream.wait(bounds_));
+    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.wait(bounds_));
     const float* rows[kRowsAtOnce] = {piece.values.data()};
     if (piece.tensor != nullptr) LOCKSTEP_RETURN_IF_ERROR(reader->floats(*piece.tensor, piece.rows.first + row, count, rows));
     for (int i = 0; i < count; i++)
       put_row(rows[i] + piece.cols.first, piece.cols.count, piece.type, piece.ld, buffer.memory.data() + row_bytes * i);
     uint8_t* to = base_ + piece.offset + row_bytes * row;
     LOCKSTEP_RETURN_IF_ERROR(
-        device_.check(device_.runtime().copy(to, buffer.memory.data(), row_bytes * count, buffer.stream.get()), "copying weights"));
+        device_.check(device_.runtime().copy(to, buffer.memory.data(), row_bytes * count, stream_.get()), "copying weights"));
+    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.record(stream_));
   }
   return Status();
 }
 
-Status Uploader::finish() {
-  for (const Buffer& buffer : buffers_) LOCKSTEP_RETURN_IF_ERROR(buffer.stream.wait(bounds_));
-  return Status();
-}
+Status Uploader::finish() { return stream_.wait(bounds_); }
 
 }  // namespace
 

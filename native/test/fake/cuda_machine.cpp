@@ -59,7 +59,7 @@ bool reaches(int device, const void* pointer, size_t bytes, const char* what, bo
     complain(std::string(what) + ": " + std::to_string(bytes) + " bytes where " + std::to_string(place.left) + " are allocated");
     return false;
   }
-  if (place.device == device || place.device == kHost || machine().peers.count({device, place.device}) > 0) return true;
+  if (place.device == device || place.device == kHost) return true;
   complain(std::string(what) + ": memory of device " + std::to_string(place.device) + " on device " + std::to_string(device));
   return false;
 }

@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,7 +53,6 @@ struct Machine {
   std::mutex mutex;
   FakeMachine setup;
   std::unique_ptr<FakeMemory> memory;
-  std::set<std::pair<int, int>> peers;  // (device, peer) that are enabled
   std::vector<cuda::Error> sticky;
   std::map<std::string, Injection> calls;
   std::map<int, Injection> works;

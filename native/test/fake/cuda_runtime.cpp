@@ -190,13 +190,6 @@ Error can_access_peer(int* can, int device, int peer) {
   return answer(call.error);
 }
 
-Error enable_peer_access(int peer) {
-  const Call call("enable_peer_access", Call::kNotInCapture);
-  if (!call.ok()) return answer(call.error);
-  if (!machine().setup.peers || peer == caller().device) return answer(kInvalidDevice);
-  return answer(machine().peers.insert({caller().device, peer}).second ? kSuccess : kPeerAccessAlreadyEnabled);
-}
-
 Error stream_create(Stream* stream) {
   const Call call("stream_create", Call::kNotInCapture);
   if (!call.ok()) return answer(call.error);
@@ -227,18 +220,6 @@ Error event_record(Event handle, Stream stream) {
   return answer(put(stream, [reached = event->reached, number] {
     *reached = number;
     return kSuccess;
-  }));
-}
-
-Error stream_wait_event(Stream stream, Event handle) {
-  const Call call("stream_wait_event", Call::kOnDevice);
-  if (!call.ok()) return answer(call.error);
-  EventTag* event = find(machine().events, handle, "event");
-  if (event == nullptr) return answer(kInvalidHandle);
-  const long number = event->recorded;
-  return answer(put(stream, [reached = event->reached, recorder = event->stream, number] {
-    if (*reached < number) (void)run_work(recorder);
-    return *reached < number ? kNotReady : kSuccess;
   }));
 }
 
@@ -276,7 +257,6 @@ const Runtime& table() {
       set_device,
       memory_info,
       can_access_peer,
-      enable_peer_access,
       [](void** pointer, size_t bytes) {
         const Call call("device_alloc", Call::kNotInCapture);
         return answer(call.ok() ? alloc(caller().device, pointer, bytes) : call.error);
@@ -298,7 +278,6 @@ const Runtime& table() {
       stream_create,
       [](Stream stream) { return destroy("stream_destroy", machine().streams, stream, "stream"); },
       stream_query,
-      stream_wait_event,
       event_create,
       [](Event event) { return destroy("event_destroy", machine().events, event, "event"); },
       event_record,
@@ -334,7 +313,6 @@ const Runtime* start_fake_cuda(const FakeMachine& setup) {
   const std::lock_guard<std::mutex> lock(m.mutex);
   m.setup = setup;
   m.memory = std::make_unique<FakeMemory>(setup.devices, setup.bytes);
-  m.peers.clear();
   m.sticky.assign(setup.devices, kSuccess);
   m.calls.clear();
   m.works.clear();
