@@ -14,8 +14,8 @@
 
 namespace lockstep::cuda {
 
-constexpr int kRecordedTokens =
-    32;  // steps of so few tokens, which the starting of kernels would hold up, are recorded; one recording a number
+// Steps of so few tokens, which the starting of kernels would hold up, are recorded; a recording for each number.
+constexpr int kRecordedTokens = 32;
 
 // What a backend is made of; all of it outlives the backend.
 struct BackendParts {
