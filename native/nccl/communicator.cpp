@@ -126,9 +126,8 @@ Status NcclCommunicator::end_by_abort() {
   }).detach();
   comm_ = nullptr;
   std::unique_lock<std::mutex> lock(call->mutex);
-  if (!call->ended.wait_for(lock, group_->timeout(), [&] { return call->is_over; })) {
-    return Status(Fault::kTimeout, "NCCL: ncclCommAbort made no progress for " + std::to_string(group_->timeout().count()) + " ms");
-  }
+  if (!call->ended.wait_for(lock, kAbortTimeout, [&] { return call->is_over; }))
+    return Status(Fault::kTimeout, "NCCL: ncclCommAbort made no progress for " + std::to_string(kAbortTimeout.count()) + " ms");
   return call->result == kSuccess ? Status() : failed(call->result, "ncclCommAbort");
 }
 

@@ -15,6 +15,9 @@
 
 namespace lockstep::nccl {
 
+// A process whose device does not let go ends soon: no longer is ncclCommAbort waited for.
+constexpr std::chrono::milliseconds kAbortTimeout(1500);
+
 // What the ranks of a process share. library: null for a rank that is alone.
 class Group {
  public:

@@ -3,7 +3,7 @@
 namespace lockstep::nccl {
 
 GpuRank::GpuRank(const RankContext& context, Communicator* host, int rank)
-    : context_(context), host_(host), device_(context.runtime, rank), communicator_(context.group, host, &stream_, rank) {}
+    : context_(context), device_(context.runtime, rank), communicator_(context.group, host, &stream_, rank) {}
 
 // Freeing waits for the device, without a bound. A rank that failed may have left work there that never ends: it leaves its memory too, and
 // the process ends soon.

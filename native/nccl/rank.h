@@ -35,7 +35,6 @@ class GpuRank {
 
  private:
   const RankContext context_;
-  Communicator* const host_;
   const cuda::Device device_;
   cuda::OwnStream stream_;
   NcclCommunicator communicator_;

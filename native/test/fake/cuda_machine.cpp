@@ -104,7 +104,6 @@ bool run_one(StreamTag* stream, Error* error) {
   if (*error == kNotReady) return false;
   if (*error != kSuccess) machine().sticky[stream->device] = *error;
   stream->work.pop_front();
-  machine().work_done++;
   return *error == kSuccess;
 }
 

@@ -61,7 +61,7 @@ struct Machine {
   std::map<cuda::Event, std::unique_ptr<cuda::EventTag>> events;
   std::map<cuda::Graph, std::unique_ptr<cuda::GraphTag>> graphs;
   std::map<cuda::GraphExec, std::unique_ptr<cuda::GraphExecTag>> execs;
-  long work_done = 0, graph_launches = 0;
+  long graph_launches = 0;
   int generation = 0;
 };
 Machine& machine();

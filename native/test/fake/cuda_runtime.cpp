@@ -321,7 +321,7 @@ const Runtime* start_fake_cuda(const FakeMachine& setup) {
   m.events.clear();
   m.graphs.clear();
   m.execs.clear();
-  m.work_done = m.graph_launches = 0;
+  m.graph_launches = 0;
   m.generation++;
   return &table();
 }
@@ -334,11 +334,6 @@ void fail_cuda_call(const std::string& function, Error error, int after) {
 void fail_cuda_work(int device, Error error, int after) {
   const std::lock_guard<std::mutex> lock(machine().mutex);
   machine().works[device] = {error, after};
-}
-
-long cuda_work_done() {
-  const std::lock_guard<std::mutex> lock(machine().mutex);
-  return machine().work_done;
 }
 
 long cuda_graph_launches() {

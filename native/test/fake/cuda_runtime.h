@@ -28,8 +28,6 @@ const cuda::Runtime* start_fake_cuda(const FakeMachine& machine);
 void fail_cuda_call(const std::string& function, cuda::Error error, int after);
 // Work of the device after `after` more pieces fails; from then on every call on the device does.
 void fail_cuda_work(int device, cuda::Error error, int after);
-// Pieces of work that were run, of all devices.
-long cuda_work_done();
 long cuda_graph_launches();
 std::vector<std::string> cuda_complaints();
 // What was taken and not given back, "" for nothing.
