@@ -53,7 +53,6 @@ function run({ dims, shared, ports, counters: sharedCounters }: EngineStart): vo
     }
     const batch = step(streams);
     port.postMessage(batch, [batch.records.buffer as ArrayBuffer]);
-    parentPort!.postMessage('step');
     Atomics.store(task.cpuTime, 0, cpuTimeNs());
     numSteps++;
     while (Atomics.load(task.pace, 0) < numSteps) Atomics.wait(task.pace, 0, numSteps - 1, 1000);
