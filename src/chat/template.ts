@@ -63,8 +63,9 @@ export function createChatTemplate(source: string, tokens: TemplateTokens, setti
   const program = parseTemplate(source);
   const contentFormat = settings.contentFormat ?? detectContentFormat(program);
   const now = settings.now ?? (() => new Date());
+  const constants = globals(now);
   const special = { bos_token: tokens.bosToken ?? '', eos_token: tokens.eosToken ?? '' };
-  const renderAlone = (given: readonly object[]) => run(program, { ...special, messages: given }, now);
+  const renderAlone = (given: readonly object[]) => run(program, { ...special, messages: given }, constants);
   const fitted = callFitter(renderAlone, settings.noContent);
   let takesText: boolean | null = null;
   const partsOf = (message: ChatMessage): ChatMessage => {
@@ -83,7 +84,7 @@ export function createChatTemplate(source: string, tokens: TemplateTokens, setti
         messages: given,
         tools: options.tools ?? null,
       };
-      const rendered = run(program, variables, now);
+      const rendered = run(program, variables, constants);
       return options.continueFinalMessage ? cutAfterFinalMessage(rendered, given.at(-1)) : rendered;
     },
   };
@@ -102,10 +103,10 @@ function parseTemplate(source: string): Program {
   }
 }
 
-function run(program: Program, variables: Readonly<Record<string, unknown>>, now: () => Date): string {
+function run(program: Program, variables: Readonly<Record<string, unknown>>, constants: ReadonlyMap<string, Value>): string {
   try {
     const scope = new Scope();
-    for (const [name, value] of globals(now)) scope.setVariable(name, value);
+    for (const [name, value] of constants) scope.setVariable(name, value);
     for (const [name, value] of Object.entries(variables)) scope.setVariable(name, toValue(value));
     return str(new TemplateInterpreter(scope).run(program));
   } catch (cause) {
@@ -115,6 +116,7 @@ function run(program: Program, variables: Readonly<Record<string, unknown>>, now
 
 class RaisedByTemplate extends Error {}
 
+/** What every rendering may name. Nothing in a template can change them, so one set serves all. */
 function globals(now: () => Date): ReadonlyMap<string, Value> {
   const call = (name: string, body: Call): [string, Value] => [name, new FunctionValue(body)];
   const constants: [string, Value][] = [
