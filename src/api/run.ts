@@ -2,7 +2,7 @@
  * One prompt's way through the engine, the same for every route: ids of requests, abort when the client goes away, measured times.
  * What is made of the deltas is the route's.
  */
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { BeamSearch } from '../engine/beam-search.js';
 import type { EngineClient } from '../engine/client.js';
 import { generate, type TextDelta, type TextEvents } from '../engine/output.js';
@@ -26,10 +26,13 @@ import { everyTokens } from './stream-interval.js';
 const requestIdLenMax = 256;
 let numRequests = 0;
 
+/** 16 digits of a UUID, the last, of which all but two bits are random: Node keeps random bytes in store for those, and asks the system for others. */
+const randomId = () => randomUUID().replaceAll('-', '').slice(-16);
+
 /** `chatcmpl-…`; what the client chose (X-Request-Id, request_id) or random. */
 export function responseId(prefix: string, exchange: Exchange, body: JsonObject): string {
   const given = exchange.header('x-request-id') ?? (body['request_id'] as string | null | undefined);
-  return `${prefix}-${given ? given.slice(0, requestIdLenMax) : randomBytes(8).toString('hex')}`;
+  return `${prefix}-${given ? given.slice(0, requestIdLenMax) : randomId()}`;
 }
 
 /** Engine ids are unique even where clients choose equal ones. */
