@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { Detokenizer } from '../../src/tokenizer/detokenizer.js';
+import { createDetokenizer } from '../../src/tokenizer/detokenizer.js';
 import { loadTokenizer } from '../../src/tokenizer/load.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 
@@ -36,7 +36,7 @@ async function measure(tokenizer: Tokenizer, text: string): Promise<Record<strin
   const [ids, cold] = await timed(() => tokenizer.encode(text, plain));
   const warm = await bestOf(() => tokenizer.encode(text, plain));
   const decode = await bestOf(() => {
-    const detokenizer = new Detokenizer(tokenizer, { skipSpecialTokens: true });
+    const detokenizer = createDetokenizer(tokenizer, { skipSpecialTokens: true });
     for (const id of ids) detokenizer.push(id);
   });
   const short = await bestOf(() => tokenizer.encode('What is the capital of France?', plain));

@@ -1,8 +1,10 @@
-/** The text of one choice as events: reasoning, content, calls. Without anything to look for, all is content. */
+/** The text of one choice as events: reasoning, content, calls. */
 import type { TextDelta } from '../engine/output.js';
+import type { PromptFacts } from '../engine/request.js';
+import type { RequestTimes } from '../metrics/metrics.js';
 import type { ParsedEvent } from '../parsing/event-list.js';
 import { OutputParser, type ParserOptions } from '../parsing/output-parser.js';
-import type { ChatDelta } from './answer-events.js';
+import type { AnswerEvents, ChatDelta, ChatEvents } from './answer-events.js';
 
 export interface ReadingOptions extends ParserOptions {
   /** The id that ends reasoning, where it is one. */
@@ -12,22 +14,43 @@ export interface ReadingOptions extends ParserOptions {
 
 const nothing: readonly ParsedEvent[] = [];
 
+/**
+ * An answer in which there is nothing to look for: all is content. Its choices need no reader, as each object between a token and its event is read
+ * from memory for every token.
+ */
+export class PlainAnswer implements AnswerEvents {
+  readonly #answer: ChatEvents;
+
+  constructor(answer: ChatEvents) {
+    this.#answer = answer;
+  }
+
+  prompt(facts: PromptFacts): void {
+    this.#answer.prompt(facts);
+  }
+
+  delta({ choice, text, ids, logprobs, finishReason, stopReason, error }: TextDelta): void {
+    const events: readonly ParsedEvent[] = text === '' ? nothing : [{ type: 'content', text }];
+    this.#answer.delta({ choice, events, ids, reasoningTokens: 0, logprobs, finishReason, stopReason, error });
+  }
+
+  finish(times: RequestTimes): void {
+    this.#answer.finish(times);
+  }
+}
+
 export class ChatReader {
   readonly #options: ReadingOptions;
-  readonly #parser: OutputParser | null;
+  readonly #parser: OutputParser;
   #hasCalls = false;
 
   constructor(options: ReadingOptions) {
     this.#options = options;
-    this.#parser = options.tools === null && options.reasoning === null ? null : new OutputParser(options);
+    this.#parser = new OutputParser(options);
   }
 
   read({ choice, text, ids, logprobs, finishReason, stopReason, error }: TextDelta): ChatDelta {
     const parser = this.#parser;
-    if (parser === null) {
-      const events: readonly ParsedEvent[] = text === '' ? nothing : [{ type: 'content', text }];
-      return { choice, events, ids, reasoningTokens: 0, logprobs, finishReason, stopReason, error };
-    }
     const wasReasoning = parser.inReasoning;
     const events = text === '' ? [] : parser.push(text);
     const reasoningTokens = this.#reasoningTokens(ids, wasReasoning, parser.inReasoning);

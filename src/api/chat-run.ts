@@ -9,7 +9,7 @@ import type { GrammarSpec } from '../grammar/spec.js';
 import type { RequestTimes } from '../metrics/metrics.js';
 import { reasoningStart } from '../parsing/reasoning-format.js';
 import type { AnswerEvents, ChatEvents } from './answer-events.js';
-import { ChatReader, type ReadingOptions } from './chat-reader.js';
+import { ChatReader, PlainAnswer, type ReadingOptions } from './chat-reader.js';
 import type { ChatRequest } from './chat-request.js';
 import { constraintsOf } from './constraints.js';
 import type { Context, Serving } from './context.js';
@@ -48,9 +48,10 @@ export async function runChat(
   if (exchange.aborted) return;
   const request = toRequest(id, prompt.ids, generation, constraints, model.maxModelLen);
   const answer = answerTo(prompt);
-  const readers = Array.from({ length: generation.sampling.n }, () => new ChatReader(reading));
+  const isPlain = reading.tools === null && reading.reasoning === null;
+  const events = isPlain ? new PlainAnswer(answer) : new ReadAnswer(generation.sampling.n, reading, answer);
   const keepTokens = model.markup.tokensOf(reading.tools?.format ?? null, reading.reasoning?.format ?? null);
-  run(context, serving, exchange, request, { generation, keepTokens, arrivalMs }, new ReadAnswer(readers, answer));
+  run(context, serving, exchange, request, { generation, keepTokens, arrivalMs }, events);
 }
 
 /** Tells of each choice's text what its reader makes of it. */
@@ -58,8 +59,8 @@ class ReadAnswer implements AnswerEvents {
   readonly #readers: readonly ChatReader[];
   readonly #answer: ChatEvents;
 
-  constructor(readers: readonly ChatReader[], answer: ChatEvents) {
-    this.#readers = readers;
+  constructor(numChoices: number, reading: ReadingOptions, answer: ChatEvents) {
+    this.#readers = Array.from({ length: numChoices }, () => new ChatReader(reading));
     this.#answer = answer;
   }
 

@@ -58,15 +58,21 @@ export function sendReply(
 
 const nothing = () => {};
 
-/** The socket's side of a stream. What is called in a cork is made once: a closure for every token would be the larger part of a write. */
+/**
+ * What is being written, and by whom. The library calls back inside `cork`, so one function serves all streams: a closure for every token would be
+ * the larger part of a write, and one for every stream two more objects that each of its tokens reads from memory.
+ */
+let writing: UwsSink | null = null;
+let writtenText = '';
+const writeCorked = () => writing!.writeCorked(writtenText);
+
+/** The socket's side of a stream. */
 export class UwsSink implements StreamSink {
   readonly #res: HttpResponse;
   readonly #writeHead: () => void;
   readonly #onEnd: () => void;
   readonly #unsent: Unsent;
-  readonly #writeCorked: () => void;
   #headSent = false;
-  #text = '';
   #took = true;
   /** Of a stream that has ended: what the socket has not been given. */
   #rest: Uint8Array | null = null;
@@ -77,10 +83,6 @@ export class UwsSink implements StreamSink {
     this.#writeHead = writeHead;
     this.#onEnd = onEnd;
     this.#unsent = unsent;
-    this.#writeCorked = () => {
-      this.#writeHeadOnce();
-      this.#took = res.write(this.#text);
-    };
   }
 
   #writeHeadOnce(): void {
@@ -90,10 +92,17 @@ export class UwsSink implements StreamSink {
   }
 
   write(text: string): boolean {
-    this.#text = text;
-    this.#res.cork(this.#writeCorked);
-    this.#text = '';
+    writing = this;
+    writtenText = text;
+    this.#res.cork(writeCorked);
+    writing = null;
     return this.#took;
+  }
+
+  /** Only inside a cork. */
+  writeCorked(text: string): void {
+    this.#writeHeadOnce();
+    this.#took = this.#res.write(text);
   }
 
   end(text: string): void {

@@ -5,8 +5,8 @@
 
 import type { LockstepError } from '../errors.js';
 import type { RepetitionRule, StopRule } from '../sampling/params.js';
-import { Detokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { createDetokenizer, type DetokenizerOptions } from '../tokenizer/detokenizer.js';
+import type { DecodeStream, Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import { endsInCircles } from './repetition.js';
 import type { ChoiceEnd, ChoiceTokens, FinishReason, GenerationRequest, PromptFacts, TokenLogprobs } from './request.js';
@@ -46,7 +46,7 @@ export function generate(
   events: TextEvents,
 ): void {
   const promptTail = request.promptTokens.slice(-promptTailLen);
-  const detokenizer = () => new Detokenizer(tokenizer, { ...options, promptTail });
+  const detokenizer = () => createDetokenizer(tokenizer, { ...options, promptTail });
   const choices = Array.from({ length: request.sampling.n }, () => new ChoiceText(detokenizer(), request.stop));
   client.submit(request, new TextRequest(client, request.id, choices, events));
 }
@@ -94,7 +94,7 @@ class TextRequest implements RequestEvents {
 /** The text of one choice, up to its end. */
 class ChoiceText {
   ended = false;
-  readonly #detokenizer: Detokenizer;
+  readonly #detokenizer: DecodeStream;
   // What is looked at for every token, of the rule, whose hidden class may be another one in each request.
   readonly #endIds: readonly number[];
   readonly #stopStrings: readonly string[];
@@ -111,7 +111,7 @@ class ChoiceText {
   #last: ChoiceTokens | null = null;
   #lastText = '';
 
-  constructor(detokenizer: Detokenizer, stop: StopRule) {
+  constructor(detokenizer: DecodeStream, stop: StopRule) {
     this.#detokenizer = detokenizer;
     this.#endIds = stop.ignoreEos ? stop.stopTokenIds : [...stop.stopTokenIds, ...stop.eosTokenIds];
     this.#stopStrings = stop.stopStrings;

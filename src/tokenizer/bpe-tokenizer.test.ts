@@ -5,7 +5,7 @@ import { BpeTokenizer } from './bpe-tokenizer.js';
 import { byteAlphabet, toByteAlphabet } from './byte-alphabet.js';
 import { compileBpe } from './compiled.js';
 import type { BpeDefinition } from './definition.js';
-import { Detokenizer } from './detokenizer.js';
+import { createDetokenizer } from './detokenizer.js';
 import { LibraryTokenizer } from './library-tokenizer.js';
 
 const bpe = (definition: BpeDefinition) => new BpeTokenizer(compileBpe(definition));
@@ -67,7 +67,7 @@ test('any text comes back, whole and id by id', () => {
     fc.property(texts, (text) => {
       const ids = tokenizer.encode(text, plain);
       assert.equal(tokenizer.decode(ids, keep), text);
-      const detokenizer = new Detokenizer(tokenizer, keep);
+      const detokenizer = createDetokenizer(tokenizer, keep);
       assert.equal([...ids].map((id) => detokenizer.push(id)).join('') + detokenizer.flush(), text);
     }),
   );

@@ -10,28 +10,31 @@ export interface DetokenizerOptions {
   readonly promptTail?: Int32Array;
 }
 
-export class Detokenizer {
-  readonly #tokenizer: Tokenizer;
-  readonly #keepTokens: ReadonlySet<number> | null;
-  readonly #stream: DecodeStream;
+export function createDetokenizer(tokenizer: Tokenizer, { skipSpecialTokens, keepTokens, promptTail }: DetokenizerOptions): DecodeStream {
+  const first = promptTail === undefined || promptTail.length === 0;
+  const stream = tokenizer.decodeStream({ skipSpecialTokens, first });
+  if (promptTail !== undefined) for (const id of promptTail) stream.push(id);
+  return skipSpecialTokens && keepTokens !== undefined && keepTokens.size > 0 ? new KeepingStream(tokenizer, stream, keepTokens) : stream;
+}
 
-  constructor(tokenizer: Tokenizer, options: DetokenizerOptions) {
-    const tail = options.promptTail;
+/** Of the special tokens that `stream` skips, some are text. */
+class KeepingStream implements DecodeStream {
+  readonly #tokenizer: Tokenizer;
+  readonly #stream: DecodeStream;
+  readonly #kept: ReadonlySet<number>;
+
+  constructor(tokenizer: Tokenizer, stream: DecodeStream, kept: ReadonlySet<number>) {
     this.#tokenizer = tokenizer;
-    this.#keepTokens = options.skipSpecialTokens && options.keepTokens !== undefined ? options.keepTokens : null;
-    const first = tail === undefined || tail.length === 0;
-    this.#stream = tokenizer.decodeStream({ skipSpecialTokens: options.skipSpecialTokens, first });
-    if (tail !== undefined) for (const id of tail) this.#stream.push(id);
+    this.#stream = stream;
+    this.#kept = kept;
   }
 
-  /** The text that this id makes certain; '' while a character is incomplete. */
   push(id: number): string {
     // A special token ends an incomplete character.
-    if (this.#keepTokens?.has(id)) return this.#stream.flush() + this.#tokenizer.tokenText(id);
+    if (this.#kept.has(id)) return this.#stream.flush() + this.#tokenizer.tokenText(id);
     return this.#stream.push(id);
   }
 
-  /** At the end of the sequence: what is still held back, U+FFFD for an incomplete character. */
   flush(): string {
     return this.#stream.flush();
   }

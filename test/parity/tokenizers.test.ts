@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Detokenizer } from '../../src/tokenizer/detokenizer.js';
+import { createDetokenizer } from '../../src/tokenizer/detokenizer.js';
 import { loadTokenizer } from '../../src/tokenizer/load.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { sharedData } from '../shared-data.js';
@@ -47,7 +47,7 @@ async function check(tokenizer: Tokenizer, vectors: Vectors): Promise<void> {
 }
 
 function streamed(tokenizer: Tokenizer, ids: readonly number[]): string {
-  const detokenizer = new Detokenizer(tokenizer, keep);
+  const detokenizer = createDetokenizer(tokenizer, keep);
   return ids.map((id) => detokenizer.push(id)).join('') + detokenizer.flush();
 }
 

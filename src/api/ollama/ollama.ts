@@ -1,7 +1,7 @@
 /** POST /api/chat and /api/generate: Ollama's API, for one choice of a conversation or of a text. */
 
-import type { AnswerEvents, ChatEvents } from '../answer-events.js';
-import { ChatReader } from '../chat-reader.js';
+import type { ChatEvents } from '../answer-events.js';
+import { PlainAnswer } from '../chat-reader.js';
 import { runChat } from '../chat-run.js';
 import { constraintsOf } from '../constraints.js';
 import type { Context } from '../context.js';
@@ -52,8 +52,6 @@ const converse: Answering = async (exchange, context, request, body, shape) => {
   );
 };
 
-const contentAlone = { tools: null, reasoning: null, reasoningEndId: null, includeReasoning: true };
-
 /** Goes on with the prompt as it is: the same body, without the template. */
 const goOn: Answering = async (exchange, context, request, body, shape) => {
   const { serving, arrivalMs } = request;
@@ -64,15 +62,9 @@ const goOn: Answering = async (exchange, context, request, body, shape) => {
   const ids = await serving.preparer.encode({ kind: 'text', text: prompt, addSpecialTokens: true, truncation });
   if (exchange.aborted) return;
   const answer = answerTo(exchange, request, ids.length, shape);
-  const reader = new ChatReader(contentAlone);
-  const events: AnswerEvents = {
-    prompt: (facts) => answer.prompt(facts),
-    delta: (delta) => answer.delta(reader.read(delta)),
-    finish: (times) => answer.finish(times),
-  };
   const id = responseId('cmpl', exchange, body);
   const generating = toRequest(id, ids, generation, constraints, serving.model.maxModelLen);
-  run(context, serving, exchange, generating, { generation, arrivalMs }, events);
+  run(context, serving, exchange, generating, { generation, arrivalMs }, new PlainAnswer(answer));
 };
 
 function answerTo(
