@@ -62,7 +62,7 @@ const cases: readonly [name: string, args: readonly string[], message: RegExp][]
   ['a KV cache too small for one sequence', ['--kv-cache-memory-bytes', '1M'], /set --max-model-len \d+ or less, or raise/],
   ['a dtype without kernels', ['--dtype', 'half'], /--dtype half/],
   ['a missing chat template', ['--chat-template', '/nowhere.jinja'], /--chat-template \/nowhere\.jinja/],
-  ['a flag of a GPU', ['--gpu-memory-utilization', '0.9'], /--gpu-memory-utilization is not supported/],
+  ['a flag of a GPU', ['--kv-offloading-size', '9'], /--kv-offloading-size is not supported/],
   ['a GPU', ['--device', 'cuda'], /--device cuda/],
 ];
 
