@@ -1,6 +1,7 @@
 // The table of runtime.h over the statically linked CUDA runtime. Compiled by nvcc alone; where there is none, no_runtime.cpp is built.
 #include <cuda_runtime.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "cuda/kernels.h"
@@ -76,6 +77,12 @@ const Runtime kRuntime = {
 
 }  // namespace
 
-const Runtime* built_in_runtime() { return &kRuntime; }
+// Kernels are loaded when the runtime begins, not each at its first launch, unless the user says otherwise: that may wait for what the
+// device does, which may be a kernel that waits for this rank (CUDA C++ Programming Guide, lazy loading), and it may fall into a recording.
+const Runtime* built_in_runtime() {
+  static const int failed = setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  (void)failed;  // then they are loaded late, which is slower to start with and no fault
+  return &kRuntime;
+}
 
 }  // namespace lockstep::cuda
