@@ -12,7 +12,7 @@ import { firstPositionCounter, type ToEngine } from '../../src/engine/messages.j
 import { endsByLength, neutralSampling } from '../../src/sampling/params.js';
 import { Scheduler } from '../../src/scheduler/scheduler.js';
 import { stepBuffers } from '../../src/step/buffers.js';
-import { entryFlag } from '../../src/step/layout.js';
+import { entryFlag, phaseStride } from '../../src/step/layout.js';
 
 const blockSize = 16;
 const promptLen = 128;
@@ -95,6 +95,7 @@ export function measureEngine(numRequests: number): EngineTimes {
     send: (_port, batch) => port1.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
     grammars: { acquire: () => 0, release: () => undefined, know: () => undefined },
     counters: new Float64Array(firstPositionCounter),
+    phaseTimes: new Float64Array(phaseStride),
     drawSeed: () => 1n,
   });
   engine.run();

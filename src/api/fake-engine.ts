@@ -117,6 +117,7 @@ export class FakeEngine implements EngineClient {
       specAcceptedPerPosition: [],
       steps: this.#steps,
       hostTimeUs: 0,
+      phaseTimesUs: { total: [0] },
       asleep: this.#asleep ? 1 : 0,
       stepTokens: new Array<number>(stepTokenBounds.length + 2).fill(0),
       requestPreemptions: new Array<number>(preemptionBounds.length + 2).fill(0),
@@ -279,6 +280,14 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
       numBytes: 3_000_000,
       numLayers: 2,
       hidden: 8,
+    },
+    placement: {
+      ranks: 1,
+      mode: 'gather',
+      threadsPerRank: 1,
+      cuts: [{ part: 'vocabulary', layers: null, total: 258, ranges: [[0, 258]] }],
+      kvCacheBytes: 1_000_000,
+      kvCacheTokens: 16_000,
     },
     ...changes,
   };

@@ -2,6 +2,7 @@
 import type { CachePlace } from '../cache/disk-cache.js';
 import type { ChatTemplate } from '../chat/template.js';
 import type { EngineClient } from '../engine/client.js';
+import type { Placement } from '../engine/placement.js';
 import type { Pooler } from '../engine/pooler.js';
 import type { loadTokenizer } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -61,6 +62,7 @@ export interface ServedModel {
   /** Labels of `vllm:cache_config_info`: block_size, num_gpu_blocks, … */
   readonly cacheConfig: Readonly<Record<string, string>>;
   readonly facts: ModelFacts;
+  readonly placement: Placement;
 }
 
 /** What the model is, for those who ask. */

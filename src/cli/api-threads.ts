@@ -46,8 +46,8 @@ export class ApiThreads {
   }
 
   /** Each reads its tokenizer and template. Rejects with a start error as the main thread would. */
-  async load({ options, serverOptions, shared, started: { name, model, dims, cache, links } }: Loading): Promise<void> {
-    const all = { options, serverOptions, name, model, dims, cache: cache?.place ?? null };
+  async load({ options, serverOptions, shared, started: { name, model, dims, placement, cache, links } }: Loading): Promise<void> {
+    const all = { options, serverOptions, name, model, dims, placement, cache: cache?.place ?? null };
     const loaded = this.#threads.map((thread, i) => {
       const { port1, port2: home } = new MessageChannel();
       this.#homes.push(port1);

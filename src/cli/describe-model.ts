@@ -18,10 +18,13 @@ import { forcedReasoningEnd } from './reasoning-config.js';
 import type { StartedEngine } from './start-engine.js';
 import { isJsonCompact } from './structured-outputs-config.js';
 
-export type DescribedEngine = Pick<StartedEngine, 'name' | 'model' | 'dims' | 'engine' | 'cache'>;
+export type DescribedEngine = Pick<StartedEngine, 'name' | 'model' | 'dims' | 'placement' | 'engine' | 'cache'>;
 
 /** The tokenizer is built while the ranks read the weights. */
-export async function describe({ name, model, dims, engine, cache }: DescribedEngine, options: ServeOptions): Promise<ServedModel> {
+export async function describe(
+  { name, model, dims, placement, engine, cache }: DescribedEngine,
+  options: ServeOptions,
+): Promise<ServedModel> {
   const needsPairs = model.pooling?.task === 'classify' && !model.spec.causal;
   const tokenizer = await loadTokenizer(model.tokenizer, cache, { pairs: needsPairs });
   const chatTemplate = options.chatTemplate === null ? model.chatTemplate : readTemplate(options.chatTemplate);
@@ -68,6 +71,7 @@ export async function describe({ name, model, dims, engine, cache }: DescribedEn
       num_gpu_blocks: String(dims.numBlocks),
     },
     facts: factsOf(model),
+    placement,
   };
 }
 

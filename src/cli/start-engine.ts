@@ -5,6 +5,7 @@ import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
 import type { EngineLink } from '../engine/engine-port.js';
 import { EngineThread } from '../engine/engine-thread.js';
+import type { Placement } from '../engine/placement.js';
 import { sizeSteps } from '../engine/sizing.js';
 import { startError } from '../errors.js';
 import { createLogger, type Logger } from '../log.js';
@@ -12,7 +13,8 @@ import type { HubOptions } from '../model/hub.js';
 import { loadModel } from '../model/load.js';
 import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
-import type { KvCacheType, LoadedModel } from '../model/spec.js';
+import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../model/spec.js';
+import { cutsOf } from '../parallel/cuts.js';
 import { availableMemoryBytes, threadsPerRank, totalMemoryBytes } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
@@ -28,6 +30,7 @@ export interface StartedEngine {
   readonly name: string;
   readonly model: LoadedModel;
   readonly dims: StepDims;
+  readonly placement: Placement;
   readonly engine: EngineClient;
   /** For the other threads that ask. */
   readonly links: readonly EngineLink[];
@@ -150,6 +153,15 @@ export async function startEngine(
     maxInFlight: options.asyncScheduling ? 2 : 1,
     ...(speculation === null ? {} : { speculation }),
   } as const;
+  const kvCacheTokens = dims.numBlocks * dims.blockSize;
+  const placement = {
+    ranks: worldSize,
+    mode: options.tensorParallelMode,
+    threadsPerRank: threads,
+    cuts: cutsOf(model.spec, options.tensorParallelMode, worldSize),
+    kvCacheBytes: kvCacheTokens * kvBytesPerToken(model.spec, kvCacheType ?? model.computeType),
+    kvCacheTokens,
+  };
   let stopped = false;
   let failed = false;
   const fault = (reason: string) => {
@@ -170,7 +182,7 @@ export async function startEngine(
       threads: worldSize * threads,
       mode: options.tensorParallelMode,
       weightBytes,
-      kvTokens: dims.numBlocks * dims.blockSize,
+      kvTokens: placement.kvCacheTokens,
     };
   });
   const stop = async () => {
@@ -178,7 +190,18 @@ export async function startEngine(
     await engine.stop();
     await ranks.stop();
   };
-  return { name: options.model ?? bundledName, model, dims, engine: engine.client, links: engine.links, cache, ready, fail: fault, stop };
+  return {
+    name: options.model ?? bundledName,
+    model,
+    dims,
+    placement,
+    engine: engine.client,
+    links: engine.links,
+    cache,
+    ready,
+    fail: fault,
+    stop,
+  };
 }
 
 const revisionOf = (revision: string | null) => (revision === null ? {} : { revision });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { endsByLength, neutralSampling } from '../sampling/params.js';
+import { phaseStride } from '../step/layout.js';
 import type { RequestEvents } from './client.js';
 import { EnginePort } from './engine-port.js';
 import { counterIndex, firstPositionCounter, portOf, type ToEngine } from './messages.js';
@@ -17,16 +18,17 @@ afterEach(() => {
 /** Ports of several threads, and the engine's ends of them. */
 function createPorts(numPorts: number) {
   const counters = new SharedArrayBuffer(8 * firstPositionCounter);
+  const phaseTimes = new SharedArrayBuffer(8 * phaseStride * 2);
   const queue = queueMemory(1);
   const control = new Int32Array(new SharedArrayBuffer(1024));
   const channels = Array.from({ length: numPorts }, () => new MessageChannel());
   const ports = channels.map(({ port1: port }, index) => {
-    const client = new EnginePort({ port, index, control, counters, pools: false, queueLenMax, queue });
+    const client = new EnginePort({ port, index, control, counters, phaseTimes, pools: false, queueLenMax, queue });
     client.open();
     return client;
   });
   ends = channels.map(({ port2 }) => port2);
-  return { ports, counters: new Float64Array(counters) };
+  return { ports, counters: new Float64Array(counters), phaseTimes: new Float64Array(phaseTimes) };
 }
 
 const requestOf = (id: string) => {
@@ -110,4 +112,19 @@ test('a control is answered to the thread that asked; a failure ends what each h
   ports[1]!.fail('broken');
   await sleeping;
   assert.deepEqual([heard, ports[1]!.state()], [['error', 'closed'], 'failed']);
+});
+
+test('the time of steps is told by phase and rank', () => {
+  const { ports, phaseTimes } = createPorts(1);
+  phaseTimes[0] = 30; // rank 0, total
+  phaseTimes[phaseStride + 5] = 7; // rank 1, waiting for others
+  const { total, wait, attention } = ports[0]!.counters().phaseTimesUs;
+  assert.deepEqual(
+    [total, wait, attention],
+    [
+      [30, 0],
+      [0, 7],
+      [0, 0],
+    ],
+  );
 });

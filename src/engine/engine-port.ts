@@ -8,6 +8,7 @@ import type { EngineFigures } from '../metrics/metrics.js';
 import { ringDoorbell } from '../parallel/channel.js';
 import type { Share } from '../scheduler/fair-share.js';
 import { finishCode } from '../scheduler/output.js';
+import { phaseStride, type StepPhase, stepPhases } from '../step/layout.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import type { Control } from './control.js';
 import {
@@ -32,6 +33,8 @@ export interface EngineLink {
   /** Where the engine's doorbell is. */
   readonly control: Int32Array;
   readonly counters: SharedArrayBuffer;
+  /** [worldSize, phase] as `Engine` sums them. */
+  readonly phaseTimes: SharedArrayBuffer;
   /** Whether the model gives hidden states; else it generates. */
   readonly pools: boolean;
   readonly queueLenMax: number;
@@ -67,6 +70,7 @@ const retryAfterSeconds = 1;
 export class EnginePort implements EngineClient {
   readonly #link: EngineLink;
   readonly #counters: Float64Array;
+  readonly #phaseTimes: Float64Array;
   readonly #queue: QueueBound;
   readonly #byId = new Map<string, Live>();
   readonly #byHandle = new Map<number, Live>();
@@ -79,6 +83,7 @@ export class EnginePort implements EngineClient {
   constructor(link: EngineLink) {
     this.#link = link;
     this.#counters = new Float64Array(link.counters);
+    this.#phaseTimes = new Float64Array(link.phaseTimes);
     this.#queue = new QueueBound(link.queueLenMax, link.queue);
     link.port.on('message', (batch: Batch) => this.#deliver(batch));
   }
@@ -162,7 +167,14 @@ export class EnginePort implements EngineClient {
       stepTokens: Array.from(c.subarray(stepTokensCounter, requestPreemptionsCounter)),
       requestPreemptions: Array.from(c.subarray(requestPreemptionsCounter, firstPositionCounter)),
       specAcceptedPerPosition: Array.from(c.subarray(firstPositionCounter)),
+      phaseTimesUs: this.#phaseTimesUs(),
     };
+  }
+
+  #phaseTimesUs(): EngineFigures['phaseTimesUs'] {
+    const times = this.#phaseTimes;
+    const ofPhase = (phase: number) => Array.from({ length: times.length / phaseStride }, (_, rank) => times[rank * phaseStride + phase]!);
+    return Object.fromEntries(stepPhases.map((name, phase) => [name, ofPhase(phase)])) as Record<StepPhase, number[]>;
   }
 
   #notReady(): LockstepError {

@@ -4,6 +4,7 @@ import { ringDoorbell } from '../parallel/channel.js';
 import { giveTask } from '../parallel/threads.js';
 import type { SchedulerOptions } from '../scheduler/options.js';
 import type { StepBuffers } from '../step/buffers.js';
+import { phaseStride } from '../step/layout.js';
 import { startEngineThread } from './early-thread.js';
 import { type EngineLink, EnginePort } from './engine-port.js';
 import type { EngineStart } from './engine-worker.js';
@@ -38,17 +39,18 @@ export class EngineThread {
     const { scheduler, queueLenMax, numOwners, numPorts, seed, group } = options;
     const { dims } = buffers.layout;
     const counters = new SharedArrayBuffer(8 * (firstPositionCounter + (scheduler.speculation?.maxDrafts ?? 0)));
+    const phaseTimes = new SharedArrayBuffer(8 * phaseStride * dims.worldSize);
     const queue = queueMemory(numOwners);
     const channels = Array.from({ length: numPorts }, () => new MessageChannel());
     const [first, ...links] = channels.map(({ port1: port }, index): EngineLink => {
-      return { port, index, control: buffers.control, counters, pools: dims.pooledLen > 0, queueLenMax, queue };
+      return { port, index, control: buffers.control, counters, phaseTimes, pools: dims.pooledLen > 0, queueLenMax, queue };
     });
     this.client = new EnginePort(first!);
     this.links = links;
     this.#port = first!.port;
     this.#control = buffers.control;
     const ports = channels.map(({ port2 }) => port2);
-    const start: EngineStart = { dims, shared: buffers.shared, scheduler, seed, ports, group, counters };
+    const start: EngineStart = { dims, shared: buffers.shared, scheduler, seed, ports, group, counters, phaseTimes };
     giveTask(thread, start, ports);
     watch(thread, onFault);
     this.#exited = new Promise((resolve) => thread.once('exit', () => resolve()));

@@ -20,9 +20,10 @@ export interface EngineStart {
   /** Handle of the native group. */
   readonly group: number;
   readonly counters: SharedArrayBuffer;
+  readonly phaseTimes: SharedArrayBuffer;
 }
 
-function run({ dims, shared, scheduler, seed, ports, group, counters }: EngineStart): void {
+function run({ dims, shared, scheduler, seed, ports, group, counters, phaseTimes }: EngineStart): void {
   const buffers = stepBuffers(dims, shared);
   const engine = new Engine({
     buffers,
@@ -33,6 +34,7 @@ function run({ dims, shared, scheduler, seed, ports, group, counters }: EngineSt
     send: (port, batch) => ports[port]!.postMessage(batch, [batch.records.buffer as ArrayBuffer]),
     grammars: new GroupGrammars(group),
     counters: new Float64Array(counters),
+    phaseTimes: new Float64Array(phaseTimes),
     drawSeed: seed === null ? () => randomBytes(8).readBigUInt64LE() : seedSequence(seed),
   });
   try {

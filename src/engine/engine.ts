@@ -37,6 +37,8 @@ export interface EngineParts {
   /** What the ranks know of grammars. */
   readonly grammars: Pick<GroupGrammars, 'acquire' | 'release' | 'know'>;
   readonly counters: Float64Array;
+  /** [worldSize, phase] the sums of all steps' `timesUs`. */
+  readonly phaseTimes: Float64Array;
   /** 64 random bits for a request that brings no seed. */
   readonly drawSeed: () => bigint;
 }
@@ -94,7 +96,7 @@ export class Engine {
 
   /** Runs until it is told to stop. Throws `RankFault` when the ranks cannot go on. */
   run(): void {
-    const { buffers, scheduler, ranks, counters } = this.#parts;
+    const { buffers, scheduler, ranks, counters, phaseTimes } = this.#parts;
     for (;;) {
       const rung = doorbellEpoch(buffers.control); // before looking, so that no ring is lost
       const startMs = performance.now();
@@ -108,6 +110,7 @@ export class Engine {
       const result = ranks.collect();
       if (result !== null) {
         counters[counterIndex.steps]!++;
+        for (let i = 0; i < phaseTimes.length; i++) phaseTimes[i]! += result.timesUs[i]!;
         this.#deliver(scheduler.update(result), result);
       }
       for (const number of this.#control.take()) this.#newsOf(number).done.push(number);

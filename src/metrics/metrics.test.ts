@@ -5,7 +5,7 @@ import { createSheet } from './series.js';
 
 const figures = {
   running: 2, waiting: 3, kvCacheUsage: 0.25, preemptions: 1, promptTokens: 100, generationTokens: 50,
-  prefixCacheQueries: 100, prefixCacheHits: 32, steps: 60, hostTimeUs: 3000, asleep: 0,
+  prefixCacheQueries: 100, prefixCacheHits: 32, steps: 60, hostTimeUs: 3000, asleep: 0, phaseTimesUs: {},
   specDrafts: 0, specDraftTokens: 0, specAcceptedTokens: 0, specAcceptedPerPosition: [],
   stepTokens: stepTokenBounds.map(() => 1).concat(0, 64), requestPreemptions: preemptionBounds.map(() => 0).concat(0, 0),
 }; // biome-ignore format: a list of figures

@@ -6,7 +6,7 @@
  */
 import { HttpMetrics, type MeasuredRoute } from './http.js';
 import { addProcess } from './process.js';
-import { type Counter, createSheet, type Labels, type Read, Registry, type Sheet } from './series.js';
+import { type Counter, createSheet, type HistogramTotals, type Labels, type Read, Registry, type Sheet } from './series.js';
 
 /** Counts for each bound and above them all, then the sum. */
 export type BucketCounts = readonly number[];
@@ -28,6 +28,8 @@ export interface EngineFigures {
   readonly specAcceptedPerPosition: readonly number[];
   readonly steps: number;
   readonly hostTimeUs: number;
+  /** Of all steps, by phase and rank. */
+  readonly phaseTimesUs: Readonly<Record<string, readonly number[]>>;
   /** 1 while it sleeps, else 0. */
   readonly asleep: number;
   /** Tokens of each step, by `stepTokenBounds`. */
@@ -245,6 +247,13 @@ export class Metrics {
   /** A request was refused because the queue was full. */
   rejected(): void {
     this.#series?.rejected.add(1);
+  }
+
+  /** Of all requests up to now: the latencies that people feel. */
+  latencies(): { readonly firstToken: HistogramTotals; readonly interToken: HistogramTotals } | null {
+    if (this.#series === null) return null;
+    const { firstToken, interToken } = this.#series;
+    return { firstToken: this.#registry.totals(firstToken), interToken: this.#registry.totals(interToken) };
   }
 
   exposition(): { contentType: string; text: string } {

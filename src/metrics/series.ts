@@ -18,24 +18,33 @@ export interface Counter {
   add(by: number): void;
 }
 
+/** `counts`: one for each bound (up to and with it, from the one before) and one above them all. */
+export interface HistogramTotals {
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
 export class Histogram {
   readonly #values: Sheet;
-  readonly #at: number;
-  readonly #bounds: readonly number[];
+  readonly bounds: readonly number[];
 
   /** `values[at …]`: a count for each bound and one above them all, then the sum. */
-  constructor(values: Sheet, at: number, bounds: readonly number[]) {
+  constructor(
+    values: Sheet,
+    readonly at: number,
+    bounds: readonly number[],
+  ) {
     this.#values = values;
-    this.#at = at;
-    this.#bounds = bounds;
+    this.bounds = bounds;
   }
 
   observe(value: number): void {
-    const bounds = this.#bounds;
+    const bounds = this.bounds;
     let bucket = 0;
     while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
-    this.#values[this.#at + bucket]! += 1;
-    this.#values[this.#at + bounds.length + 1]! += value;
+    this.#values[this.at + bucket]! += 1;
+    this.#values[this.at + bounds.length + 1]! += value;
   }
 }
 
@@ -81,6 +90,12 @@ export class Registry {
     let sum = 0;
     for (const sheet of this.#sheets) sum += sheet[at]!;
     return sum;
+  }
+
+  /** Of all threads. */
+  totals({ at, bounds }: Histogram): HistogramTotals {
+    const counts = Array.from({ length: bounds.length + 1 }, (_, i) => this.#sum(at + i));
+    return { bounds, counts, sum: this.#sum(at + bounds.length + 1) };
   }
 
   /** `name` without `_total`. A counter for each set of labels; with `hidesZero` it is shown from its first count on. */

@@ -107,6 +107,12 @@ export const planColumns = [
   column('outputStart', 'i32', (d) => d.maxRows + 1), // [N+1] rows of logits that are looked at, in entry order
 ] as const;
 
+/** Of `timesUs`, in the order of `PhaseTimes` in native/common/forward.h. total: the whole step; wait: for other ranks, within the other phases. */
+export const stepPhases = ['total', 'attention', 'linear', 'head', 'sample', 'wait'] as const;
+export type StepPhase = (typeof stepPhases)[number];
+/** Numbers of a rank in `timesUs`: a cache line. */
+export const phaseStride = 8;
+
 /** One step's result. O outputs: entry i owns outputs outputStart[i] … outputStart[i+1]-1, the first of them where it tried fewer drafts. */
 export const resultColumns = [
   column('resultHeader', 'i32', () => 16), // epoch, fault, slots that were computed
@@ -121,7 +127,7 @@ export const resultColumns = [
   column('outputRanks', 'i32', (d) => d.maxTokens), // [O] 1: the likeliest
   column('topIds', 'i32', (d) => d.maxTokens * d.maxLogprobs), // [O, maxLogprobs] best first, ties lowest id first
   column('topLogprobs', 'f32', (d) => d.maxTokens * d.maxLogprobs),
-  column('timesUs', 'f64', (d) => d.worldSize * 8), // [worldSize, phase]
+  column('timesUs', 'f64', (d) => d.worldSize * phaseStride), // [worldSize, phase]
 ] as const;
 
 /** Bits of `entryFlags`. */
