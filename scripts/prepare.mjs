@@ -126,7 +126,7 @@ export function buildNativePrograms() {
 function removeStaleOutput() {
   for (const output of filesBelow('dist', ['.js', '.js.map'])) {
     const source = relative('dist', output).replace(/\.js(\.map)?$/, '.ts');
-    if (!existsSync(source)) rmSync(output);
+    if (!existsSync(source) && !existsSync(`${source}x`)) rmSync(output);
   }
 }
 
@@ -139,9 +139,20 @@ export function buildTypeScript() {
   });
 }
 
+/** The page that the server sends, and what its tests run. */
+export function buildPage() {
+  const sources = filesBelow('src/page', ['']);
+  unlessDone('dist/page/index.html.gz', digest([...sources, 'scripts/page.mjs', 'tsconfig.json', 'package-lock.json']), () => {
+    say('building the page …');
+    if (run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'src/page']) !== 0) stopWith('TypeScript found errors; see above');
+    if (run(process.execPath, ['scripts/page.mjs']) !== 0) stopWith('the page could not be bundled; see above');
+  });
+}
+
 export function prepare() {
   checkNode();
   installPackages();
   buildAddon();
   buildTypeScript();
+  buildPage();
 }

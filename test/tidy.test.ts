@@ -28,6 +28,7 @@ function sourcesBelow(folder: string, endings: readonly string[]): Source[] {
 const importLines: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   log: [],
+  page: [],
   cache: ['log'],
   step: [],
   model: ['errors', 'log'],
@@ -77,7 +78,7 @@ function wrongImports({ path, text }: Source): string[] {
 }
 
 test('rooms import only what stands in their line', () => {
-  const sources = [...sourcesBelow('src', ['.ts']), ...sourcesBelow('bench', ['.ts'])];
+  const sources = [...sourcesBelow('src', ['.ts', '.tsx']), ...sourcesBelow('bench', ['.ts'])];
   const unknown = sources.filter(({ path }) => !['cli', 'bench', ...everyRoom].includes(roomOf(path))).map(({ path }) => path);
   assert.deepEqual(unknown, [], 'a room without an import line');
   assert.deepEqual(sources.flatMap(wrongImports), []);
@@ -111,7 +112,10 @@ function importCircles(sources: readonly Source[]): string[] {
     if (state.get(path) === 'open') circles.push([...way.slice(way.indexOf(path)), path].join(' -> '));
     if (state.has(path)) return;
     state.set(path, 'open');
-    for (const target of targets.get(path) ?? []) if (targets.has(target)) visit(target, [...way, path]);
+    for (const target of targets.get(path) ?? []) {
+      const file = [target, `${target}x`].find((name) => targets.has(name)); // .ts or .tsx
+      if (file !== undefined) visit(file, [...way, path]);
+    }
     state.set(path, 'done');
   };
   for (const path of targets.keys()) visit(path, []);
@@ -119,7 +123,7 @@ function importCircles(sources: readonly Source[]): string[] {
 }
 
 test('no files import each other in a circle', () => {
-  assert.deepEqual(importCircles([...sourcesBelow('src', ['.ts']), ...sourcesBelow('bench', ['.ts'])]), []);
+  assert.deepEqual(importCircles([...sourcesBelow('src', ['.ts', '.tsx']), ...sourcesBelow('bench', ['.ts'])]), []);
 });
 
 test('the check finds a circle, also of types alone, and no other', () => {
@@ -127,6 +131,7 @@ test('the check finds a circle, also of types alone, and no other', () => {
     importCircles(Object.entries(texts).map(([path, text]) => ({ path, text })));
   const [a, b, c] = ["import { b } from './b.js';", "import type { C } from './c.js';", "export { a } from './a.js';"];
   assert.deepEqual(circlesOf({ 'src/a.ts': a, 'src/b.ts': b, 'src/c.ts': c }), ['src/a.ts -> src/b.ts -> src/c.ts -> src/a.ts']);
+  assert.equal(circlesOf({ 'src/a.ts': a, 'src/b.tsx': b, 'src/c.ts': c }).length, 1);
   assert.deepEqual(circlesOf({ 'src/a.ts': a, 'src/b.ts': b, 'src/c.ts': "const a = () => import('./a.js');" }), []);
   assert.deepEqual(circlesOf({ 'src/a.ts': `${a}\n${b}`, 'src/b.ts': b, 'src/c.ts': '' }), [], 'two ways to one file');
 });
@@ -138,7 +143,7 @@ function strayEnvironment({ path, text }: Source): string[] {
 }
 
 test('only cli/ reads argv and the environment', () => {
-  assert.deepEqual(sourcesBelow('src', ['.ts']).flatMap(strayEnvironment), []);
+  assert.deepEqual(sourcesBelow('src', ['.ts', '.tsx']).flatMap(strayEnvironment), []);
   assert.equal(strayEnvironment({ path: 'src/model/hub.ts', text: 'const token = process.env.HF_TOKEN;' }).length, 1);
 });
 
@@ -248,11 +253,11 @@ function median(values: readonly number[]): number {
 
 test('files are short', () => {
   const all = ['src', 'test', 'bench', 'native', 'scripts'].flatMap((folder) =>
-    sourcesBelow(folder, ['.ts', '.mjs', '.h', '.cpp', '.cu', '.cuh']),
+    sourcesBelow(folder, ['.ts', '.tsx', '.css', '.mjs', '.h', '.cpp', '.cu', '.cuh']),
   );
   assert.deepEqual(all.flatMap(tooLong), []);
   assert.equal(tooLong({ path: 'long.ts', text: 'x\n'.repeat(fileLenMax + 1) }).length, 1);
-  const middle = median(sourcesBelow('src', ['.ts']).map(({ text }) => numLines(text)));
+  const middle = median(sourcesBelow('src', ['.ts', '.tsx']).map(({ text }) => numLines(text)));
   assert.ok(middle >= medianRange[0] && middle <= medianRange[1], `the median file of src has ${middle} lines`);
   assert.equal(median([900, 1, 700]), 700);
 });
@@ -266,7 +271,7 @@ function escapes({ path, text }: Source): string[] {
 }
 
 test('no escape from the type checker without a reason', () => {
-  const sources = ['src', 'test', 'bench'].flatMap((folder) => sourcesBelow(folder, ['.ts']));
+  const sources = ['src', 'test', 'bench'].flatMap((folder) => sourcesBelow(folder, ['.ts', '.tsx']));
   assert.deepEqual(sources.filter(({ path }) => path !== 'test/tidy.test.ts').flatMap(escapes), []);
   const finds = (text: string) => escapes({ path: 'a.ts', text }).length;
   assert.equal(finds('const a: any = 1;'), 1);

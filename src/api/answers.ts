@@ -92,5 +92,6 @@ export const emptyAnswer: Answer = { name: 'Nothing', media: '' };
 export const versionAnswer: Answer = { name: 'Version', json: object({ version: string }) };
 export const loadAnswer: Answer = { name: 'Load', json: object({ server_load: integer }) };
 export const metricsAnswer: Answer = { name: 'Metrics', media: 'text/plain' };
+export const pageAnswer: Answer = { name: 'Page', media: 'text/html' };
 export const docsAnswer: Answer = { name: 'Docs', media: 'text/html' };
 export const openApiAnswer: Answer = { name: 'OpenAPI', json: object({ openapi: string, info: anything, paths: anything }, {}, open) };

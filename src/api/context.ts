@@ -61,6 +61,7 @@ export interface ServerOptions {
   readonly devMode: boolean;
   readonly sleepMode: boolean;
   readonly tokenizerInfo: boolean;
+  readonly page: boolean;
   readonly docs: boolean;
   /** `system_fingerprint` of the answers: what it is made of, or what it is. */
   readonly fingerprint: FingerprintMode;

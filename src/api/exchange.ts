@@ -108,6 +108,7 @@ export type Listen = (options: ListenOptions, handler: ExchangeHandler) => Promi
 
 const statusTexts: Readonly<Record<number, string>> = {
   200: 'OK',
+  304: 'Not Modified',
   400: 'Bad Request',
   401: 'Unauthorized',
   404: 'Not Found',

@@ -9,6 +9,7 @@ const flags = {
   devMode: '--server-dev-mode',
   sleepMode: '--enable-sleep-mode',
   tokenizerInfo: '--enable-tokenizer-info-endpoint',
+  page: '--page',
   docs: '--no-disable-fastapi-docs',
 } as const;
 export type Needed = keyof typeof flags;

@@ -5,7 +5,7 @@ import { fakeServer } from './fake-exchange.js';
 import { routes } from './routes.js';
 
 /** What supervisors, scrapers and readers of the documentation ask, who have no key. */
-const open = ['/health', '/ping', '/version', '/load', '/metrics', '/openapi.json', '/docs', '/api/version'];
+const open = ['/health', '/ping', '/version', '/load', '/metrics', '/openapi.json', '/docs', '/', '/api/version'];
 
 test('every route but these asks for the key, in the words of its API', async () => {
   const it = await fakeServer({ apiKeys: plainKeys(['secret']), devMode: true, tokenizerInfo: true });

@@ -11,6 +11,7 @@ import {
   modelAnswer,
   modelsAnswer,
   openApiAnswer,
+  pageAnswer,
   renderedAnswer,
   renderedListAnswer,
   tokenizeAnswer,
@@ -20,12 +21,14 @@ import { handleChat } from './chat-completions.js';
 import { handleCompletion } from './completions.js';
 import { controlRoutes } from './control/routes.js';
 import { handleDocs } from './docs-page.js';
+import { engineAnswer, handleEngine } from './engine-state.js';
 import { handleHealth, handleLoad, handleMetrics, handleVersion } from './health.js';
 import { handleInvocation } from './invocations.js';
 import { messagesRoutes } from './messages/routes.js';
 import { handleModel, handleModels } from './models.js';
 import { ollamaRoutes } from './ollama/routes.js';
 import { handleOpenApi } from './openapi.js';
+import { handlePage } from './page.js';
 import { embeddingBody, rerankBody, scoreBody } from './pooling/fields.js';
 import { poolingRoutes } from './pooling/routes.js';
 import { handleRenderChat, handleRenderCompletion } from './render.js';
@@ -65,6 +68,10 @@ export const routes: readonly Route[] = [
   ...messagesRoutes,
   ...ollamaRoutes,
   ...controlRoutes,
+  route('GET', '/engine', 'key', { handle: handleEngine,
+    summary: 'What the engine does and how it is laid out; the page at / shows it', answer: engineAnswer }),
+  route('GET', '/', 'open', { needs: ['page'], handle: handlePage,
+    summary: 'A page to chat on and to watch the engine', answer: pageAnswer }),
   route('GET', '/openapi.json', 'open', { needs: ['docs'], summary: 'This description', answer: openApiAnswer,
     handle: (exchange, context) => handleOpenApi(exchange, context, routes) }),
   route('GET', '/docs', 'open', { needs: ['docs'], summary: 'The same as a page', answer: docsAnswer,

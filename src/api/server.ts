@@ -57,6 +57,7 @@ const optionsDefault: ServerOptions = {
   devMode: false,
   sleepMode: false,
   tokenizerInfo: false,
+  page: true,
   docs: true,
   fingerprint: 'full',
   settings: {},

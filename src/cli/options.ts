@@ -211,6 +211,7 @@ const frontEndFlags = [
     help: 'system_fingerprint of answers: version and hash of the model, the hash alone, null, or --fingerprint-value' },
   { name: 'fingerprint-value', type: 'string', default: null, group: api, value: 'TEXT', help: 'the fingerprint, with --fingerprint-mode custom' },
   { name: 'disable-fastapi-docs', type: 'boolean', default: false, group: api, help: 'do not serve /openapi.json and /docs' },
+  { name: 'page', type: 'boolean', default: true, group: api, help: 'serve the page at /: to chat, and to watch the engine' },
   { name: 'server-dev-mode', type: 'boolean', default: false, group: api, variables: ['VLLM_SERVER_DEV_MODE'],
     help: 'serve the routes that steer the engine: /sleep, /pause, /reset_prefix_cache, /server_info and their like' },
   { name: 'enable-sleep-mode', type: 'boolean', default: false, group: api, help: 'serve /sleep, /wake_up and /is_sleeping' },

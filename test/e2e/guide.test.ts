@@ -97,3 +97,20 @@ test('a second question is answered on its own, whatever was said before', async
   );
   assert.match(second, /KV cache/);
 });
+
+test('GET /engine tells of steps that were made, by phase and rank', async () => {
+  await ask({ role: 'user', content: 'How do I start it?' });
+  const { counters, phase_times_us, memory, ranks } = (await (await fetch(new URL('/engine', client.baseURL))).json()) as {
+    readonly counters: { readonly steps: number };
+    readonly phase_times_us: Readonly<Record<string, readonly number[]>>;
+    readonly memory: Readonly<Record<string, number>>;
+    readonly ranks: { readonly count: number; readonly cuts: readonly { readonly ranges: readonly unknown[] }[] };
+  };
+  const [total = 0] = phase_times_us['total']!;
+  const parts = ['attention', 'linear', 'head', 'sample'].map((phase) => phase_times_us[phase]![0]!);
+  assert.ok(counters.steps > 0 && total > 0);
+  for (const part of parts) assert.ok(part > 0 && part < total, `${parts} of ${total}`);
+  assert.ok(parts.reduce((sum, part) => sum + part, 0) <= total * 1.01);
+  assert.ok(memory['resident_bytes']! > memory['weight_bytes']!);
+  assert.ok(ranks.cuts.length > 0 && ranks.cuts.every(({ ranges }) => ranges.length === ranks.count));
+});
