@@ -5,6 +5,7 @@ import { announcement, current, send, sendResults, stop, writing } from './chat-
 import { openCalls, type ToolCall } from './conversation.js';
 import { engineState, trouble } from './engine-state.js';
 import { Button } from './parts.js';
+import { needsKey } from './server.js';
 import { Sidebar } from './sidebar.js';
 import { TurnView } from './turn.js';
 
@@ -70,6 +71,7 @@ function Turns() {
 
 function Welcome() {
   const model = engineState.value?.model;
+  if (needsKey.value) return null; // the question for it stands in front
   if (trouble.value !== '') return <p class="welcome">{trouble}</p>;
   if (model === undefined) return null;
   const { name, max_model_len, chats, generates } = model;

@@ -76,7 +76,7 @@ export function titleOf({ turns }: Conversation): string {
       .find(({ role }) => role === 'user')
       ?.content.trim()
       .replace(/\s+/g, ' ') ?? '';
-  if (first === '') return 'New conversation';
+  if (first === '') return 'Untitled';
   return first.length > 60 ? `${first.slice(0, 59)}…` : first;
 }
 

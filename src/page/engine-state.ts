@@ -7,6 +7,9 @@ const everyMs = 1000;
 /** Two minutes. */
 export const readingsMax = 121;
 
+/** The charts are of one piece: after a longer pause they begin anew. */
+const gapMsMax = 10_000;
+
 /** Oldest first. */
 export const readings = signal<readonly EngineReading[]>([]);
 export const engineState = computed(() => readings.value.at(-1) ?? null);
@@ -26,7 +29,8 @@ async function read(): Promise<void> {
     const reading = (await (await ask('engine')).json()) as EngineReading;
     const before = readings.value;
     // A server that was started anew counts from zero.
-    const isSame = before.length > 0 && before.at(-1)!.clock_ms < reading.clock_ms;
+    const sinceMs = before.length === 0 ? 0 : reading.clock_ms - before.at(-1)!.clock_ms;
+    const isSame = sinceMs > 0 && sinceMs < gapMsMax && before.at(-1)!.counters.steps <= reading.counters.steps;
     readings.value = isSame ? [...before.slice(1 - readingsMax), reading] : [reading];
     trouble.value = '';
   } catch (error) {

@@ -9,6 +9,7 @@ export const isSidebarOpen = signal(false);
 export function Sidebar() {
   const { id, system, tools, parameters } = current.value;
   const numSet = Object.values(parameters).filter((value) => value !== '').length;
+  const begun = conversations.value.filter(({ turns }) => turns.length > 0);
   const go = (to: string) => {
     currentId.value = to;
     isSidebarOpen.value = false;
@@ -27,7 +28,7 @@ export function Sidebar() {
       </Button>
       <nav aria-label="Conversations">
         <ul>
-          {conversations.value.map((one) => (
+          {begun.map((one) => (
             <li key={one.id}>
               <button type="button" class="conversation" aria-current={one.id === id ? 'true' : undefined} onClick={() => go(one.id)}>
                 {titleOf(one)}
