@@ -60,6 +60,10 @@ export async function readJson(exchange: Exchange, { options, bodies }: BodyLimi
   if (mediaType !== 'application/json') {
     throw new LockstepError('invalid_body', "Unsupported Media Type: Only 'application/json' is allowed");
   }
+  const encoding = (exchange.header('content-encoding') ?? 'identity').trim().toLowerCase();
+  if (encoding !== 'identity' && encoding !== '') {
+    throw new LockstepError('invalid_body', `Content-Encoding '${encoding}' is not taken: send the body as it is.`);
+  }
   const text = await readText(exchange, options.maxBodyBytes, bodies);
   return { body: parseJsonObject(text), text };
 }

@@ -83,7 +83,8 @@ export type RouteMatch =
   | { readonly found: 'other method'; readonly allowed: string }
   | { readonly found: 'nothing' };
 
-export function findRoute(method: string, path: string): RouteMatch {
+export function findRoute(method: string, asked: string): RouteMatch {
+  const path = asked.length > 1 && asked.endsWith('/') ? asked.slice(0, -1) : asked; // as many clients join a base URL and a path
   const exact = routes.filter((candidate) => candidate.path === path);
   const onPath = exact.length > 0 ? exact : routes.filter((candidate) => isBelow(candidate.path, path));
   if (onPath.length === 0) return { found: 'nothing' };
