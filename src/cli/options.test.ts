@@ -173,7 +173,7 @@ describe('what is refused, by name', () => {
     [['--tool-strict-level', 'function'], {}, /^--tool-strict-level 'function' is refused: parameter holds names and arguments/],
     [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
     [['--log-level', 'loud'], {}, /^--log-level must be one of debug, info, warning, error, critical, not 'loud'$/],
-    [['--device', 'cuda'], {}, /^--device cuda is refused: this build has no GPU backend/],
+    [['--device', 'cuda'], {}, /^--device cuda is refused: models are served on the CPU alone so far/],
     [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
     [
       ['--kv-cache-dtype', 'fp8_e5m2'],
@@ -188,7 +188,7 @@ describe('what is refused, by name', () => {
       /^--override-generation-config must be a JSON object or a file that holds one, not '\[1\]'$/,
     ],
     [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
-    [['--kv-offloading-size', '9'], {}, /^--kv-offloading-size is not supported by Lockstep: this build has no GPU backend$/],
+    [['--kv-offloading-size', '9'], {}, /^--kv-offloading-size is not supported by Lockstep: models are served on the CPU alone so far$/],
     [['--enable_lora'], {}, /^--enable_lora is not supported by Lockstep: adapters/],
     [['-pp', '2'], {}, /^-pp is not supported by Lockstep with another value than 1: only tensor parallelism/],
     [['--limit-mm-per-prompt.image', '1'], {}, /^--limit-mm-per-prompt.image is not supported by Lockstep: only text/],
@@ -248,7 +248,7 @@ describe('what is refused, by name', () => {
     const file = configFile('enforce-eager: false');
     assert.match(
       refusal(() => loadServeOptions(['--config', file], {})),
-      /is not supported by Lockstep: this build has no GPU/,
+      /is not supported by Lockstep: models are served on the CPU alone/,
     );
     assert.match(
       refusal(() => loadServeOptions(['--model-impl'], {})),

@@ -311,7 +311,7 @@ export function checkEngineOptions(options: EngineOptions): void {
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
-  if (device === 'cuda') refuse('device', '--device cuda is refused: this build has no GPU backend; leave it out or say cpu');
+  if (device === 'cuda') refuse('device', '--device cuda is refused: models are served on the CPU alone so far; leave it out or say cpu');
   speculationOf(options);
   if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
   if (kvCacheDtype.startsWith('fp8')) {

@@ -3,7 +3,7 @@
  * done here anyway. A flag that is taken and then ignored would make somebody believe in a server that does something else.
  */
 const reasons: Readonly<Record<string, string>> = {
-  'this build has no GPU backend': `--enforce-eager --disable-cascade-attn
+  'models are served on the CPU alone so far': `--enforce-eager --disable-cascade-attn
     --attention-backend --attention-config -ac --disable-custom-all-reduce --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
     --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
