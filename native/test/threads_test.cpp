@@ -1,7 +1,9 @@
 // The compute threads: every chunk is done once, by whoever comes first; more threads than cores; many short jobs.
 #include "cpu/threads.h"
 
+#include <atomic>
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "check.h"
@@ -54,59 +56,62 @@ void share_out_chunks(Check& check) {
 }
 
 #if defined(__linux__)
-// Looks at a mate as a waiting thread does, for a millisecond; true: it was fetched.
-bool watch(const cpu::Mate& mate) {
-  cpu::Mate::Watch watch(&mate);
-  const auto start = std::chrono::steady_clock::now();
-  for (;;) {
-    const auto waited = std::chrono::steady_clock::now() - start;
-    if (watch.look(waited)) return true;
-    if (waited > std::chrono::milliseconds(1)) return false;
-  }
-}
+constexpr std::chrono::microseconds kFirstLook(100), kSecondLook(200);
 
-// A mate that does not run is fetched and may run everywhere again; one that runs is left where it is, and so is one that somebody has
-// placed.
+// A mate that does not run is fetched and may run everywhere again; one that has run between two looks is left where it is, and so is one
+// that somebody has placed.
 void fetch_mates(Check& check) {
   cpu_set_t all;
   CPU_ZERO(&all);
   sched_getaffinity(0, sizeof(all), &all);
   cpu::Mate mate;
-  std::atomic<int> phase{0};  // 1: enlisted and spins, 2: sleeps, 3: is placed, 4: ends
-  std::atomic<bool> free_again{false};
+  std::atomic<int> turns{0};
+  std::atomic<bool> spins{true}, free_again{false};
+  std::mutex asleep, placed;
+  asleep.lock();
+  placed.lock();
   std::thread other([&] {
     mate.enlist();
-    phase.store(1);
-    while (phase.load() == 1) {
-    }
-    while (phase.load() == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (spins.load()) turns++;
+    { const std::lock_guard<std::mutex> woken(asleep); }
     cpu_set_t now;
     CPU_ZERO(&now);
     free_again = sched_getaffinity(0, sizeof(now), &now) == 0 && CPU_EQUAL(&now, &all);
     CPU_ZERO(&now);
     CPU_SET(sched_getcpu(), &now);
     sched_setaffinity(0, sizeof(now), &now);
-    phase.store(4);
-    while (phase.load() == 4) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    turns = -1;
+    const std::lock_guard<std::mutex> ends(placed);
   });
-  while (phase.load() == 0) std::this_thread::yield();
-  if (CPU_COUNT(&all) > 1) {
-    bool left_alone = false;  // another process may take its core for a while
-    for (int i = 0; i < 1000 && !left_alone; i++) left_alone = !watch(mate);
-    check.expect(left_alone, "a mate that runs was fetched a thousand times");
-  }
-  phase.store(2);
+  while (turns.load() == 0) std::this_thread::yield();
+  cpu::Mate::Watch running(&mate);
+  check.expect(!running.look(kFirstLook), "a mate was fetched at the first look");
+  const int before = turns.load();
+  while (turns.load() - before < 1000000) std::this_thread::yield();
+  check.expect(!running.look(kSecondLook), "a mate that ran was fetched");
+
+  spins = false;
   bool fetched = false;
-  for (int i = 0; i < 1000 && !fetched; i++) fetched = watch(mate);
+  for (int i = 0; i < 1000 && !fetched; i++) {  // it is on its way to sleep
+    cpu::Mate::Watch still(&mate);
+    still.look(kFirstLook);
+    fetched = still.look(kSecondLook);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   check.expect(fetched, "a mate that stands still was not fetched");
-  phase.store(3);
-  while (phase.load() != 4) std::this_thread::yield();
+  asleep.unlock();
+  while (turns.load() != -1) std::this_thread::yield();
   check.expect(free_again, "a mate that was fetched may not run everywhere again");
-  if (CPU_COUNT(&all) > 1) check.expect(!watch(mate), "a mate that somebody has placed was fetched");
-  phase.store(5);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  cpu::Mate::Watch pinned(&mate);
+  pinned.look(kFirstLook);
+  if (CPU_COUNT(&all) > 1) check.expect(!pinned.look(kSecondLook), "a mate that somebody has placed was fetched");
+  placed.unlock();
   other.join();
   cpu::Mate nobody;
-  check.expect(!watch(nobody), "a thread that has not enlisted was fetched");
+  cpu::Mate::Watch none(&nobody);
+  none.look(kFirstLook);
+  check.expect(!none.look(kSecondLook), "a thread that has not enlisted was fetched");
 }
 #endif
 
