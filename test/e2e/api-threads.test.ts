@@ -151,11 +151,16 @@ describe('uWebSockets.js, or what --http-backend auto finds', () => {
 
   test('what one thread makes in the background the others cancel', async () => {
     const long = { model: 'guide', input: 'Tell me all', background: true, max_output_tokens: 900, ignore_eos: true };
-    const made = await server.all(6, () => server.ask('/v1/responses', long));
-    const cancelled = await server.all(6, (i) => server.ask(`/v1/responses/${made[i]!.body.id}/cancel`, {}));
-    for (const { body } of cancelled) assert.equal(body.status, 'cancelled');
+    await server.all(6, async () => {
+      for (let status = ''; status !== 'cancelled'; ) {
+        const { body: made } = await server.ask('/v1/responses', long);
+        const { body: answer } = await server.ask(`/v1/responses/${made.id}/cancel`, {});
+        status = answer.status ?? answer.error.message;
+        assert.match(status, /cancelled|incomplete/); // on a busy machine the other may be ready before the second request has come
+      }
+    });
     while (/vllm:num_requests_running\{[^}]*\} [1-9]/.test((await server.ask('/metrics')).body));
-    assert.deepEqual((await server.ask('/load')).body, { server_load: 0 });
+    while ((await server.ask('/load')).body.server_load !== 0);
   });
 
   test('the limit of a key is one limit', async () => {
