@@ -128,7 +128,7 @@ RopeSpec read_rope(const Napi::Value& value, const std::string& path, int head_d
 void read_mlp(const Napi::Object& mlp, const std::string& path, LayerSpec* layer, Reader* r) {
   const char* const activations[] = {"silu", "gelu-tanh", "gelu", "relu"};
   layer->gated = r->boolean(mlp, "gated", path);
-  layer->activation = static_cast<ActivationKind>(r->choice(mlp, "activation", path, activations, 4));
+  layer->activation = static_cast<Activation>(r->choice(mlp, "activation", path, activations, 4));
   layer->mlp_bias = r->boolean(mlp, "bias", path);
   const Napi::Value experts = r->get(mlp, "experts", path);
   if (experts.IsNull()) {

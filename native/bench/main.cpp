@@ -116,7 +116,7 @@ void run_step(const Options& o, const std::vector<Linear>& linears, const Activa
     const int first = blocks * thread / o.threads;
     const int rows = l.head ? std::min(m, 32) : m;  // a long prompt needs logits of few rows
     const cpu::GemmOut to = {l.gated ? cpu::Epilogue::kGated : cpu::Epilogue::kStore,
-                             cpu::Activation::kSilu,
+                             lockstep::Activation::kSilu,
                              nullptr,
                              out,
                              static_cast<size_t>(l.gated ? l.w.rows / 2 : l.w.rows),

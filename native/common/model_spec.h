@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "common/activation.h"
+
 namespace lockstep {
 
 struct NormSpec {
@@ -22,8 +24,6 @@ struct RopeSpec {
   float attention_factor = 1;
 };
 
-enum class ActivationKind : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
-
 struct LayerSpec {
   // attention
   bool qkv_bias = false;
@@ -36,7 +36,7 @@ struct LayerSpec {
   // MLP
   int intermediate = 0;  // of the dense MLP, or of each expert
   bool gated = true;
-  ActivationKind activation = ActivationKind::kSilu;
+  Activation activation = Activation::kSilu;
   bool mlp_bias = false;
   int experts = 0;  // 0: dense
   int experts_top_k = 0;

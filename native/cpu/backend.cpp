@@ -7,20 +7,6 @@
 namespace lockstep::cpu {
 namespace {
 
-Activation to_activation(ActivationKind kind) {
-  switch (kind) {
-    case ActivationKind::kSilu:
-      return Activation::kSilu;
-    case ActivationKind::kGeluTanh:
-      return Activation::kGeluTanh;
-    case ActivationKind::kGelu:
-      return Activation::kGelu;
-    case ActivationKind::kRelu:
-      return Activation::kRelu;
-  }
-  return Activation::kSilu;
-}
-
 // The operation to `out` with everything else neutral.
 GemmOut store_to(float* out, size_t ld) {
   return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr};
@@ -227,7 +213,7 @@ void CpuBackend::gate_up(int layer) {
   if (spec.experts > 0) return experts_gate_up(layer);
   GemmOut out = store_to(a_.act, s_.ld_act);
   out.epilogue = spec.gated ? Epilogue::kGated : Epilogue::kAct;
-  out.activation = to_activation(spec.activation);
+  out.activation = spec.activation;
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].gate_up; };
   multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, out);
 }

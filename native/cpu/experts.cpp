@@ -9,13 +9,6 @@
 namespace lockstep::cpu {
 namespace {
 
-Activation expert_activation(ActivationKind kind) {
-  return kind == ActivationKind::kSilu       ? Activation::kSilu
-         : kind == ActivationKind::kGeluTanh ? Activation::kGeluTanh
-         : kind == ActivationKind::kGelu     ? Activation::kGelu
-                                             : Activation::kRelu;
-}
-
 // The top_k largest of softmax(logits[count]), best first.
 void choose(float* logits, int count, int top_k, bool normalize, int32_t* experts, float* weights) {
   float max = logits[0];
@@ -112,7 +105,7 @@ void CpuBackend::experts_gate_up(int layer) {
       const int from = std::max(first, active_blocks_[i]) - active_blocks_[i];
       const int to = std::min(first + n, active_blocks_[i + 1]) - active_blocks_[i];
       GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct,
-                  expert_activation(spec.activation),
+                  spec.activation,
                   nullptr,
                   a_.act + static_cast<size_t>(expert_first_[e]) * s_.ld_act,
                   static_cast<size_t>(s_.ld_act),

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../common/activation.h"
+
 namespace lockstep::cpu {
 
 constexpr int kBlockRows = 32;     // rows of a packed weight block: each lane owns one output row, so no horizontal sums
@@ -22,7 +24,6 @@ constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 
 
 enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kIq4Nl, kQ4_K, kQ5_K, kQ6_K };
 enum class KvType : uint8_t { kF32, kBf16, kInt8 };
-enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
 
 // What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. The quantised ones: groups of 32 in two int8 halves.
 enum class InputKind : uint8_t { kF32, kBf16, kInt8Pair };

@@ -9,20 +9,6 @@ namespace {
 
 unsigned type_bit(Type type) { return 1U << static_cast<unsigned>(type); }
 
-Activation to_activation(ActivationKind kind) {
-  switch (kind) {
-    case ActivationKind::kSilu:
-      return Activation::kSilu;
-    case ActivationKind::kGeluTanh:
-      return Activation::kGeluTanh;
-    case ActivationKind::kGelu:
-      return Activation::kGelu;
-    case ActivationKind::kRelu:
-      return Activation::kRelu;
-  }
-  return Activation::kSilu;
-}
-
 }  // namespace
 
 void CudaBackend::run(Error error, const char* what) {
@@ -182,8 +168,7 @@ void CudaBackend::down_input(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
   const Matrix& down = w_.layers[layer].down;
   const int rows = spec.experts > 0 ? m_ * spec.experts_top_k : m_;
-  const ActivationArgs args = {
-      act_, rows, down.cols, ld_act_, to_activation(spec.activation), spec.gated, input_rows(type_bit(down.type), down.ld)};
+  const ActivationArgs args = {act_, rows, down.cols, ld_act_, spec.activation, spec.gated, input_rows(type_bit(down.type), down.ld)};
   run(k_.activation(args, parts_.stream->get()), "activation");
 }
 

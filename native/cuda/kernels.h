@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/activation.h"
 #include "cuda/runtime.h"
 
 namespace lockstep::cuda {
@@ -20,8 +21,6 @@ constexpr size_t type_bytes(Type type) { return type == Type::kF32 ? 4 : 2; }
 constexpr int kAlign = 8;          // 16 bytes of bf16
 constexpr int kMaxHeadDim = 256;   // a lane of a warp holds head_dim / 32 values
 constexpr int kMaxExperts = 1024;  // what one block routes
-
-enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu, kRelu };
 
 // Rows of floats, or the same rows in both types: what matrices of either type read. A null pointer is not written.
 struct RowsOut {

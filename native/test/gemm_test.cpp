@@ -107,7 +107,7 @@ struct Activations {
   }
 };
 
-GemmOut plain(float* out, size_t ld) { return {Epilogue::kStore, cpu::Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr}; }
+GemmOut plain(float* out, size_t ld) { return {Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr}; }
 
 // y[row of x, row of w] in float64, and the sum of the magnitudes, to which rounding is in proportion.
 struct Exact {
@@ -189,25 +189,24 @@ void test_gemm_sameness(Check& check, const cpu::Kernels& k) {
 
 namespace {
 
-double activation_of(cpu::Activation kind, double x) {
+double activation_of(Activation kind, double x) {
   switch (kind) {
-    case cpu::Activation::kSilu:
+    case Activation::kSilu:
       return x / (1 + std::exp(-x));
-    case cpu::Activation::kGeluTanh:
+    case Activation::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case cpu::Activation::kGelu:
+    case Activation::kGelu:
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case cpu::Activation::kRelu:
+    case Activation::kRelu:
       return x > 0 ? x : 0;
   }
   return 0;
 }
 
-constexpr cpu::Activation kActivations[] = {cpu::Activation::kSilu, cpu::Activation::kGeluTanh, cpu::Activation::kGelu,
-                                            cpu::Activation::kRelu};
+constexpr Activation kActivations[] = {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu};
 
 // The epilogues against a plain product: m rows go to rows 2, 5, 8 … of out.
-void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue epilogue, cpu::Activation activation, int rows) {
+void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue epilogue, Activation activation, int rows) {
   constexpr int kM = 5;
   const int kCols = cpu::quant_block(format) == cpu::kSuperBlock ? 256 : 96;
   const Matrix w = make_matrix(k, format, rows, kCols);
@@ -246,19 +245,19 @@ void check_epilogue(Check& check, const cpu::Kernels& k, Format format, Epilogue
 void test_gemm_epilogues(Check& check, const cpu::Kernels& k) {
   for (Format format : kFormats) {
     for (int rows : {1, 16, 32, 70}) {
-      check_epilogue(check, k, format, Epilogue::kStore, cpu::Activation::kSilu, rows);
-      check_epilogue(check, k, format, Epilogue::kAdd, cpu::Activation::kSilu, rows);
-      for (cpu::Activation activation : kActivations) check_epilogue(check, k, format, Epilogue::kAct, activation, rows);
+      check_epilogue(check, k, format, Epilogue::kStore, Activation::kSilu, rows);
+      check_epilogue(check, k, format, Epilogue::kAdd, Activation::kSilu, rows);
+      for (Activation activation : kActivations) check_epilogue(check, k, format, Epilogue::kAct, activation, rows);
     }
     for (int rows : {32, 64, 96}) {
-      for (cpu::Activation activation : kActivations) check_epilogue(check, k, format, Epilogue::kGated, activation, rows);
+      for (Activation activation : kActivations) check_epilogue(check, k, format, Epilogue::kGated, activation, rows);
     }
   }
   // A gated size of 24: the last block has 8 of each, up still at row 16; nothing is written behind the row.
   const Matrix w = make_matrix(k, Format::kF32, 64, 48);
   const Activations x(k, 3, 48);
   std::vector<float> whole(3 * 32), part(3 * 25, 7.0f);
-  GemmOut out = {Epilogue::kGated, cpu::Activation::kSilu, nullptr, whole.data(), 32, nullptr, nullptr, nullptr};
+  GemmOut out = {Epilogue::kGated, Activation::kSilu, nullptr, whole.data(), 32, nullptr, nullptr, nullptr};
   k.gemm(w.packed, 0, 2, x.input, 3, out);
   out.out = part.data();
   out.ld = 25;

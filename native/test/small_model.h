@@ -40,14 +40,14 @@ inline ModelSpec small_spec() {
   rich.window = 9;
   rich.softcap = 20;
   rich.after_attention = rich.after_mlp = rms(1);
-  rich.activation = ActivationKind::kGeluTanh;
+  rich.activation = Activation::kGeluTanh;
   LayerSpec experts = plain;
   experts.experts = kExperts;
   experts.experts_top_k = 2;
   experts.normalize_top_k = true;
   LayerSpec ungated = plain;
   ungated.gated = false;
-  ungated.activation = ActivationKind::kRelu;
+  ungated.activation = Activation::kRelu;
   spec.layers = {plain, rich, experts, ungated};
   spec.final_norm = rms(0);
   spec.logit_softcap = 30;
