@@ -19,6 +19,11 @@ test('bounds of the lookup: both, one for both, none', () => {
   assert.deepEqual(bounds({}), [6, 2, 5]);
 });
 
+test('drafts are tried while they pay, or always', () => {
+  assert.equal(parseSpeculativeConfig(ngram).isAdaptive, true);
+  assert.equal(parseSpeculativeConfig({ ...ngram, adaptive: false }).isAdaptive, false);
+});
+
 test('what cannot be honoured is refused by name', () => {
   const refused: [Record<string, unknown>, RegExp][] = [
     [{ method: 'eagle3', model: 'x', num_speculative_tokens: 2 }, /method must be "ngram" .* not "eagle3"/],
@@ -26,6 +31,7 @@ test('what cannot be honoured is refused by name', () => {
     [{ ...ngram, draft_tensor_parallel_size: 1 }, /'draft_tensor_parallel_size' has no meaning/],
     [{ method: 'ngram' }, /num_speculative_tokens is missing/],
     [{ ...ngram, num_speculative_tokens: 33 }, /num_speculative_tokens must be a whole number from 1 to 32, not 33/],
+    [{ ...ngram, adaptive: 'no' }, /adaptive must be true or false, not "no"/],
     [{ ...ngram, prompt_lookup_max: 'x' }, /prompt_lookup_max must be a whole number from 1 to 32, not "x"/],
     [{ ...ngram, prompt_lookup_min: 5, prompt_lookup_max: 3 }, /prompt_lookup_min 5 is more than prompt_lookup_max 3/],
   ];

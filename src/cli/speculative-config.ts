@@ -7,6 +7,8 @@ export interface SpeculativeConfig {
   /** Tokens that must agree with the sequence's newest ones, and that at most are compared. */
   readonly lookupMin: number;
   readonly lookupMax: number;
+  /** Drafts are tried while they pay by what was measured; false: all of them in every step, as vLLM does. */
+  readonly isAdaptive: boolean;
 }
 
 const maxSpeculativeTokens = 32;
@@ -14,7 +16,7 @@ const maxLookup = 32;
 /** Where neither bound is given. vLLM takes 5 and 5; as drafts are tried only where they pay, shorter matches may be looked at too. */
 const lookupDefault = { min: 2, max: 5 };
 
-const keys = ['method', 'num_speculative_tokens', 'prompt_lookup_min', 'prompt_lookup_max'];
+const keys = ['method', 'num_speculative_tokens', 'prompt_lookup_min', 'prompt_lookup_max', 'adaptive'];
 
 const refuse = (message: string): never => {
   throw startError(`--speculative-config: ${message}`, { param: 'speculative-config' });
@@ -53,7 +55,9 @@ export function parseSpeculativeConfig(config: Readonly<Record<string, unknown>>
   const lookupMin = min ?? max ?? lookupDefault.min;
   const lookupMax = max ?? min ?? lookupDefault.max;
   if (lookupMin > lookupMax) refuse(`prompt_lookup_min ${lookupMin} is more than prompt_lookup_max ${lookupMax}`);
-  return { maxDrafts, lookupMin, lookupMax };
+  const isAdaptive = config.adaptive ?? true;
+  if (typeof isAdaptive !== 'boolean') return refuse(`adaptive must be true or false, not ${JSON.stringify(isAdaptive)}`);
+  return { maxDrafts, lookupMin, lookupMax, isAdaptive };
 }
 
 function numberOf(config: Readonly<Record<string, unknown>>, key: string, most: number): number | null {

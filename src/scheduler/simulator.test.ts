@@ -42,7 +42,7 @@ const server: fc.Arbitrary<SimulatedServer> = fc
     options: {
       ...options,
       maxNumSeqs: Math.max(1, maxRows - sparedRows),
-      ...(maxDrafts > 0 ? { speculation: { maxDrafts, lookupMin: 1, lookupMax: 3 } } : {}),
+      ...(maxDrafts > 0 ? { speculation: { maxDrafts, lookupMin: 1, lookupMax: 3, isAdaptive: true } } : {}),
     },
   }));
 
@@ -148,7 +148,8 @@ test('the same requests: equal outputs with and without async scheduling, cachin
     const { speculation: _, ...plain } = options;
     const outputs = variants.map((variant) => {
       const maxTokens = variant.options.chunkedPrefill ? dims.maxTokens : Math.max(dims.maxTokens, dims.maxSeqLen);
-      const drafts = variant.maxDrafts > 0 ? { speculation: { maxDrafts: variant.maxDrafts, lookupMin: 1, lookupMax: 3 } } : {};
+      const drafts =
+        variant.maxDrafts > 0 ? { speculation: { maxDrafts: variant.maxDrafts, lookupMin: 1, lookupMax: 3, isAdaptive: true } } : {};
       const simulation = new Simulation({
         dims: { ...dims, maxTokens, maxDrafts: variant.maxDrafts },
         options: { ...plain, ...variant.options, ...drafts },

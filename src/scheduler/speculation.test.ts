@@ -11,8 +11,8 @@ import { sequenceInput } from './test-inputs.js';
 const maxDrafts = 8;
 
 /** Sequences that decode step after step on a machine of which `stepUs` says how long a step of so many rows takes. */
-function decode(count: number, stepUs: (rows: number) => number, chance: (step: number, sequence: number) => number) {
-  const speculation = new Speculation({ maxDrafts, lookupMin: 2, lookupMax: 5 });
+function decode(count: number, stepUs: (rows: number) => number, chance: (step: number, sequence: number) => number, isAdaptive = true) {
+  const speculation = new Speculation({ maxDrafts, lookupMin: 2, lookupMax: 5, isAdaptive });
   const running = new SequenceQueue();
   for (let key = 0; key < count; key++) {
     const seq = new Sequence(sequenceInput(key, [1, 2, 3], { maxTokens: 4000 }), key, 0, 4000);
@@ -76,6 +76,11 @@ test('nothing to gain: no drafts, or as good as none', () => {
   const many = decode(maxTimedRows, affine(2000, 1), () => 1);
   many.run(50);
   assert.equal(many.total.drafts, 0);
+});
+
+test('not adaptive: all drafts in every step, whatever they bring and however many sequences there are', () => {
+  const { run } = decode(maxTimedRows + 6, affine(100, 1000), () => 0, false);
+  assert.deepEqual(run(30), new Array(maxTimedRows + 6).fill(maxDrafts));
 });
 
 test('a text that stops repeating itself: drafts end within some steps, and come back with it', () => {

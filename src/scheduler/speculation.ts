@@ -15,6 +15,8 @@ export interface SpeculationOptions {
   /** Tokens that must agree with the sequence's newest ones, and that at most are compared. */
   readonly lookupMin: number;
   readonly lookupMax: number;
+  /** false: as many drafts as there is room for in every step, whatever they cost. */
+  readonly isAdaptive: boolean;
 }
 
 export interface SpeculationCounters {
@@ -62,6 +64,7 @@ export class Speculation {
     const context = this.gather(running);
     this.contexts[epoch & 1] = context;
     const rows = this.numDecoding;
+    if (!this.options.isAdaptive) return; // `gather` has given all of them
     if (rows === 0 || rows >= maxTimedRows || this.stake < 0) return;
     if (this.times.age(rows, context) > plainEvery || !this.times.prepare(context)) return;
     this.choose(rows);
@@ -101,12 +104,14 @@ export class Speculation {
 
   /** Lists who decodes; returns the context that they read. */
   private gather(running: SequenceQueue): number {
+    const { isAdaptive, maxDrafts } = this.options;
     this.numDecoding = 0;
     let context = 0;
     for (let i = 0; i < running.length; i++) {
       const seq = running.at(i);
       seq.numDrafts = 0;
       if (!seq.isDecoding() || seq.wanted() === 0 || seq.followsGrammar) continue;
+      if (!isAdaptive) seq.numDrafts = Math.max(0, Math.min(maxDrafts, seq.room() - 1));
       context += seq.numTokens;
       if (this.numDecoding < maxTimedRows) {
         this.decoding[this.numDecoding] = seq;

@@ -144,7 +144,10 @@ const variants: readonly (readonly [string, readonly string[]])[] = [
     'not one step ahead, in chunks of 7, no prefix cache',
     ['--no-async-scheduling', '--max-num-batched-tokens', '7', '--max-num-seqs', '4', '--no-enable-prefix-caching'],
   ],
-  ['two ranks, with drafts', ['--tensor-parallel-size', '2', '--speculative-config', '{"method":"ngram","num_speculative_tokens":4}']],
+  [
+    'two ranks, with drafts',
+    ['--tensor-parallel-size', '2', '--speculative-config', '{"method":"ngram","num_speculative_tokens":4,"adaptive":false}'],
+  ],
   ['a small KV cache, so that sequences are preempted', ['--kv-cache-memory-bytes', '2M', '--max-model-len', '256']],
 ];
 

@@ -1,7 +1,7 @@
 /**
  * With drafts a request's tokens and log-probabilities are bitwise those without: greedy and sampled, with penalties, biases, stop ids,
  * minimum lengths and several choices; alone and in a batch, whole and in chunks, from a warm cache, planned ahead and not, on 1 to 4 ranks.
- * Whether drafts pay is measured, so the requests are such that many are right: what an answer repeats is in its prompt or its own past.
+ * The requests are such that many drafts are right: what an answer repeats is in its prompt or its own past.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -14,10 +14,12 @@ const models = {
   'a trained Llama (float32)': ['test/fixtures/stories260K', 512, 'float32'],
 } as const;
 const common = ['--max-num-seqs', '64', '--max-model-len', '384', '--max-num-batched-tokens', '256', '--cpu-threads', '1'];
-const speculative = [
+const drafts = (adaptive: boolean) => [
   '--speculative-config',
-  '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 1, "prompt_lookup_max": 3}',
+  `{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 1, "prompt_lookup_max": 3, "adaptive": ${adaptive}}`,
 ];
+/** Drafts in every step: whether they pay is measured, so an engine that asks may try none on a busy machine. */
+const speculative = drafts(false);
 
 /** A prompt that says the same thing again and again, and words that are said whatever the model thinks. */
 const asks = (vocab: number): Ask[] =>
@@ -94,6 +96,7 @@ for (const [name, [folder, vocab, dtype]] of Object.entries(models)) {
 
     const variants: [string, string[]][] = [
       ['in a batch', []],
+      ['while they pay', drafts(true)],
       ['in chunks', ['--long-prefill-token-threshold', '7']],
       ['planned after each result', ['--no-async-scheduling']],
       ['in little memory', ['--kv-cache-memory-bytes', folder === 'models/guide' ? '4M' : '2M', '--max-model-len', '200']],

@@ -7,7 +7,7 @@ import { ask, packageRoot, promptOf, requestOf, start } from './engine.js';
 
 const endId = 77;
 const flags = ['--dtype', 'float32', '--max-num-seqs', '8', '--max-model-len', '256', '--cpu-threads', '1'];
-const drafts = ['--speculative-config', '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 1}'];
+const drafts = ['--speculative-config', '{"method": "ngram", "num_speculative_tokens": 5, "prompt_lookup_min": 1, "adaptive": false}'];
 
 /** An end that is a text: forced as its tokens, and known where the model writes it by itself, in whatever tokens. */
 async function checkText(engine: Awaited<ReturnType<typeof start>>, prompt: number[]): Promise<void> {
