@@ -158,7 +158,8 @@ function wantedNumber({ type, min, max, words = {} }: Flag): string {
   return `${named.join('')}${rangeOf(type, min, max)}`;
 }
 
-function rangeOf(type: FlagType, min: number | undefined, max: number | undefined): string {
+/** "a whole number from 0 to 65535" */
+export function rangeOf(type: FlagType, min: number | undefined, max: number | undefined): string {
   const kind = type === 'number' ? 'a number' : type === 'size' ? 'a whole number (1k = 1000, 1K = 1024)' : 'a whole number';
   if (min !== undefined && max !== undefined) return `${kind} from ${min} to ${max}`;
   return min === undefined ? kind : `${kind} of at least ${min}`;

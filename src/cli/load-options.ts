@@ -71,21 +71,39 @@ function readCommandLine(table: CommandTable, argv: readonly string[]): Map<stri
   return given;
 }
 
-/** The commander command of a table; also makes its help. Values stay text here, so that every source is parsed alike. */
-export function commandFor(table: CommandTable): Command {
-  const command = new Command(`lockstep ${table.name}`).summary(table.summary).description(table.summary);
-  command.configureHelp({ sortOptions: false, helpWidth: 140 });
-  command.allowExcessArguments(false);
+/** The commander command of a table. Values stay text here, so that every source is parsed alike; `help.ts` writes the help. */
+function commandFor(table: CommandTable): Command {
+  const command = new Command(`lockstep ${table.name}`).helpOption(false).allowExcessArguments(false);
   if (table.positional !== undefined) command.argument(`[${table.positional}]`);
-  for (const flag of table.flags) {
-    for (const option of optionsOf(flag)) command.addOption(option.helpGroup(`${flag.group}:`));
+  for (const flag of allFlags(table)) {
+    for (const option of optionsOf(flag)) command.addOption(option);
   }
-  if (table.isConfigurable) {
-    const config = new Option('--config <FILE.yaml>', "flags in a file, as 'port: 8000'; the command line and LOCKSTEP_* variables win");
-    command.addOption(config.helpGroup('Configuration:'));
-  }
-  return command.addHelpOption(new Option('-h, --help', 'this text').helpGroup('Configuration:'));
+  return command;
 }
+
+const configuration = 'Configuration';
+
+const configFlag: Flag = {
+  name: 'config',
+  type: 'string',
+  default: null,
+  group: configuration,
+  value: 'FILE.yaml',
+  help: "flags in a file, as 'port: 8000'; the command line and LOCKSTEP_* variables win",
+};
+
+const helpFlag: Flag = {
+  name: 'help',
+  type: 'string',
+  default: null,
+  group: configuration,
+  value: 'TOPIC',
+  aliases: ['-h'],
+  help: 'this text, or with =TOPIC a group, a flag, or the flags that have a word',
+};
+
+/** With those that every command has. */
+export const allFlags = (table: CommandTable): readonly Flag[] => [...table.flags, ...(table.isConfigurable ? [configFlag] : []), helpFlag];
 
 const typeNames = { int: 'N', size: 'N', number: 'X', json: 'JSON', list: 'WORD', string: 'TEXT', boolean: '' } as const;
 
@@ -93,22 +111,9 @@ const typeNames = { int: 'N', size: 'N', number: 'X', json: 'JSON', list: 'WORD'
 export const valueName = (flag: Flag): string => flag.value ?? flag.choices?.join('|') ?? typeNames[flag.type];
 
 function optionsOf(flag: Flag): Option[] {
-  const help = `${flag.help}${defaultText(flag)}`;
-  const aliases = flag.aliases ? ` (also ${flag.aliases.join(', ')})` : '';
-  if (flag.type === 'boolean') {
-    const off = new Option(`--no-${flag.name}`, `the opposite of --${flag.name}`).hideHelp(flag.default !== true);
-    return [new Option(`--${flag.name}`, help + aliases), off];
-  }
-  const value = valueName(flag);
-  return [new Option(`--${flag.name} ${flag.type === 'list' ? `<${value}...>` : `<${value}>`}`, help + aliases)];
-}
-
-/** " (default: 8000)", or nothing where the help tells what unset means. */
-export function defaultText(flag: Flag): string {
-  if (flag.default === null || flag.default === '') return '';
-  if (typeof flag.default !== 'object') return ` (default: ${flag.default})`;
-  const isEmpty = Object.keys(flag.default).length === 0;
-  return isEmpty ? '' : ` (default: ${Array.isArray(flag.default) ? flag.default.join(', ') : JSON.stringify(flag.default)})`;
+  if (flag.type !== 'boolean') return [new Option(`--${flag.name} ${flag.type === 'list' ? '<value...>' : '<value>'}`)];
+  // What is hidden is no answer to a mistyped flag: what is off anyway.
+  return [new Option(`--${flag.name}`), new Option(`--no-${flag.name}`).hideHelp(flag.default !== true)];
 }
 
 /**

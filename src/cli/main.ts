@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
 import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from './bench-options.js';
-import { type CommandTable, commandFor, loadOptions } from './load-options.js';
-import { cacheClearCommand, chatCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
+import { helpOf, helpTopic, overview } from './help.js';
+import { type CommandTable, loadOptions } from './load-options.js';
+import { nearestOf } from './nearest.js';
+import { cacheClearCommand, chatCommand, completionCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
 interface Entry {
   readonly table: CommandTable;
@@ -73,33 +75,52 @@ const entries: readonly Entry[] = [
       process.stdout.write(`${Math.ceil(bytes / 2 ** 20)} MiB removed from ${folder ?? 'nowhere: there is no home folder'}\n`);
     },
   },
+  {
+    table: completionCommand,
+    run: async (argv) => {
+      const { shell } = loadOptions(completionCommand, argv, process.env);
+      const { completionScript } = await import('./completion/script.js');
+      process.stdout.write(completionScript(shell, tables));
+    },
+  },
 ];
 
-function overview(commands: readonly Entry[]): string {
-  const width = Math.max(...commands.map(({ table }) => table.name.length)) + 3;
-  const lines = commands.map(({ table }) => `  lockstep ${table.name.padEnd(width)}${table.summary}\n`);
-  return `usage: lockstep <command> [options]\n\n${lines.join('')}\n'lockstep <command> --help' lists the options of a command.\n`;
-}
+const tables = entries.map(({ table }) => table);
 
 function version(): string {
   const file = new URL('../../../package.json', import.meta.url);
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
+const wordsOf = ({ name }: CommandTable) => name.split(' ');
+
+/** What `argv` begins with, and the rest. Throws where there is no such command. */
+function findCommand(argv: readonly string[]): { readonly entry: Entry; readonly rest: readonly string[] } {
+  const entry = entries.find(({ table }) => wordsOf(table).every((word, i) => argv[i] === word));
+  if (entry !== undefined) return { entry, rest: argv.slice(wordsOf(entry.table).length) };
+  const asked = argv.slice(0, tables.some((table) => wordsOf(table).length > 1 && wordsOf(table)[0] === argv[0]) ? 2 : 1).join(' ');
+  const names = tables.map(({ name }) => name);
+  const nearest =
+    nearestOf(argv.slice(0, 2).join(' '), names) ??
+    nearestOf(asked, names) ??
+    nearestOf(
+      asked,
+      names.map((name) => name.split(' ')[0]!),
+    );
+  const hint = nearest === null ? '' : ` (is ${nearest} meant?)`;
+  throw startError(`there is no command '${asked}'${hint}; there are: ${names.join(', ')}`);
+}
+
 async function main(argv: readonly string[]): Promise<void> {
   const [first = '--help'] = argv;
   if (first === '--version' || first === '-v') return void process.stdout.write(`${version()}\n`);
   const asksForHelp = (word: string) => word === '--help' || word === '-h' || word === 'help';
-  if (asksForHelp(first)) return void process.stdout.write(overview(entries));
-  const below = entries.filter(({ table }) => table.name.startsWith(`${first} `));
+  if (asksForHelp(first)) return void process.stdout.write(overview(tables));
+  const below = tables.filter(({ name }) => name.startsWith(`${first} `));
   if (below.length > 0 && asksForHelp(argv[1] ?? '--help')) return void process.stdout.write(overview(below));
-  const entry = entries.find(({ table }) => table.name.split(' ').every((word, index) => argv[index] === word));
-  if (!entry) {
-    const names = entries.map(({ table }) => table.name).join(', ');
-    throw startError(`there is no command '${argv.slice(0, below.length > 0 ? 2 : 1).join(' ')}'; there are: ${names}`);
-  }
-  const rest = argv.slice(entry.table.name.split(' ').length);
-  if (rest.includes('--help') || rest.includes('-h')) return void process.stdout.write(commandFor(entry.table).helpInformation());
+  const { entry, rest } = findCommand(argv);
+  const topic = helpTopic(rest);
+  if (topic !== null) return void process.stdout.write(helpOf(entry.table, topic, process.stdout.columns));
   await entry.run(rest);
 }
 

@@ -290,6 +290,25 @@ export const cacheClearCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
+export const shells = ['bash', 'zsh', 'fish'] as const;
+
+export const completionCommand = {
+  name: 'completion',
+  summary: 'a script that completes commands, flags and their values: bash, zsh or fish',
+  flags: [
+    {
+      name: 'shell',
+      type: 'string',
+      default: null,
+      group: 'Completion',
+      choices: shells,
+      help: 'the shell that it is for; may stand without the flag. bash: source <(lockstep completion bash)',
+    },
+  ],
+  positional: 'shell',
+  isConfigurable: false,
+} as const satisfies CommandTable;
+
 /** What `serve` asks for, checked as far as that is possible without a model. `environment` is process.env. */
 export function loadServeOptions(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): ServeOptions {
   const options = loadOptions(serveCommand, argv, environment);

@@ -59,10 +59,14 @@ export async function serve(options: ServeOptions, environment: Environment, ver
     server.setModel(served);
     await others.listen(server);
     endOnSignals(server, others, started, options.shutdownTimeout * 1000, logger);
-    const backend = server.backend === 'uws' ? 'uWebSockets.js' : 'node:http';
-    const scheme = options.sslCertfile === null ? 'http' : 'https';
-    const place = options.uds ?? `port ${server.port} (${backend}): ${scheme}://127.0.0.1:${server.port}/v1`;
-    logger.info({ model: started.model.path, ...facts }, `ready on ${place}`);
+    const isShown = process.stdout.isTTY && ['debug', 'info'].includes(options.logLevel);
+    if (isShown) {
+      const { lanAddress, startMessage } = await import('./start-message.js');
+      const facts = { version, seconds: performance.now() / 1000, port: server.port, model: served, options, lanAddress: lanAddress() };
+      process.stdout.write(startMessage(facts));
+    }
+    // A terminal need not say it twice; what else reads the log gets records alone.
+    if (!isShown || !process.stderr.isTTY) logger.info({ model: started.model.path, ...facts }, `ready on ${placeOf(options, server)}`);
   } catch (error) {
     await Promise.all([server.close(), others.terminate()]);
     await started?.stop();
@@ -70,6 +74,11 @@ export async function serve(options: ServeOptions, environment: Environment, ver
   } finally {
     clearTimeout(loading);
   }
+}
+
+function placeOf({ uds, sslCertfile }: ServeOptions, { port, backend }: HttpServer): string {
+  const name = backend === 'uws' ? 'uWebSockets.js' : 'node:http';
+  return uds ?? `port ${port} (${name}): ${sslCertfile === null ? 'http' : 'https'}://127.0.0.1:${port}/v1`;
 }
 
 function noteStrayVariables({ failOnEnvironValidation }: ServeOptions, environment: Environment, logger: Logger): void {
