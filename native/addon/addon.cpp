@@ -2,11 +2,12 @@
 // AddonData, what belongs to the process (the groups) in group.cpp.
 #include "addon/addon.h"
 
-#include "addon/descriptor.h"
 #include "addon/devices.h"
 #include "addon/grammar.h"
 #include "addon/group.h"
+#include "addon/measure.h"
 #include "addon/probe.h"
+#include "addon/process.h"
 #include "addon/rank.h"
 
 namespace lockstep::addon {
@@ -24,6 +25,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(data);
   exports.Set("info", Napi::Function::New(env, info));
   exports.Set("devices", Napi::Function::New(env, devices));
+  exports.Set("deviceLibraries", Napi::Function::New(env, device_libraries));
+  exports.Set("measureGpu", Napi::Function::New(env, measure_gpu));
+  exports.Set("exitNow", Napi::Function::New(env, exit_now));
   exports.Set("dequantize", Napi::Function::New(env, dequantize));
   exports.Set("duplicateDescriptor", Napi::Function::New(env, duplicate_descriptor));
   exports.Set("createGroup", Napi::Function::New(env, create_group));

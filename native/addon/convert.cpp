@@ -299,6 +299,7 @@ GpuOptions read_gpu_options(const Napi::Value& value, Reader* r) {
   options.present = true;
   options.nccl = r->text(object, "nccl", "options.gpu");
   options.roots = read_texts(r->get(object, "roots", "options.gpu"), "options.gpu.roots", r);
+  options.records = r->boolean(object, "records", "options.gpu");
   return options;
 }
 

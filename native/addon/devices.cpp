@@ -40,15 +40,6 @@ Napi::Object device(Napi::Env env, const cuda::DeviceInfo& info) {
 
 Napi::Value devices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  Reader reader;
-  const Napi::Object options = reader.object(info[0], "options");
-  const std::vector<std::string> roots = read_texts(reader.get(options, "roots", "options"), "options.roots", &reader);
-  const std::string nccl_path = reader.text(options, "nccl", "options");
-  const std::string cublaslt_path = reader.text(options, "cublasLt", "options");
-  if (!reader.ok()) {
-    Napi::TypeError::New(env, "devices: " + reader.error()).ThrowAsJavaScriptException();
-    return env.Undefined();
-  }
   const cuda::Discovery found = cuda::discover(cuda::built_in_runtime(), cuda::has_driver_library());
   Napi::Object out = Napi::Object::New(env);
   out.Set("problem", found.problem.empty() ? env.Null() : Napi::String::New(env, found.problem));
@@ -58,9 +49,26 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   out.Set("peers", array_of(env, found.peers, [env](const std::vector<bool>& row) {
             return array_of(env, row, [env](bool can) { return Napi::Boolean::New(env, can); });
           }));
+  return out;
+}
+
+Napi::Value device_libraries(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Reader reader;
+  const Napi::Object options = reader.object(info[0], "options");
+  const std::vector<std::string> roots = read_texts(reader.get(options, "roots", "options"), "options.roots", &reader);
+  const std::string nccl_path = reader.text(options, "nccl", "options");
+  const std::string cublaslt_path = reader.text(options, "cublasLt", "options");
+  if (!reader.ok()) {
+    Napi::TypeError::New(env, "deviceLibraries: " + reader.error()).ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  Napi::Object out = Napi::Object::New(env);
   const nccl::Library nccl = nccl::open_nccl(nccl_path, roots);
   out.Set("nccl", library(env, nccl.version, nccl.path, nccl.refused));
-  const int major = found.runtime_version == 0 ? 13 : found.runtime_version / 1000;
+  int runtime_version = 0;
+  if (const cuda::Runtime* runtime = cuda::built_in_runtime()) (void)runtime->runtime_version(&runtime_version);
+  const int major = runtime_version == 0 ? 13 : runtime_version / 1000;
   const cuda::CublasLt cublaslt = cuda::open_cublaslt(cublaslt_path, roots, major);
   out.Set("cublasLt", library(env, cublaslt.version, cublaslt.path, cublaslt.refused));
   return out;

@@ -5,7 +5,9 @@
 
 namespace lockstep::addon {
 
-// ({ roots, nccl, cublasLt }) -> NativeDevices of src/addon/binding.ts
+// () -> NativeDevices of src/addon/binding.ts
 Napi::Value devices(const Napi::CallbackInfo& info);
+// ({ roots, nccl, cublasLt }) -> NativeDeviceLibraries
+Napi::Value device_libraries(const Napi::CallbackInfo& info);
 
 }  // namespace lockstep::addon

@@ -4,10 +4,11 @@
 
 namespace lockstep::addon {
 
-GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library)
+GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library, bool records)
     : group_(std::move(group)),
       runtime_(runtime),
       library_(std::move(library)),
+      records_(records),
       nccl_(library_.is_open() ? &library_ : nullptr, group_->world_size(), group_->timeout()) {}
 
 std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, const GpuOptions& options, std::string* error) {
@@ -26,7 +27,7 @@ std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, co
   nccl::Library library = wanted > 1 ? nccl::open_nccl(options.nccl, options.roots) : nccl::Library();
   std::string refused;
   for (const std::string& reason : library.refused) refused += "; " + reason;
-  std::shared_ptr<GpuGroup> made(new GpuGroup(std::move(group), runtime, std::move(library)));
+  std::shared_ptr<GpuGroup> made(new GpuGroup(std::move(group), runtime, std::move(library), options.records));
   const Status status = made->nccl_.init();
   return status.ok() ? made : refuse(status.text() + refused);
 }
@@ -35,7 +36,8 @@ nccl::RankContext GpuGroup::context() {
   const cpu::Kernels& k = group_->kernels();
   const VocabularyOps vocabulary = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
   const cuda::Type kv_type = group_->config().kv_type == cpu::KvType::kF32 ? cuda::Type::kF32 : cuda::Type::kBf16;
-  return {runtime_, &nccl_, &group_->config().spec, &group_->buffers(), group_->grammars(), group_->mask_maker(), vocabulary, kv_type};
+  return {runtime_, &nccl_,  &group_->config().spec, &group_->buffers(), group_->grammars(), group_->mask_maker(), vocabulary,
+          kv_type,  records_};
 }
 
 }  // namespace lockstep::addon

@@ -14,6 +14,7 @@ struct GpuOptions {
   bool present = false;  // false: the CPU
   std::string nccl;      // a file; "": a search below `roots`
   std::vector<std::string> roots;
+  bool records = true;  // see cuda::BackendParts
 };
 
 class GpuGroup {
@@ -25,11 +26,12 @@ class GpuGroup {
   void abort() { nccl_.abort(); }
 
  private:
-  GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library);
+  GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library, bool records);
 
   const std::shared_ptr<cpu::Group> group_;
   const cuda::Runtime* const runtime_;
   const nccl::Library library_;
+  const bool records_;
   nccl::Group nccl_;
 };
 

@@ -35,6 +35,8 @@ class CudaBackend final : public DeviceBackend {
   CudaBackend(const BackendParts& parts, const RankShard& shard, Type kv_type);
   // Takes what a step needs; after this nothing is allocated.
   Status init();
+  // Bytes of device memory that init() takes beside the KV cache.
+  static Status step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, size_t* bytes);
   // Its memory is not given back: see Memory::abandon.
   void abandon_memory();
 
@@ -85,6 +87,7 @@ class CudaBackend final : public DeviceBackend {
     int32_t* tables;                                         // [entries, max_blocks_per_row], last: only those of the step are copied
   };
   // setup.cpp
+  Status find_shapes();
   void take_memory(Cursor* cursor);
   StepIntegers lay_out_integers(Cursor* cursor) const;
   KvCache kv_of(int layer) const;

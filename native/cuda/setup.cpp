@@ -60,7 +60,7 @@ void CudaBackend::take_memory(Cursor* cursor) {
   on_device_ = lay_out_integers(cursor);
 }
 
-Status CudaBackend::init() {
+Status CudaBackend::find_shapes() {
   ld_hidden_ = round_up(spec_.hidden);
   ld_qkv_ = round_up((shard_.heads.count + 2 * shard_.kv_heads.count) * spec_.head_dim);
   max_input_ = std::max(ld_hidden_, round_up(shard_.heads.count * spec_.head_dim));
@@ -77,6 +77,23 @@ Status CudaBackend::init() {
   // All ranks gather parts of one size: that of the largest.
   const int units = (spec_.vocab + kVocabUnit - 1) / kVocabUnit;
   ld_logits_ = (units + shard_.world_size - 1) / shard_.world_size * kVocabUnit;
+  return Status();
+}
+
+Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, size_t* bytes) {
+  const Weights weights;
+  StepBuffers buffers{};
+  buffers.dims = dims;
+  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, false}, shard, Type::kF32);
+  LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
+  Cursor size{nullptr};
+  backend.take_memory(&size);
+  *bytes = size.used;
+  return Status();
+}
+
+Status CudaBackend::init() {
+  LOCKSTEP_RETURN_IF_ERROR(find_shapes());
   row_logits_.resize(spec_.vocab);
 
   Cursor size{nullptr};

@@ -249,6 +249,17 @@ Status Uploader::finish() { return stream_.wait(bounds_); }
 
 }  // namespace
 
+Status weight_bytes(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, size_t* bytes) {
+  SourceFiles files;
+  LOCKSTEP_RETURN_IF_ERROR(files.open(map.files));
+  TensorIndex tensors(map, files);
+  Weights weights;
+  Planner planner(spec, shard, &tensors, nullptr, &weights);
+  LOCKSTEP_RETURN_IF_ERROR(planner.plan());
+  *bytes = planner.bytes();
+  return Status();
+}
+
 Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, const Device& device, const WaitBounds& bounds,
                     Weights* out) {
   SourceFiles files;

@@ -37,6 +37,8 @@ struct Weights {
 
 constexpr int round_up(int n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
+// Bytes of device memory that the rank's weights take.
+Status weight_bytes(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, size_t* bytes);
 // Reads, cuts, converts and copies; what is there is complete when this returns.
 Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightMap& map, const Device& device, const WaitBounds& bounds,
                     Weights* out);

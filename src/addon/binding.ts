@@ -36,6 +36,17 @@ export interface GpuOptions {
   readonly nccl: string;
   /** Folders of Python environments and the like, below which it is looked for. */
   readonly roots: readonly string[];
+  /** Short steps are recorded as graphs, and launched whole from then on. */
+  readonly records: boolean;
+}
+
+/** A rank's GPU before anything is on it, and what the rank needs there beside the KV cache. In bytes. */
+export interface MeasuredGpu {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  readonly weightBytes: number;
+  /** Activations and what else a step needs. */
+  readonly stepBytes: number;
 }
 
 export interface PackedUse {
@@ -83,7 +94,7 @@ export interface NativeInfo {
   readonly compiler: string;
 }
 
-export interface DeviceQuery {
+export interface LibraryQuery {
   /** Folders of Python environments and the like, below which libraries are looked for. */
   readonly roots: readonly string[];
   /** Files; '': a search. */
@@ -115,14 +126,23 @@ export interface NativeDevices {
   }[];
   /** [device][peer] whether one reaches the other's memory, as the driver says. */
   readonly peers: readonly (readonly boolean[])[];
+}
+
+export interface NativeDeviceLibraries {
   readonly nccl: NativeLibrary;
   readonly cublasLt: NativeLibrary;
 }
 
 export interface NativeAddon {
   info(): NativeInfo;
-  /** What of CUDA is on this machine. Throws only when asked wrongly. */
-  devices(query: DeviceQuery): NativeDevices;
+  /** What of CUDA is on this machine. */
+  devices(): NativeDevices;
+  /** The libraries for it. Throws only when asked wrongly. */
+  deviceLibraries(query: LibraryQuery): NativeDeviceLibraries;
+  /** GPU `shard.rank`, and what that rank of a group of such options needs. Rejects with what CUDA says or is wrong with the weights. */
+  measureGpu(options: GroupOptions, shard: RankShard, weights: WeightMap): Promise<MeasuredGpu>;
+  /** Ends the process, and waits for no thread. */
+  exitNow(status: number): never;
   /** What all ranks of a model share: step buffer, communicator, arena. Returns its handle, valid in every thread of the process.
    *  `offsets` are the byte offsets of `StepLayout.placements`. */
   createGroup(options: GroupOptions, shared: Uint8Array, offsets: Float64Array): number;

@@ -28,6 +28,8 @@ export const engineAnswer: Answer = {
     }),
     ranks: object({
       count: integer,
+      /** What each is on: "cpu", "cuda:0 NVIDIA H200". */
+      devices: list(string),
       mode: oneWord('gather', 'reduce'),
       threads_per_rank: integer,
       cuts: list(object({ part: string, layers: anyOf(range, nothing), total: integer, ranges: list(range) })),
@@ -67,7 +69,13 @@ export function handleEngine(exchange: Exchange, context: Context): void {
       generates: model.pooler === null,
       chats: model.pooler === null && model.template !== null,
     },
-    ranks: { count: placement.ranks, mode: placement.mode, threads_per_rank: placement.threadsPerRank, cuts: placement.cuts },
+    ranks: {
+      count: placement.ranks,
+      devices: placement.devices,
+      mode: placement.mode,
+      threads_per_rank: placement.threadsPerRank,
+      cuts: placement.cuts,
+    },
     memory: {
       weight_bytes: facts.numBytes,
       kv_cache_bytes: placement.kvCacheBytes,

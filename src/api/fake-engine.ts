@@ -283,6 +283,7 @@ export function fakeModel(engine: EngineClient, changes: Partial<ServedModel> = 
     },
     placement: {
       ranks: 1,
+      devices: ['cpu'],
       mode: 'gather',
       threadsPerRank: 1,
       cuts: [{ part: 'vocabulary', layers: null, total: 258, ranges: [[0, 258]] }],

@@ -134,6 +134,7 @@ export async function createServer(given: Partial<ServerOptions> = {}, port: Por
         since: Math.floor(shared.startMs / 1000),
       };
       metrics.setModel(model.names[0]!, model.engine, model.maxModelLen, model.cacheConfig);
+      metrics.setDevices(model.placement.devices);
     },
     serveThread(other) {
       const { grammars } = context.serving!;

@@ -67,5 +67,5 @@ test('what does not fit is refused', async () => {
     refused(/4218 tokens.*does not fit into 4096/),
   );
   await assert.rejects(bench('--dataset-name', 'sharegpt'), refused(/needs --dataset-path/));
-  await assert.rejects(bench('--device', 'cuda'), refused(/--device cuda is refused/));
+  await assert.rejects(bench('--block-size', '20'), refused(/--block-size must be a multiple of 16/));
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { NativeDevices } from '../addon/binding.js';
+import type { NativeDeviceLibraries, NativeDevices } from '../addon/binding.js';
 import { cudaFindings, examine, formatFindings } from './doctor.js';
 
 test('every line has a name and a value, and Node is found', () => {
@@ -28,7 +28,9 @@ test('what is wrong is marked and named at the end', () => {
   );
 });
 
-const none: NativeDevices = {
+type Found = NativeDevices & NativeDeviceLibraries;
+
+const none: Found = {
   problem: 'there is no NVIDIA driver: libcuda.so.1 is not found',
   runtimeVersion: 13000,
   driverVersion: null,
@@ -37,7 +39,7 @@ const none: NativeDevices = {
   nccl: { version: null, path: '', refused: [] },
   cublasLt: { version: null, path: '', refused: [] },
 };
-const linesOf = (found: NativeDevices, driver: string | null) => formatFindings(cudaFindings(found, driver)).split('\n').slice(0, -3);
+const linesOf = (found: Found, driver: string | null) => formatFindings(cudaFindings(found, driver)).split('\n').slice(0, -3);
 
 test('a machine without GPUs: what is missing, and it is no fault', () => {
   assert.deepEqual(linesOf(none, null), [
@@ -57,7 +59,7 @@ test('a machine without GPUs: what is missing, and it is no fault', () => {
 
 test('a machine with GPUs: devices, what they reach, libraries and where they are from', () => {
   const device = { name: 'NVIDIA H200', busId: '0000:3b:00.0', capability: '9.0', multiprocessors: 132, memoryBytes: 150e9 };
-  const found: NativeDevices = {
+  const found: Found = {
     ...none,
     problem: null,
     driverVersion: 13000,

@@ -1,11 +1,12 @@
 /** `lockstep doctor`: what was found on this machine, and what was not and why. One line a fact; nothing is changed. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import type { NativeDevices, NativeInfo, NativeLibrary } from '../addon/binding.js';
+import type { NativeDeviceLibraries, NativeDevices, NativeInfo, NativeLibrary } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import { loadUws } from '../api/exchange-uws.js';
 import { cacheEntries, cacheFolder } from '../cache/disk-cache.js';
 import { availableMemoryBytes } from '../parallel/devices.js';
+import { libraryRoots } from './environment.js';
 
 export interface Finding {
   readonly name: string;
@@ -64,14 +65,11 @@ function http(): Finding {
 
 function native(options: DoctorOptions, environment: Environment): readonly Finding[] {
   let info: NativeInfo;
-  let devices: NativeDevices;
+  let devices: NativeDevices & NativeDeviceLibraries;
   try {
     info = loadAddon().info();
-    devices = loadAddon().devices({
-      roots: ['VIRTUAL_ENV', 'CONDA_PREFIX'].flatMap((name) => environment[name] || []),
-      nccl: options.ncclLibrary ?? '',
-      cublasLt: options.cublasltLibrary ?? '',
-    });
+    const query = { roots: libraryRoots(environment), nccl: options.ncclLibrary ?? '', cublasLt: options.cublasltLibrary ?? '' };
+    devices = { ...loadAddon().devices(), ...loadAddon().deviceLibraries(query) };
   } catch (error) {
     return [{ name: 'native addon', value: 'not loaded', remark: (error as Error).message, isFine: false }];
   }
@@ -92,7 +90,7 @@ const cudaVersion = (version: number) => `${Math.floor(version / 1000)}.${Math.f
 const libraryVersion = (version: number) => `${Math.floor(version / 10000)}.${Math.floor(version / 100) % 100}.${version % 100}`;
 
 /** GPUs and the libraries for them. None of it is needed to serve on the CPU. `driver`: how the kernel names it; null: it has none. */
-export function cudaFindings(found: NativeDevices, driver: string | null): readonly Finding[] {
+export function cudaFindings(found: NativeDevices & NativeDeviceLibraries, driver: string | null): readonly Finding[] {
   const runtime = found.runtimeVersion === null ? 'not in this build' : `runtime ${cudaVersion(found.runtimeVersion)}`;
   const knows = found.driverVersion === null ? '' : `, driver for CUDA up to ${cudaVersion(found.driverVersion)}`;
   const problem = found.problem === null ? '' : found.problem;

@@ -16,6 +16,10 @@ export const knownVariables: ReadonlySet<string> = new Set([
   ...others,
 ]);
 
+/** Python environments, whose packages bring libraries for GPUs. */
+export const libraryRoots = (environment: Readonly<Record<string, string | undefined>>): string[] =>
+  ['VIRTUAL_ENV', 'CONDA_PREFIX'].flatMap((name) => environment[name] || []);
+
 /** A line for each variable of ours that nobody reads, which is a slip of the pen, and one for all those of vLLM. */
 export function strayVariables(environment: Readonly<Record<string, string | undefined>>): string[] {
   const set = Object.keys(environment).filter((name) => (environment[name] ?? '') !== '' && !knownVariables.has(name));

@@ -174,12 +174,12 @@ describe('what is refused, by name', () => {
     [['--tool-strict-level', 'function'], {}, /^--tool-strict-level 'function' is refused: parameter holds names and arguments/],
     [['--max-model-len', '1.5'], {}, /^--max-model-len must be/],
     [['--log-level', 'loud'], {}, /^--log-level must be one of debug, info, warning, error, critical, not 'loud'$/],
-    [['--device', 'cuda'], {}, /^--device cuda is refused: models are served on the CPU alone so far/],
+    [['--device', 'tpu'], {}, /^--device must be one of auto, cpu, cuda, not 'tpu'$/],
     [['--block-size', '20'], {}, /^--block-size must be a multiple of 16, not 20$/],
     [
       ['--kv-cache-dtype', 'fp8_e5m2'],
       {},
-      /^--kv-cache-dtype fp8_e5m2 is refused: CPUs have no arithmetic for fp8; int8 takes as little memory$/,
+      /^--kv-cache-dtype fp8_e5m2 is refused: there are no kernels for it, and CPUs have no arithmetic for fp8; int8/,
     ],
     [['--kv-cache-dtype', 'int4'], {}, /^--kv-cache-dtype must be auto, bfloat16 or int8, not 'int4'$/],
     [['--max-num-batched-tokens', '8', '--max-num-seqs', '16'], {}, /less than --max-num-seqs 16/],
@@ -189,7 +189,11 @@ describe('what is refused, by name', () => {
       /^--override-generation-config must be a JSON object or a file that holds one, not '\[1\]'$/,
     ],
     [['--prot', '1'], {}, /unknown option '--prot' \(Did you mean --port\?\); 'lockstep serve --help'/],
-    [['--kv-offloading-size', '9'], {}, /^--kv-offloading-size is not supported by Lockstep: models are served on the CPU alone so far$/],
+    [
+      ['--kv-offloading-size', '9'],
+      {},
+      /^--kv-offloading-size is not supported by Lockstep: this is not built here, for GPUs or for CPUs$/,
+    ],
     [['--enable_lora'], {}, /^--enable_lora is not supported by Lockstep: adapters/],
     [['-pp', '2'], {}, /^-pp is not supported by Lockstep with another value than 1: only tensor parallelism/],
     [['--limit-mm-per-prompt.image', '1'], {}, /^--limit-mm-per-prompt.image is not supported by Lockstep: only text/],
@@ -232,7 +236,7 @@ describe('what is refused, by name', () => {
 
   test('flags of vLLM that ask for what is done anyway are taken', () => {
     const argv = [
-      '--enforce-eager',
+      '--disable-cascade-attn',
       '-pp',
       '1',
       '--tokenizer-mode=hf',
@@ -245,11 +249,14 @@ describe('what is refused, by name', () => {
       'mp',
     ];
     assert.equal(loadServeOptions([...argv, '--port', '1'], {}).port, 1);
-    assert.equal(loadServeOptions(['--config', configFile('enforce-eager: true\nenable-lora: false\nnnodes: 1\nport: 2')], {}).port, 2);
-    const file = configFile('enforce-eager: false');
+    assert.equal(
+      loadServeOptions(['--config', configFile('disable-cascade-attn: true\nenable-lora: false\nnnodes: 1\nport: 2')], {}).port,
+      2,
+    );
+    const file = configFile('disable-cascade-attn: false');
     assert.match(
       refusal(() => loadServeOptions(['--config', file], {})),
-      /is not supported by Lockstep: models are served on the CPU alone/,
+      /is not supported by Lockstep: this is not built here/,
     );
     assert.match(
       refusal(() => loadServeOptions(['--model-impl'], {})),

@@ -24,6 +24,11 @@ const strictLevels = new Map([['function', 'parameter holds names and arguments,
 /** --max-model-len auto */
 export const autoLen = -1;
 
+// biome-ignore format: a row a flag
+const ncclLibrary =
+  { name: 'nccl-library', type: 'string', default: null, group: ranks, value: 'PATH', variables: ['VLLM_NCCL_SO_PATH'],
+    help: 'the libnccl.so for several GPUs, this and no other. Unset: the system, the Python environment (VIRTUAL_ENV, CONDA_PREFIX) and CUDA are searched' } as const satisfies Flag;
+
 /** What the engine itself needs: model, ranks, memory, scheduler. */
 // biome-ignore format: a row a flag
 export const engineFlags = [
@@ -65,20 +70,25 @@ export const engineFlags = [
     help: 'most bytes that are kept there; those not used for longest go first' },
 
   { name: 'device', type: 'string', default: 'auto', choices: ['auto', 'cpu', 'cuda'], group: ranks,
-    help: 'this build has the CPU backend: auto means cpu, and cuda is refused' },
+    help: 'what the ranks are on. cuda: GPUs, the first of CUDA_VISIBLE_DEVICES, one for each rank; auto: that where there are any, else cpu' },
   { name: 'tensor-parallel-size', type: 'int', default: 1, group: ranks, aliases: ['-tp'], value: 'N',
-    help: 'number of ranks, 1 to 64; each is a thread with its share of the weights' },
-  { name: 'tensor-parallel-mode', type: 'string', default: 'gather', choices: ['gather', 'reduce'], group: ranks,
-    help: 'gather: same bits for every N; reduce: partial sums joined by an all-reduce' },
+    help: 'number of ranks, 1 to 64, or to the number of GPUs; each is a thread with its share of the weights' },
+  { name: 'tensor-parallel-mode', type: 'string', default: 'auto', choices: ['auto', 'gather', 'reduce'], group: ranks,
+    help: 'gather: same bits for every N; reduce: partial sums joined by an all-reduce; auto: gather on the CPU, reduce on GPUs, which have no other' },
   { name: 'cpu-threads', type: 'int', default: null, min: 1, max: 1024, group: ranks, value: 'N',
-    help: 'compute threads of each rank. Unset: the cores that this process may use, divided by the ranks' },
+    help: 'compute threads of each rank on the CPU. Unset: the cores that this process may use, divided by the ranks' },
+  { name: 'enforce-eager', type: 'boolean', default: false, group: ranks,
+    help: 'GPUs start the kernels of every step one by one, instead of recording those of short steps once as CUDA graphs' },
+  ncclLibrary,
+  { name: 'distributed-timeout-seconds', type: 'number', default: 60, min: 0.1, max: 86400, group: ranks, value: 'SECONDS',
+    help: 'a rank that hears nothing of the others, or of its GPU, for so long within a step has failed: requests end with an error, and the process' },
 
   { name: 'block-size', type: 'int', default: 16, min: 16, max: 1024, group: memory, value: 'TOKENS',
     help: 'tokens of one KV block, a multiple of 16' },
   { name: 'kv-cache-memory-bytes', type: 'size', default: null, min: 1, group: memory, value: 'BYTES',
-    help: 'size of the KV cache. Unset: the smaller of what max-num-seqs × max-model-len needs and half of the free memory' },
+    help: 'size of the KV cache, of each GPU where the ranks are on GPUs. Unset: on the CPU the smaller of what max-num-seqs × max-model-len needs and half of the free memory; on GPUs as --gpu-memory-utilization says' },
   { name: 'gpu-memory-utilization', type: 'number', default: null, min: 0.01, max: 1, group: memory, value: 'PART', aliases: ['--device-memory-utilization'],
-    help: "part of the machine's memory that the server takes: what the weights leave of it is KV cache. Unset: see --kv-cache-memory-bytes, which wins" },
+    help: "part of the memory, each GPU's or else the machine's, that the server takes: what weights and activations leave of it is KV cache. Unset: 0.92 of GPUs; else see --kv-cache-memory-bytes, which wins" },
   { name: 'num-gpu-blocks-override', type: 'int', default: null, min: 1, group: memory, value: 'N',
     help: 'blocks of the KV cache, whatever else would be its size' },
   { name: 'kv-cache-dtype', type: 'string', default: 'auto', group: memory, value: 'auto|bfloat16|int8',
@@ -91,7 +101,7 @@ export const engineFlags = [
   { name: 'max-num-seqs', type: 'int', default: 256, min: 1, max: 4096, group: scheduler, value: 'N',
     help: 'most sequences that run at once' },
   { name: 'max-num-batched-tokens', type: 'size', default: null, min: 1, group: scheduler, value: 'TOKENS',
-    help: 'most tokens of one step. Unset: 512, or max-num-seqs where that is more' },
+    help: 'most tokens of one step. Unset: 512, on GPUs 2048, or max-num-seqs where that is more' },
   { name: 'enable-chunked-prefill', type: 'boolean', default: true, group: scheduler,
     help: 'cut long prompts into chunks that share steps with running requests' },
   { name: 'long-prefill-token-threshold', type: 'int', default: 0, min: 0, group: scheduler, value: 'TOKENS',
@@ -257,22 +267,14 @@ export const chatCommand = {
 } as const satisfies CommandTable;
 
 const doctorFlags = [
-  {
-    name: 'nccl-library',
-    type: 'string',
-    default: null,
-    group: 'Libraries',
-    value: 'PATH',
-    help: 'this libnccl.so and no other; unset: the system, the Python environment (VIRTUAL_ENV, CONDA_PREFIX) and CUDA are searched',
-    variables: ['VLLM_NCCL_SO_PATH'],
-  },
+  ncclLibrary,
   {
     name: 'cublaslt-library',
     type: 'string',
     default: null,
-    group: 'Libraries',
+    group: ranks,
     value: 'PATH',
-    help: 'the same for libcublasLt.so',
+    help: 'the libcublasLt.so for GPUs, this and no other. Unset: the same places are searched',
   },
 ] as const satisfies readonly Flag[];
 
@@ -326,15 +328,17 @@ export function loadServeOptions(argv: readonly string[], environment: Readonly<
 
 /** Throws LockstepError `start` for values that no model makes right. */
 export function checkEngineOptions(options: EngineOptions): void {
-  const { device, blockSize, kvCacheDtype, maxNumBatchedTokens, maxNumSeqs } = options;
+  const { blockSize, kvCacheDtype, maxNumBatchedTokens, maxNumSeqs } = options;
   const refuse = (param: string, message: string): never => {
     throw startError(message, { param });
   };
-  if (device === 'cuda') refuse('device', '--device cuda is refused: models are served on the CPU alone so far; leave it out or say cpu');
   speculationOf(options);
   if (blockSize % 16 !== 0) refuse('block-size', `--block-size must be a multiple of 16, not ${blockSize}`);
   if (kvCacheDtype.startsWith('fp8')) {
-    refuse('kv-cache-dtype', `--kv-cache-dtype ${kvCacheDtype} is refused: CPUs have no arithmetic for fp8; int8 takes as little memory`);
+    refuse(
+      'kv-cache-dtype',
+      `--kv-cache-dtype ${kvCacheDtype} is refused: there are no kernels for it, and CPUs have no arithmetic for fp8; int8 takes as little memory there`,
+    );
   }
   if (!['auto', 'bfloat16', 'int8'].includes(kvCacheDtype)) {
     refuse('kv-cache-dtype', `--kv-cache-dtype must be auto, bfloat16 or int8, not '${kvCacheDtype}'`);

@@ -3,13 +3,14 @@
  * done here anyway. A flag that is taken and then ignored would make somebody believe in a server that does something else.
  */
 const reasons: Readonly<Record<string, string>> = {
-  'models are served on the CPU alone so far': `--enforce-eager --disable-cascade-attn
+  'this is not built here, for GPUs or for CPUs': `--disable-cascade-attn
     --attention-backend --attention-config -ac --disable-custom-all-reduce --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
     --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
     --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend
     --sleep-mode-offload-cudagraph --sleep-preserve-parameter-names --enable-cumem-allocator --enable-nccl-comm-suspend
-    --enable-layerwise-nvtx-tracing --device-ids --swa-bounded-replay --use-fp64-gumbel`,
+    --enable-layerwise-nvtx-tracing --swa-bounded-replay --use-fp64-gumbel`,
+  'CUDA_VISIBLE_DEVICES says which GPUs are used, and in which order': '--device-ids',
   'kernels are chosen by the weight format and the instruction set': `--moe-backend --linear-backend --kernel-config --ir-op-priority
     --jit-monitor-mode --jit-monitor-verbose`,
   'nothing is compiled at start; leave it out': '--compilation-config -cc --optimization-level -O',
@@ -35,7 +36,7 @@ const reasons: Readonly<Record<string, string>> = {
     --ubatch-size --enable-elastic-ep --elastic-ep-max-dp-size --dbo-decode-token-threshold --dbo-prefill-token-threshold --enable-eplb
     --eplb-config --expert-placement-strategy --enable-return-routed-experts --aux-output-config`,
   'all ranks are threads of one process on one machine': `--distributed-executor-backend --master-addr --master-port --nnodes -n
-    --node-rank -r --distributed-timeout-seconds --cpu-distributed-timeout-seconds --numa-bind --numa-bind-nodes --numa-bind-cpus
+    --node-rank -r --cpu-distributed-timeout-seconds --numa-bind --numa-bind-nodes --numa-bind-cpus
     --ray-workers-use-nsight --enable-shm-tensor-arena --enable-fault-tolerance --fault-tolerance-config --enable-scale-out`,
   'there are no Python plug-ins': `--worker-cls --worker-extension-cls --scheduler-cls --logits-processors --io-processor-plugin
     --middleware --additional-config --tool-parser-plugin --reasoning-parser-plugin`,
@@ -94,7 +95,7 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** What is done here anyway, as vLLM's flags say it: the values that may be given, or `on` and `off` for a flag without one. */
 const settled: Readonly<Record<string, string>> = {
-  on: `--enforce-eager --disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
+  on: `--disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
     --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl --enable-metrics
     --disable-log-requests --enable-reasoning --use-v2-block-manager`,
   off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-prompt-embeds',

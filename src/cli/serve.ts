@@ -1,4 +1,5 @@
 /** `lockstep serve`: options -> server -> model -> ranks -> engine, and how it all ends. */
+import { loadAddon } from '../addon/load.js';
 import { flushMsDefault } from '../api/exchange.js';
 import type { HttpServer } from '../api/server.js';
 import { startEngineThread } from '../engine/early-thread.js';
@@ -11,7 +12,7 @@ import type { ServeOptions } from './options.js';
 import { serverOptionsOf, withLoggers } from './server-options.js';
 import type { StartedEngine } from './start-engine.js';
 
-/** Time for the last events to leave after a fault; a supervisor waits for the process to end. */
+/** Time for the last events to leave after a fault; a supervisor waits for the process to end. No rank is waited for: one may be stuck in its GPU. */
 const farewellMs = 300;
 const slowLoadMs = 2000;
 
@@ -47,7 +48,7 @@ export async function serve(options: ServeOptions, environment: Environment, ver
       onFault(reason) {
         logger.error({ reason }, 'a part of the server has failed; the process ends');
         others.fail(reason);
-        setTimeout(() => void others.end().then(() => process.exit(1)), farewellMs);
+        setTimeout(() => void others.end().then(() => loadAddon().exitNow(1)), farewellMs);
       },
     });
     const { describe } = await import('./describe-model.js');

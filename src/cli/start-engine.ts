@@ -1,6 +1,7 @@
 /** Options -> model -> ranks -> engine: the wiring that `serve` and `bench throughput` share. */
 import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
+import { loadAddon } from '../addon/load.js';
 import { cacheFolder, DiskCache } from '../cache/disk-cache.js';
 import type { EngineClient } from '../engine/client.js';
 import type { EngineLink } from '../engine/engine-port.js';
@@ -11,11 +12,9 @@ import { startError } from '../errors.js';
 import { createLogger, type Logger } from '../log.js';
 import type { HubOptions } from '../model/hub.js';
 import { loadModel } from '../model/load.js';
-import { weightBytes } from '../model/quantization/formats.js';
 import { resolveModel } from '../model/resolve.js';
 import { type KvCacheType, kvBytesPerToken, type LoadedModel } from '../model/spec.js';
 import { cutsOf } from '../parallel/cuts.js';
-import { availableMemoryBytes, threadsPerRank, totalMemoryBytes } from '../parallel/devices.js';
 import { RankGroup } from '../parallel/rank-group.js';
 import { checkWorldSize, type TensorParallelMode } from '../parallel/sharding.js';
 import { forcedIdsMax } from '../scheduler/scheduler.js';
@@ -23,6 +22,7 @@ import type { StepDims } from '../step/layout.js';
 import { loadTokenizer } from '../tokenizer/load.js';
 import type { OfflineEngine } from './bench-throughput.js';
 import { autoLen, type EngineOptions } from './options.js';
+import { choosePlaces, memoryPlaces } from './places.js';
 import { speculationOf } from './speculative-config.js';
 
 export interface StartedEngine {
@@ -46,6 +46,8 @@ export interface StartedEngine {
 /** For one record of the log. */
 export interface EngineFacts {
   readonly ranks: number;
+  /** What they are on, by rank. */
+  readonly devices: readonly string[];
   /** Compute threads of all ranks. */
   readonly threads: number;
   readonly mode: TensorParallelMode;
@@ -81,15 +83,14 @@ export interface Surroundings {
 const bundledModel = fileURLToPath(new URL('../../../models/guide', import.meta.url));
 const bundledName = 'guide';
 
-/** A step of the largest batch on slow, crowded cores takes seconds; a rank that is gone is noticed sooner by its thread's end. */
-const stepTimeoutMs = 60_000;
-
 export async function startEngine(
   options: EngineOptions,
   { logger, environment, onFault, threads: early, askers = oneAsker }: Surroundings,
 ): Promise<StartedEngine> {
   const worldSize = options.tensorParallelSize;
   checkWorldSize(worldSize);
+  const places = choosePlaces(options, environment, logger);
+  const { mode, threadsPerRank: threads, devices, gpu } = places;
   const env = {
     ...environment,
     ...(options.hfToken !== null && { HF_TOKEN: options.hfToken }),
@@ -118,29 +119,28 @@ export async function startEngine(
   const speculation = speculationOf(options);
   if (model.pooling !== null && speculation !== null)
     throw startError('--speculative-config is of no use with a model that generates no tokens', { param: 'speculative-config' });
-  const kvCacheType = options.kvCacheDtype === 'auto' ? null : (options.kvCacheDtype as KvCacheType); // checked with the options
+  const kvCacheType = options.kvCacheDtype === 'auto' ? model.computeType : (options.kvCacheDtype as KvCacheType); // checked with the options
   const sizing = {
     ...options,
     maxModelLen,
     numBlocks: options.numGpuBlocksOverride,
     memoryUtilization: options.gpuMemoryUtilization,
+    onGpus: gpu !== null,
     worldSize,
     chunkedPrefill,
     maxDrafts: Math.max(speculation?.maxDrafts ?? 0, forcedIdsMax),
-    kvCacheType,
     pools: model.pooling !== null,
   };
-  const memory = { total: totalMemoryBytes(), free: availableMemoryBytes() };
-  const dims = sizeSteps(model, weightBytes(model.weights), memory, sizing);
-  const threads = threadsPerRank(options.cpuThreads, worldSize);
+  const dims = sizeSteps(model, await memoryPlaces(model, places, kvCacheType, sizing), sizing);
   const cache = openCache(options, environment, logger);
   const ranks = new RankGroup(model, {
     dims,
-    mode: options.tensorParallelMode,
+    mode,
     threadsPerRank: threads,
     kvCacheType,
-    stepTimeoutMs,
+    stepTimeoutMs: Math.ceil(options.distributedTimeoutSeconds * 1000),
     cache,
+    ...(gpu && { gpu }),
     ...(early && { threads: early.ranks }),
   });
   const scheduler = {
@@ -156,10 +156,11 @@ export async function startEngine(
   const kvCacheTokens = dims.numBlocks * dims.blockSize;
   const placement = {
     ranks: worldSize,
-    mode: options.tensorParallelMode,
+    devices,
+    mode,
     threadsPerRank: threads,
-    cuts: cutsOf(model.spec, options.tensorParallelMode, worldSize),
-    kvCacheBytes: kvCacheTokens * kvBytesPerToken(model.spec, kvCacheType ?? model.computeType),
+    cuts: cutsOf(model.spec, mode, worldSize),
+    kvCacheBytes: kvCacheTokens * kvBytesPerToken(model.spec, kvCacheType),
     kvCacheTokens,
   };
   let stopped = false;
@@ -179,8 +180,9 @@ export async function startEngine(
     engine.client.open();
     return {
       ranks: worldSize,
+      devices,
       threads: worldSize * threads,
-      mode: options.tensorParallelMode,
+      mode,
       weightBytes,
       kvTokens: placement.kvCacheTokens,
     };
@@ -231,7 +233,7 @@ export async function startOffline(
 ): Promise<OfflineEngine> {
   const onFault = (reason: string) => {
     process.stderr.write(`lockstep: the engine has failed: ${reason}\n`);
-    process.exit(1);
+    loadAddon().exitNow(1);
   };
   const started = await startEngine(options, { logger: createLogger('warning'), environment, onFault, askers });
   try {

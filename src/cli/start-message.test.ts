@@ -65,8 +65,12 @@ test('the request is one that the model answers', () => {
 });
 
 test('ranks and their mode', () => {
-  const placement = { ranks: 4, mode: 'reduce', threadsPerRank: 2, cuts: [], kvCacheBytes: 2 ** 30, kvCacheTokens: 500 } as const;
+  const devices = new Array(4).fill('cpu');
+  const placement = { ranks: 4, devices, mode: 'reduce', threadsPerRank: 2, cuts: [], kvCacheBytes: 2 ** 30, kvCacheTokens: 500 } as const;
   const text = message([], { placement });
   assert.match(lineOf(text, 'Ranks'), /4 on the CPU, 8 threads, reduce mode$/);
+  const gpus = ['cuda:0 NVIDIA H200', 'cuda:1 NVIDIA H200'];
+  const onGpus = message([], { placement: { ...placement, ranks: 2, devices: gpus } });
+  assert.match(lineOf(onGpus, 'Ranks'), /2 on cuda:0 NVIDIA H200, cuda:1 NVIDIA H200$/);
   assert.match(lineOf(text, 'KV cache'), /500 tokens in 1\.0 GiB$/);
 });

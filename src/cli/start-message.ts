@@ -1,6 +1,7 @@
 /** What a person at a terminal is told when the server takes requests: where it is, what it serves, how much fits, and a line to try. */
 import { networkInterfaces } from 'node:os';
 import type { ServedModel } from '../api/served-model.js';
+import type { Placement } from '../engine/placement.js';
 import type { Pooler } from '../engine/pooler.js';
 import { formatBytes } from '../model/checkpoint.js';
 import type { ServeOptions } from './options.js';
@@ -22,7 +23,6 @@ const plural = (value: number, what: string) => `${count(value)} ${what}${value 
 
 export function startMessage({ version, seconds, port, model, options, lanAddress }: StartFacts): string {
   const { facts, placement, maxModelLen, names } = model;
-  const { ranks, threadsPerRank, mode } = placement;
   const base = originOf(options, port) + options.rootPath;
   const isForAll = options.uds === null && anyAddress.includes(options.host);
   const lan =
@@ -38,12 +38,17 @@ export function startMessage({ version, seconds, port, model, options, lanAddres
       `${names.join(', ')}: ${facts.family}, ${magnitude(facts.numParameters)} parameters, mostly ${facts.weightFormat}, ${formatBytes(facts.numBytes)}`,
     ],
     ['Files', model.root],
-    ['Ranks', `${ranks} on the CPU, ${plural(ranks * threadsPerRank, 'thread')}${ranks === 1 ? '' : `, ${mode} mode`}`],
+    ['Ranks', ranksOf(placement)],
     ['KV cache', `${plural(placement.kvCacheTokens, 'token')} in ${formatBytes(placement.kvCacheBytes)}`],
     ['Requests', `${count(options.maxNumSeqs)} at once at most; ${count(fits)} of the full length of ${plural(maxModelLen, 'token')} fit`],
   ];
   const shown = rows.filter((row) => row[1] !== null).map(([name, text]) => `  ${name.padEnd(10)}${text}\n`);
   return `\n  Lockstep ${version}, ready after ${seconds.toFixed(1)} s\n\n${shown.join('')}\n${indented(curlLine(model, options, base))}\n  ^C finishes the running requests and ends.\n\n`;
+}
+
+function ranksOf({ ranks, devices, threadsPerRank, mode }: Placement): string {
+  if (devices.some((device) => device !== 'cpu')) return `${ranks} on ${devices.join(', ')}`;
+  return `${ranks} on the CPU, ${plural(ranks * threadsPerRank, 'thread')}${ranks === 1 ? '' : `, ${mode} mode`}`;
 }
 
 /** The first that other machines see. */

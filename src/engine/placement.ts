@@ -4,6 +4,8 @@ import type { TensorParallelMode } from '../parallel/sharding.js';
 
 export interface Placement {
   readonly ranks: number;
+  /** What each rank is on: "cpu", "cuda:0 NVIDIA H200". */
+  readonly devices: readonly string[];
   readonly mode: TensorParallelMode;
   readonly threadsPerRank: number;
   readonly cuts: readonly Cut[];

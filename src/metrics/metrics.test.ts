@@ -126,3 +126,9 @@ test('buckets of token counts go up to the longest sequence', () => {
   assert.deepEqual(tokenCountBounds(100), [1, 2, 5, 10, 20, 50, 100]);
   assert.deepEqual(tokenCountBounds(4096).at(-1), 2000);
 });
+
+test('what each rank is on', () => {
+  const metrics = new Metrics();
+  metrics.setDevices(['cuda:0 NVIDIA H200', 'cuda:1 NVIDIA H200']);
+  assert.equal(scrape(metrics).get('lockstep:rank_info{device="cuda:1 NVIDIA H200",rank="1"}'), 1);
+});

@@ -239,6 +239,12 @@ export class Metrics {
     this.#registry.gauge('vllm:cache_config_info', 'Information of the LLMEngine CacheConfig', [[info, () => 1]]);
   }
 
+  /** What each rank is on, as `Placement.devices` says it. */
+  setDevices(devices: readonly string[]): void {
+    const ranks = devices.map((device, rank) => [{ rank: String(rank), device }, () => 1] as const);
+    this.#registry.gauge('lockstep:rank_info', 'What each rank is on', ranks);
+  }
+
   /** `arrivalMs`: of `performance.now()`. */
   track(request: TrackedRequest, arrivalMs: number): RequestTimer {
     return this.#series === null ? noTimer : new Timer(this.#series, request, arrivalMs);

@@ -53,6 +53,7 @@ function Figures({ all, now }: { readonly all: readonly EngineReading[]; readonl
   const [firstToken, firstTokenSlow] = [0.5, 0.95].map((q) => ofTime('time_to_first_token_seconds', q));
   const [interToken, interTokenSlow] = [0.5, 0.95].map((q) => ofTime('inter_token_latency_seconds', q));
   const hits = hitsOf(before, now);
+  const onCpu = ranks.devices.every((device) => device === 'cpu');
   const seconds = (value: number | null | undefined) => (value === null || value === undefined ? '–' : shortSeconds(value));
   return (
     <>
@@ -60,9 +61,11 @@ function Figures({ all, now }: { readonly all: readonly EngineReading[]; readonl
         <h1>{model.name}</h1>
         <p>
           {model.family}, {shortCount(model.parameters)} parameters in {model.weight_format} · {model.layers} layers ·{' '}
-          {ranks.count === 1 ? 'one rank' : `${ranks.count} ranks (${ranks.mode})`} with {ranks.threads_per_rank}{' '}
-          {ranks.threads_per_rank === 1 ? 'thread' : 'threads'}
-          {ranks.count === 1 ? '' : ' each'} · Lockstep {now.version}
+          {ranks.count === 1 ? 'one rank' : `${ranks.count} ranks (${ranks.mode})`}{' '}
+          {onCpu
+            ? `with ${ranks.threads_per_rank} ${ranks.threads_per_rank === 1 ? 'thread' : 'threads'}${ranks.count === 1 ? '' : ' each'}`
+            : `on ${ranks.devices.join(', ')}`}{' '}
+          · Lockstep {now.version}
         </p>
       </header>
       <section class="tiles" aria-label="Now">

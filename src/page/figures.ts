@@ -32,6 +32,7 @@ export interface EngineReading {
   readonly ranks: {
     readonly count: number;
     readonly mode: 'gather' | 'reduce';
+    readonly devices: readonly string[];
     readonly threads_per_rank: number;
     readonly cuts: readonly Cut[];
   };

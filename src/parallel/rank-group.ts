@@ -3,6 +3,7 @@
  * engine thread drives steps over the same buffers with `StepDriver`.
  */
 import type { Worker } from 'node:worker_threads';
+import type { GpuOptions } from '../addon/binding.js';
 import { loadAddon } from '../addon/load.js';
 import type { DiskCache } from '../cache/disk-cache.js';
 import { LockstepError, startError } from '../errors.js';
@@ -25,9 +26,14 @@ export interface RankGroupOptions {
   readonly stepTimeoutMs: number;
   /** Keeps packed weights between starts; null: nothing does. */
   readonly cache: DiskCache | null;
+  /** The ranks are on GPUs, each on that of its number. */
+  readonly gpu?: GpuOptions;
   /** Started early (`threads.ts`), one for each rank; absent: they are started now. */
   readonly threads?: readonly Worker[];
 }
+
+/** The rank that has failed may say why a little after those that were woken by it say that they were. */
+const causeWaitMs = 200;
 
 export class RankGroup {
   readonly buffers: StepBuffers;
@@ -39,15 +45,17 @@ export class RankGroup {
   #storing: Storing | null = null;
   #stopping = false;
   #fault: string | null = null;
+  #numWoken = 0;
   #onFault: ((reason: string) => void) | null = null;
 
   constructor(model: LoadedModel, options: RankGroupOptions) {
-    const { dims, mode, threadsPerRank, stepTimeoutMs, cache } = options;
+    const { dims, mode, threadsPerRank, stepTimeoutMs, gpu } = options;
+    const cache = gpu === undefined ? options.cache : null; // a GPU's weights are packed for nobody
     const { spec, weights } = model;
     const kvCacheType = options.kvCacheType ?? model.computeType;
     this.buffers = stepBuffers(dims);
     const offsets = Float64Array.from(this.buffers.layout.placements, (p) => p.byteOffset);
-    const group = { dims, mode, spec, kvCacheType, threadsPerRank, stepTimeoutMs };
+    const group = { dims, mode, spec, kvCacheType, threadsPerRank, stepTimeoutMs, ...(gpu && { gpu }) };
     this.group = loadAddon().createGroup(group, new Uint8Array(this.buffers.shared), offsets);
     const shards = Array.from({ length: dims.worldSize }, (_, rank) => shardOf(spec, mode, rank, dims.worldSize));
     const paths = cache && packedPaths(model, shards, cache);
@@ -83,11 +91,16 @@ export class RankGroup {
 
   #watch(worker: Worker, rank: number): Promise<LoadedRank> {
     return new Promise((resolve, reject) => {
-      const fail = (reason: string) => {
+      let hasFailed = false; // then its thread ends too, which is no news
+      const fail = (reason: string, isCause = true) => {
+        if (hasFailed) return;
+        hasFailed = true;
         reject(startError(reason));
-        this.#fail(reason);
+        this.#fail(reason, isCause);
       };
-      worker.on('message', (message: RankMessage) => (message.kind === 'ready' ? resolve(message) : fail(message.message)));
+      worker.on('message', (message: RankMessage) =>
+        message.kind === 'ready' ? resolve(message) : fail(message.message, message.isCause),
+      );
       worker.on('error', (error) => fail(`rank ${rank}: ${error instanceof LockstepError ? error.message : String(error)}`));
       worker.on('exit', () => {
         if (!this.#stopping) fail(`rank ${rank}: its thread ended`);
@@ -95,12 +108,18 @@ export class RankGroup {
     });
   }
 
-  #fail(reason: string): void {
+  #fail(reason: string, isCause: boolean): void {
     if (this.#fault !== null || this.#stopping) return;
-    this.#fault = reason;
     // The other ranks may wait for this one inside a step.
     loadAddon().abortGroup(this.group);
     raiseAbort(this.buffers.control);
+    if (isCause || ++this.#numWoken === this.#workers.length) this.#tell(reason);
+    else setTimeout(() => this.#tell(reason), causeWaitMs);
+  }
+
+  #tell(reason: string): void {
+    if (this.#fault !== null || this.#stopping) return;
+    this.#fault = reason;
     this.#onFault?.(reason);
   }
 }

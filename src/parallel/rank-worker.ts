@@ -19,8 +19,11 @@ export interface RankStart {
 
 export type RankMessage =
   | { readonly kind: 'ready'; readonly weightBytes: number; readonly packed: PackedUse }
-  | { readonly kind: 'failed'; readonly message: string };
+  /** `isCause` false: the rank was woken because another, or somebody else, has stopped the group. */
+  | { readonly kind: 'failed'; readonly message: string; readonly isCause: boolean };
 
+/** kAborted in native/common/status.h. */
+const wasWoken = 3;
 /** A rank looks at its stop word at least so often. */
 const idleMs = 1000;
 
@@ -28,7 +31,7 @@ function run({ group, shard, weights, packed, dims, shared }: RankStart, send: (
   const rank = loadAddon().createRank(group, shard.rank);
   const problem = rank.load(shard, weights, packed);
   if (problem !== null) {
-    send({ kind: 'failed', message: problem });
+    send({ kind: 'failed', message: problem, isCause: true });
     return;
   }
   send({ kind: 'ready', weightBytes: rank.weightBytes(), packed: rank.packedUse() });
@@ -37,7 +40,7 @@ function run({ group, shard, weights, packed, dims, shared }: RankStart, send: (
   for (let epoch = 0; waitForPlan(control, epoch, idleMs); ) {
     epoch = (epoch + 1) | 0;
     const status = rank.step(epoch);
-    if (status !== 0) send({ kind: 'failed', message: `rank ${shard.rank}: ${rank.fault()}` });
+    if (status !== 0) send({ kind: 'failed', message: `rank ${shard.rank}: ${rank.fault()}`, isCause: status !== wasWoken });
     reportStep(control, shard.rank, epoch, status);
     if (status !== 0) break;
   }

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 
-const query = { roots: [], nccl: '', cublasLt: '' };
-const found = createRequire(import.meta.url)(isMainThread ? process.argv[2] : workerData).devices(query);
+const found = createRequire(import.meta.url)(isMainThread ? process.argv[2] : workerData).devices();
 assert.ok(found.runtimeVersion >= 12080, `the addon holds a CUDA runtime of version ${found.runtimeVersion}`);
 assert.equal(found.problem === null, found.devices.length > 0, 'there are devices, or a reason why not');
 if (isMainThread) {

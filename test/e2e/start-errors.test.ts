@@ -16,7 +16,8 @@ const timeoutMs = 60_000;
 function serve(args: readonly string[]) {
   return new Promise<{ status: number | null; stdout: string; stderr: string }>((resolve) => {
     const argv = ['dist/src/cli/main.js', 'serve', '--host', '127.0.0.1', '--port', '0', '--log-level', 'error', ...args];
-    const child = spawn(process.execPath, argv, { timeout: timeoutMs });
+    const env = { ...process.env, CUDA_VISIBLE_DEVICES: '' };
+    const child = spawn(process.execPath, argv, { env, timeout: timeoutMs });
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (chunk) => {
       stdout += chunk;
@@ -63,7 +64,7 @@ const cases: readonly [name: string, args: readonly string[], message: RegExp][]
   ['a dtype without kernels', ['--dtype', 'half'], /--dtype half/],
   ['a missing chat template', ['--chat-template', '/nowhere.jinja'], /--chat-template \/nowhere\.jinja/],
   ['a flag of a GPU', ['--kv-offloading-size', '9'], /--kv-offloading-size is not supported/],
-  ['a GPU', ['--device', 'cuda'], /--device cuda/],
+  ['a GPU', ['--device', 'cuda'], /--device cuda: .*'lockstep doctor' says what was found/],
 ];
 
 for (const [name, args, message] of cases) {

@@ -1,15 +1,57 @@
-// The CUDA runtime of an addon for tests: eight devices of host memory.
+// The CUDA runtime of an addon for tests: devices of host memory, eight of a GiB unless the environment says otherwise.
+//   EMULATED_GPUS=2             devices of the machine, of which CUDA_VISIBLE_DEVICES chooses as the real driver does
+//   EMULATED_GPU_MIB=160        memory of each
+//   EMULATED_GPU_FAULT=1:700:900   device 1 fails with error 700 (600: it hangs) after 900 pieces of work
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+
 #include "fake/nccl_hooks.h"
 
 namespace lockstep::cuda {
+namespace {
+
+int number(const char* variable, int otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+// As the driver reads it: up to the first number that is no device.
+std::vector<int> visible_of(int devices) {
+  std::vector<int> visible;
+  const char* chosen = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (chosen == nullptr) {
+    for (int i = 0; i < devices; i++) visible.push_back(i);
+    return visible;
+  }
+  std::istringstream words(chosen);
+  for (std::string word; std::getline(words, word, ',');) {
+    const int device = std::atoi(word.c_str());
+    if (word.empty() || device < 0 || device >= devices) break;
+    visible.push_back(device);
+  }
+  return visible;
+}
+
+const Runtime* start() {
+  test::open_fake_nccl(LOCKSTEP_FAKE_NCCL);
+  test::FakeMachine machine;
+  machine.numbers = visible_of(number("EMULATED_GPUS", 8));
+  machine.devices = static_cast<int>(machine.numbers.size());
+  machine.bytes = static_cast<size_t>(number("EMULATED_GPU_MIB", 1024)) << 20;
+  const Runtime* runtime = test::start_fake_cuda(machine);
+  int device = 0;
+  int error = 0;
+  int after = 0;
+  const char* fault = std::getenv("EMULATED_GPU_FAULT");
+  if (fault != nullptr && std::sscanf(fault, "%d:%d:%d", &device, &error, &after) == 3) test::fail_cuda_work(device, error, after);
+  return runtime;
+}
+
+}  // namespace
 
 const Runtime* built_in_runtime() {
-  static const Runtime* const runtime = [] {
-    test::open_fake_nccl(LOCKSTEP_FAKE_NCCL);
-    test::FakeMachine machine;
-    machine.devices = 8;
-    return test::start_fake_cuda(machine);
-  }();
+  static const Runtime* const runtime = start();
   return runtime;
 }
 

@@ -168,7 +168,8 @@ Error device_info(int device, DeviceInfo* info) {
   if (!call.ok()) return answer(call.error);
   if (device < 0 || device >= machine().setup.devices) return answer(kInvalidDevice);
   *info = {};
-  std::snprintf(info->name, kNameLen, "Fake GPU %d", device);
+  const std::vector<int>& numbers = machine().setup.numbers;
+  std::snprintf(info->name, kNameLen, "Fake GPU %d", numbers.empty() ? device : numbers[device]);
   std::snprintf(info->bus_id, kBusIdLen, "0000:%02x:00.0", device + 1);
   info->major = 9;
   info->multiprocessors = 4;

@@ -17,6 +17,7 @@ struct FakeMachine {
   int driver_version = 13000;      // 0: there is none
   size_t bytes = size_t{1} << 30;  // of each device
   bool peers = true;               // devices can reach each other's memory
+  std::vector<int> numbers = {};   // of the devices among all of the machine, for their names; empty: 0, 1, …
 };
 
 // Work in a stream: kSuccess, kNotReady (asked again later), or the error that breaks the device.

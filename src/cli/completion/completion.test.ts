@@ -49,7 +49,7 @@ for (const [shell, offered] of Object.entries(shells)) {
       ['lockstep ', ['serve', 'bench', 'chat', 'completion']],
       ['lockstep bench ', ['serve', 'throughput']],
       ['lockstep serve --max-num-s', ['--max-num-seqs']],
-      ['lockstep serve --tensor-parallel-mode ', ['gather', 'reduce']],
+      ['lockstep serve --tensor-parallel-mode ', ['auto', 'gather', 'reduce']],
       ['lockstep serve --tensor-parallel-mode=r', ['reduce']],
       ['lockstep serve --seed 1 --dtype ', ['auto', 'bfloat16', 'float32']],
       ['lockstep serve --no-pa', ['--no-page']],

@@ -1,6 +1,7 @@
-#include "addon/descriptor.h"
+#include "addon/process.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -17,6 +18,10 @@ Napi::Value duplicate_descriptor(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   return Napi::Number::New(env, copy);
+}
+
+Napi::Value exit_now(const Napi::CallbackInfo& info) {
+  _exit(info.Length() == 1 && info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 1);
 }
 
 }  // namespace lockstep::addon

@@ -1,0 +1,195 @@
+/**
+ * `lockstep serve` on GPUs, without one: the package with the addon whose CUDA runtime has devices of host memory and runs the kernels' own source
+ * (native/test/fake), and a libnccl of the tests'.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { after, afterEach, test } from 'node:test';
+import { addonPath } from '../../src/addon/load.js';
+
+const built = dirname(addonPath());
+const nccl = join(built, 'liblockstep_fake_nccl.so');
+const model = 'test/fixtures/stories260K';
+const timeoutMs = 120_000;
+
+/** In build/, so that packages are found from there. */
+const packageFolder = mkdtempSync(join('build', 'emulated-'));
+after(() => rmSync(packageFolder, { recursive: true }));
+cpSync('dist', join(packageFolder, 'dist'), { recursive: true });
+cpSync('package.json', join(packageFolder, 'package.json'));
+mkdirSync(join(packageFolder, 'build/Release'), { recursive: true });
+symlinkSync(join(built, 'lockstep_emulated.node'), join(packageFolder, 'build/Release/lockstep_native.node'));
+
+type Variables = Readonly<Record<string, string>>;
+
+let server: ChildProcess | null = null;
+let log = '';
+afterEach(() => server?.kill('SIGKILL'));
+
+function run(variables: Variables, ...args: readonly string[]): ChildProcess {
+  const argv = [join(packageFolder, 'dist/src/cli/main.js'), ...args];
+  const started = spawn(process.execPath, argv, {
+    env: { ...process.env, ...variables },
+    timeout: timeoutMs,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  server = started;
+  log = '';
+  started.stderr?.on('data', (chunk) => {
+    if (server === started) log += chunk;
+  });
+  return started;
+}
+
+const serveArgs = ['serve', model, '--host', '127.0.0.1', '--port', '0', '--dtype', 'float32', '--nccl-library', nccl];
+const fewBlocks = ['--kv-cache-memory-bytes', '2M'];
+
+/** The base URL of a server that is ready. */
+async function serve(variables: Variables, ...args: readonly string[]): Promise<string> {
+  const started = run(variables, ...serveArgs, ...args);
+  const ended = once(started, 'exit').then(() => assert.fail(`the server ended: ${log}`));
+  for (;;) {
+    await Promise.race([once(started.stderr!, 'data'), ended]);
+    const port = /ready on port (\d+)/.exec(log)?.[1];
+    if (port !== undefined) return `http://127.0.0.1:${port}`;
+  }
+}
+
+/** What keeps it from serving: its status, and its one line. */
+async function refusal(variables: Variables, ...args: readonly string[]): Promise<string> {
+  const [status] = await once(run(variables, ...serveArgs, '--log-level', 'error', ...args), 'close');
+  assert.equal(status, 2, log);
+  assert.match(log, /^lockstep: [^\n]+\n$/);
+  return log;
+}
+
+interface Completion {
+  readonly choices: readonly { readonly text: string; readonly token_ids: readonly number[]; readonly finish_reason: string | null }[];
+}
+
+const post = (url: string, fields: Readonly<Record<string, unknown>>) =>
+  fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model, prompt: 'Once upon a time', temperature: 0, ...fields }),
+  });
+
+async function idsOf(url: string, fields: Readonly<Record<string, unknown>>): Promise<readonly number[][]> {
+  const response = await post(url, { return_token_ids: true, ...fields });
+  assert.equal(response.status, 200);
+  return ((await response.json()) as Completion).choices.map(({ token_ids: ids }) => [...ids]);
+}
+
+const greedy = { max_tokens: 24 };
+const sampled = { max_tokens: 12, temperature: 1, top_p: 0.9, seed: 7, n: 3 };
+
+test('on one GPU and on two the ids of the CPU, greedy and sampled', { timeout: timeoutMs }, async () => {
+  const answers: (readonly number[][])[] = [];
+  for (const args of [
+    ['--device', 'cpu'],
+    ['--device', 'cuda', ...fewBlocks],
+    ['-tp', '2', ...fewBlocks],
+    ['-tp', '2', '--enforce-eager', ...fewBlocks],
+  ]) {
+    const url = await serve({}, ...args);
+    answers.push([...(await idsOf(url, greedy)), ...(await idsOf(url, sampled))]);
+    assert.equal(answers[0]!.length, 4);
+    assert.deepEqual(answers.at(-1), answers[0], args.join(' '));
+    if (args.includes('-tp')) await expectPlaces(url);
+    server?.kill('SIGTERM');
+    assert.deepEqual(await once(server!, 'exit'), [0, null], log);
+  }
+});
+
+/** auto is cuda where there is one: the start's record and what the server says of its ranks. */
+async function expectPlaces(url: string): Promise<void> {
+  const devices = ['cuda:0 Fake GPU 0', 'cuda:1 Fake GPU 1'];
+  const { ranks } = (await (await fetch(`${url}/engine`)).json()) as { ranks: { devices: string[]; mode: string } };
+  assert.deepEqual(ranks.devices, devices);
+  assert.equal(ranks.mode, 'reduce');
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  for (const [rank, device] of devices.entries())
+    assert.match(metrics, new RegExp(`^lockstep:rank_info\\{device="${device}",rank="${rank}"\\} 1$`, 'm'));
+  assert.match(log, /"devices":\["cuda:0 Fake GPU 0","cuda:1 Fake GPU 1"\]/);
+}
+
+test('GPUs are chosen by CUDA_VISIBLE_DEVICES, and the KV cache is what the memory leaves', { timeout: timeoutMs }, async () => {
+  const url = await serve({ CUDA_VISIBLE_DEVICES: '2', EMULATED_GPU_MIB: '200' });
+  const state = (await (await fetch(`${url}/engine`)).json()) as { ranks: { devices: string[] }; memory: { kv_cache_bytes: number } };
+  assert.deepEqual(state.ranks.devices, ['cuda:0 Fake GPU 2']);
+  const [least, most] = [10 * 2 ** 20, (200 * 0.92 - 128) * 2 ** 20];
+  assert.ok(state.memory.kv_cache_bytes > least && state.memory.kv_cache_bytes < most, `${state.memory.kv_cache_bytes} bytes of KV cache`);
+  assert.equal((await idsOf(url, { max_tokens: 2 })).length, 1);
+});
+
+test('what GPUs cannot do, or do not hold, is one line that says what would', { timeout: timeoutMs }, async () => {
+  assert.match(
+    await refusal({ EMULATED_GPUS: '1' }, '-tp', '2'),
+    /--tensor-parallel-size 2 needs as many GPUs, and there is 1; --device cpu serves without/,
+  );
+  const hidden = await refusal({ CUDA_VISIBLE_DEVICES: '0,5,9,1' }, '-tp', '3');
+  assert.match(hidden, /needs as many GPUs, and there are 2 \(CUDA_VISIBLE_DEVICES is '0,5,9,1'\)/);
+  assert.match(await refusal({ EMULATED_GPUS: '0' }, '--device', 'cuda'), /--device cuda: .*'lockstep doctor' says what was found/);
+  assert.match(await refusal({}, '--kv-cache-dtype', 'int8'), /--kv-cache-dtype int8 is not for GPUs: .*--device cpu/);
+  assert.match(await refusal({}, '--tensor-parallel-mode', 'gather'), /--tensor-parallel-mode gather is not for GPUs/);
+  assert.match(await refusal({}, '--cpu-threads', '2'), /--cpu-threads 2 is not for GPUs/);
+  assert.match(
+    await refusal({ EMULATED_GPU_MIB: '130' }),
+    /the weights take .* MiB of GPU 0 are .*: use more GPUs \(--tensor-parallel-size\) or a smaller model/,
+  );
+  assert.match(
+    await refusal({ EMULATED_GPU_MIB: '200' }, '--kv-cache-memory-bytes', '1G'),
+    /asks for 1\.0 GiB; beside the weights .* are free on GPU 0/,
+  );
+  assert.match(
+    await refusal({}, '--kv-cache-memory-bytes', '200K'),
+    /KV cache of 200\.0 KiB of GPU 0 holds \d+ tokens, .*: set --max-model-len \d+ or less/,
+  );
+  assert.match(
+    await refusal({ EMULATED_GPUS: '0' }, '--kv-cache-memory-bytes', '200K'),
+    /the KV cache of 200\.0 KiB holds \d+ tokens/,
+    'auto is cpu where there is none',
+  );
+});
+
+/** Of a GPU's pieces of work: past loading, and in the middle of an answer of some hundred tokens. */
+const midway = 2500;
+/** From what was noticed to the end of the process. */
+const endMsMax = 2000;
+
+/** The last event of a stream that begins well and is then cut off by a fault; and how long the process went on. */
+async function cutOff(variables: Variables, ...args: readonly string[]): Promise<{ numEvents: number; error: string; endMs: number }> {
+  const url = await serve(variables, ...args, ...fewBlocks);
+  const ended = once(server!, 'exit');
+  const response = await post(url, { max_tokens: 450, stream: true, ignore_eos: true });
+  const events = (await response.text()).trimEnd().split('\n\n');
+  const noticedMs = performance.now();
+  const [status] = await ended;
+  assert.equal(status, 1, log);
+  assert.equal(events.at(-1), 'data: [DONE]');
+  const { error } = JSON.parse(events.at(-2)!.replace(/^data: /, '')) as { error: { message: string } };
+  return { numEvents: events.length, error: error.message, endMs: performance.now() - noticedMs };
+}
+
+for (const world of [1, 2, 3, 8]) {
+  test(`a GPU that breaks, the last of ${world}: an error event, the reason, and an end in time`, { timeout: timeoutMs }, async () => {
+    const { numEvents, error, endMs } = await cutOff({ EMULATED_GPU_FAULT: `${world - 1}:700:${midway}` }, '-tp', String(world));
+    assert.ok(numEvents > 3, `${numEvents} events`);
+    assert.match(error, /engine/i);
+    assert.match(log, /"reason":"rank \d: CUDA: [^"]*cudaErrorIllegalAddress/);
+    assert.ok(endMs < endMsMax, `${endMs} ms`);
+  });
+}
+
+for (const world of [1, 2, 8]) {
+  test(`a GPU that hangs, the last of ${world}, in a collective where there are several`, { timeout: timeoutMs }, async () => {
+    const hangs = { EMULATED_GPU_FAULT: `${world - 1}:600:${midway}` };
+    const { numEvents, endMs } = await cutOff(hangs, '-tp', String(world), '--distributed-timeout-seconds', '2');
+    assert.ok(numEvents > 3, `${numEvents} events`);
+    assert.match(log, /"reason":"rank \d: [^"]*made no progress for 2000 ms/);
+    assert.ok(endMs < endMsMax, `${endMs} ms`);
+  });
+}
