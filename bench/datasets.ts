@@ -30,14 +30,20 @@ export interface RandomShape {
 
 /** Distinct ids that random prompts are drawn from; a large vocabulary has many more, but any few hundred defeat caching alike. */
 const poolWords = 4000;
+/** In one request: byte by byte they would still be fewer tokens than the shortest contexts take. */
+const requestWords = 40;
 const syllables = 'ba ce di fo gu ha je ki lo mu na pe qui ro su ta ve wi xo yu za shi tra ble cro dru fle gri plo stu'.split(' ');
 
 async function tokenPool(codec: Codec, random: Random): Promise<readonly number[]> {
   const syllable = () => syllables[random.integer(0, syllables.length - 1)] ?? '';
   const words = Array.from({ length: poolWords }, () => Array.from({ length: random.integer(1, 3) }, syllable).join(''));
-  const ids = [...new Set(await codec.encode(words.join(' ')))];
-  if (ids.length === 0) throw new Error('the server tokenized the words of random prompts to nothing');
-  return ids;
+  const ids = new Set<number>();
+  for (let i = 0; i < poolWords; i += requestWords) {
+    const text = words.slice(i, i + requestWords).map((word) => ` ${word}`);
+    for (const id of await codec.encode(text.join(''))) ids.add(id);
+  }
+  if (ids.size === 0) throw new Error('the server tokenized the words of random prompts to nothing');
+  return [...ids];
 }
 
 const aroundLen = (random: Random, len: number, ratio: number) =>
