@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { LockstepError } from '../errors.js';
-import { addonPath, openAddon } from './load.js';
+import { addonPath, openAddon, remedyFor } from './load.js';
 
 const refused = (text: RegExp) => (error: unknown) => error instanceof LockstepError && error.code === 'start' && text.test(error.message);
 
@@ -28,4 +28,9 @@ test('the addon needs no library of a GPU to load', { skip: process.platform !==
   const needed = execFileSync('ldd', [addonPath()], { encoding: 'utf8' });
   assert.match(needed, /libc\.so/);
   assert.doesNotMatch(needed, /libcuda|libcublas|libnccl/);
+});
+
+test('an old glibc and a file system without programs are named with their remedies', () => {
+  assert.match(remedyFor("/lib/libc.so.6: version `GLIBC_2.34' not found (required by /a.node)"), /glibc 2\.34 or later.*npm run build/);
+  assert.match(remedyFor('/a.node: failed to map segment from shared object'), /noexec: LOCKSTEP_CACHE/);
 });

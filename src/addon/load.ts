@@ -1,9 +1,9 @@
 /** Finds the compiled addon, once a thread, or says what was tried and what to do. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { startError } from '../errors.js';
+import { packageRoot, prebuilt } from '../prebuilt.js';
 import type { NativeAddon } from './binding.js';
 
 /** Where cmake-js leaves it, from the package's root. */
@@ -17,9 +17,10 @@ export function loadAddon(): NativeAddon {
   return loaded;
 }
 
-/** The file that `loadAddon` opens. */
+/** The file that `loadAddon` opens: what was built on this machine, or else what was brought along. */
 export function addonPath(): string {
-  return join(packageRoot(), builtAt);
+  const built = join(packageRoot(), builtAt);
+  return existsSync(built) ? built : (prebuilt('lockstep_native.node') ?? built);
 }
 
 /** The same from a path of one's own. */
@@ -33,16 +34,16 @@ export function openAddon(path: string): NativeAddon {
     return createRequire(import.meta.url)(path) as NativeAddon;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw startError(
-      `the native addon ${path} does not load: ${reason}; it may be of another machine: remove build/ and run \`npm run build\``,
-      { cause },
-    );
+    throw startError(`the native addon ${path} does not load: ${reason}; ${remedyFor(reason)}`, { cause });
   }
 }
 
-/** The folder of package.json above this file, which is run from dist/. */
-function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
+/** What to do about what the dynamic linker said. */
+export function remedyFor(reason: string): string {
+  const glibc = /version `GLIBC_([\d.]+)' not found/.exec(reason)?.[1];
+  if (glibc !== undefined)
+    return `it was built for glibc ${glibc} or later, which this system lacks: run \`npm run build\` on it, in a checkout or in the installed package`;
+  if (/failed to map segment|Operation not permitted/.test(reason))
+    return 'its file system may be mounted noexec: LOCKSTEP_CACHE names another folder for what is unpacked';
+  return 'it may be of another machine: remove build/ and run `npm run build`';
 }

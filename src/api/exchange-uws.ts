@@ -9,6 +9,7 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { type AddressInfo, createServer } from 'node:net';
 import { LockstepError, startError } from '../errors.js';
+import { prebuilt } from '../prebuilt.js';
 import { ClientGone, type ExchangeHandler, flushMsDefault, type Listener, type ListenOptions, statusLine } from './exchange.js';
 import { ExchangeBase } from './exchange-base.js';
 import { clearSocketFile } from './socket-file.js';
@@ -129,7 +130,8 @@ function probePort(host: string, wanted: number): Promise<{ readonly port: numbe
 /** Null where the binary of this platform and Node version does not load; `reason` says why. */
 export function loadUws(): { module: typeof import('uWebSockets.js') } | { module: null; reason: string } {
   try {
-    return { module: createRequire(import.meta.url)('uWebSockets.js') as typeof import('uWebSockets.js') };
+    const file = prebuilt(`uws-${process.versions.modules}.node`) ?? 'uWebSockets.js'; // the package only chooses a binary
+    return { module: createRequire(import.meta.url)(file) as typeof import('uWebSockets.js') };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return {

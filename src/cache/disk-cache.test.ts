@@ -151,7 +151,9 @@ test('clearing removes entries and halves, and no other file', async () => {
   await cache.storeBytes(cache.pathOf('weights', 'a'), [bytes(4)]);
   writeFileSync(join(folder, 'a.lockstep-weights.1.partial'), '');
   writeFileSync(join(folder, 'mine'), '');
-  assert.equal(clearCache(folder), 4);
+  mkdirSync(join(folder, 'a.lockstep-executable', 'dist'), { recursive: true });
+  writeFileSync(join(folder, 'a.lockstep-executable', 'dist', 'main.js'), bytes(3));
+  assert.equal(clearCache(folder), 7, 'with what an executable that is not running had unpacked');
   assert.deepEqual(names(folder), ['mine']);
   assert.equal(clearCache(join(folder, 'absent')), 0);
 });

@@ -6,6 +6,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statfsSync, statSync, utimesSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from '../log.js';
+import { removeUnpacked, unpackedEnding } from './unpacked.js';
 
 /** Plain data, for other threads. */
 export interface CachePlace {
@@ -53,8 +54,8 @@ export function cacheEntries(folder: string): CacheEntry[] {
 /** Removes every entry; the number of bytes that were freed. */
 export function clearCache(folder: string): number {
   const entries = cacheEntries(folder);
-  for (const name of namesIn(folder)) if (name.includes('.lockstep-')) rmSync(join(folder, name), { force: true });
-  return entries.reduce((sum, { bytes }) => sum + bytes, 0);
+  for (const name of namesIn(folder)) if (!name.endsWith(unpackedEnding)) rmSync(join(folder, name), { force: true });
+  return entries.reduce((sum, { bytes }) => sum + bytes, removeUnpacked(folder));
 }
 
 function namesIn(folder: string): string[] {

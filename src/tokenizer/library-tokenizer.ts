@@ -3,6 +3,8 @@
  * It encodes asynchronously; decoding is ours, since answers are decoded id by id on the API's thread. None of the model families served needs
  * it, so it is only loaded where one does.
  */
+import { createRequire } from 'node:module';
+import { prebuilt } from '../prebuilt.js';
 import { createTokenDecoder } from './decoder.js';
 import { type TokenizerDefinition, tokenId } from './definition.js';
 import { tableOf } from './token-table.js';
@@ -32,10 +34,7 @@ export class LibraryTokenizer extends VocabularyTokenizer {
 
   /** `json`: the text of tokenizer.json. Throws where the package has no binary for this platform. */
   static async create(json: string, definition: TokenizerDefinition): Promise<LibraryTokenizer> {
-    const library = await import('tokenizers').catch((cause: unknown) => {
-      throw new Error(`its kind (${definition.model.type}) needs the package "tokenizers", which does not load here`, { cause });
-    });
-    const tokenizer = library.default.Tokenizer.fromString(json);
+    const tokenizer = loadLibrary(definition).Tokenizer.fromString(json);
     tokenizer.disablePadding();
     tokenizer.disableTruncation();
     return new LibraryTokenizer(definition, tokenizer);
@@ -51,5 +50,13 @@ export class LibraryTokenizer extends VocabularyTokenizer {
     const second = encoding.getTypeIds().indexOf(1);
     const ids = Int32Array.from(encoding.getIds());
     return { ids, secondSegment: second < 0 ? ids.length : second };
+  }
+}
+
+function loadLibrary(definition: TokenizerDefinition): Library {
+  try {
+    return createRequire(import.meta.url)(prebuilt('tokenizers.node') ?? 'tokenizers') as Library; // the package only chooses a binary
+  } catch (cause) {
+    throw new Error(`its kind (${definition.model.type}) needs the package "tokenizers", which does not load here`, { cause });
   }
 }

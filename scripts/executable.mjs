@@ -1,0 +1,108 @@
+/**
+ * `npm run build:executable`: dist/lockstep, one file that needs nothing but the C and C++ libraries of a Linux system. It is Node's official binary
+ * with the program behind it as a single executable application; `src/cli/executable/` unpacks what has to lie in files and starts it.
+ */
+import { createHash } from 'node:crypto';
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { build } from 'esbuild';
+import { inject } from 'postject';
+import { collectPrebuilds } from './prebuilds.mjs';
+import { filesBelow, prepare, run, say } from './prepare.mjs';
+import { stopWith } from './tools.mjs';
+
+/** The last of Node 20, with its ABI: there uWebSockets.js runs with glibc 2.27 and later; for later versions of Node it wants 2.38. */
+const nodeVersion = '20.20.2';
+const nodeAbi = 115;
+const bytesMax = 115e6;
+
+const { platform: os, arch } = process;
+const work = 'build/executable';
+const tree = `${work}/tree`;
+const product = 'dist/lockstep';
+
+/** Node's own build, from npm: a distribution's may need libraries of that distribution. */
+function officialNode() {
+  const name = `node-${os}-${arch}`;
+  const folder = `${work}/node-${nodeVersion}`;
+  const binary = `${folder}/node_modules/${name}/bin/node`;
+  if (existsSync(binary)) return binary;
+  say(`fetching ${name} ${nodeVersion} …`);
+  const args = ['install', '--silent', '--no-save', '--ignore-scripts', '--prefix', folder, `${name}@${nodeVersion}`];
+  if (run('npm', args) !== 0) stopWith(`${name} could not be installed; see above`);
+  return binary;
+}
+
+const forNode = { bundle: true, platform: 'node', target: 'node20', logLevel: 'warning' };
+
+/**
+ * The program and the files of its threads, as few modules. All lie in dist/src/cli: what a module finds beside itself or two folders up is found from
+ * there as well.
+ */
+async function bundleProgram() {
+  await build({
+    ...forNode,
+    entryPoints: ['dist/src/cli/main.js', ...filesBelow('dist/src', ['-worker.js']), 'node_modules/piscina/dist/worker.js'],
+    entryNames: '[name]',
+    outdir: `${tree}/dist/src/cli`,
+    format: 'esm',
+    splitting: true,
+    external: ['@napi-rs/nice'], // which piscina does without
+    banner: {
+      // For packages that are CommonJS.
+      js: `import { createRequire as requireFrom } from 'node:module';
+const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
+    },
+  });
+  // Loaded by name, at the moment of their first use.
+  for (const name of ['pino', 'yaml'])
+    await build({ ...forNode, entryPoints: [name], outfile: `${tree}/node_modules/${name}/index.js`, format: 'cjs' });
+}
+
+/** What the program looks for below the folder of its package.json. */
+async function makeTree(version) {
+  rmSync(tree, { recursive: true, force: true });
+  await bundleProgram();
+  collectPrebuilds(`${tree}/prebuilds/${os}-${arch}`, { os, arch, addon: 'build/Release/lockstep_native.node', abis: [nodeAbi] });
+  for (const path of ['models/guide', 'dist/page/index.html.gz', 'bench/perplexity.txt'])
+    cpSync(path, join(tree, path), { recursive: true });
+  writeFileSync(`${tree}/package.json`, JSON.stringify({ name: 'lockstep', version, type: 'module' }));
+  // A program that is no module starts the one that is.
+  writeFileSync(`${tree}/start.cjs`, "import('./dist/src/cli/main.js');\n");
+}
+
+/** Bytes that Node finds behind itself: the first program and the tree, a file an asset. */
+async function makeBlob(node, version) {
+  const blob = `${work}/lockstep.blob`;
+  await build({ ...forNode, entryPoints: ['dist/src/cli/executable/main.js'], outfile: `${work}/main.cjs`, format: 'cjs' });
+  const files = filesBelow(tree, ['']);
+  const paths = files.map((file) => relative(tree, file));
+  const hash = createHash('sha256');
+  for (const [i, file] of files.entries()) hash.update(`${paths[i]}\0${statSync(file).size}\0`).update(readFileSync(file));
+  writeFileSync(`${work}/contents.json`, JSON.stringify({ version, digest: hash.digest('hex').slice(0, 32), paths }));
+  const assets = Object.fromEntries([['contents.json', `${work}/contents.json`], ...files.map((file, i) => [paths[i], file])]);
+  const config = { main: `${work}/main.cjs`, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true, assets };
+  writeFileSync(`${work}/config.json`, JSON.stringify(config));
+  if (run(node, ['--experimental-sea-config', `${work}/config.json`]) !== 0) stopWith('Node could not put the files together; see above');
+  return readFileSync(blob);
+}
+
+prepare();
+if (os !== 'linux') stopWith('the single executable is made on Linux only');
+mkdirSync(work, { recursive: true });
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+const node = officialNode();
+say('bundling …');
+await makeTree(version);
+const blob = await makeBlob(node, version);
+const unfinished = `${work}/lockstep`;
+copyFileSync(node, unfinished);
+if (run('strip', [unfinished]) !== 0) stopWith('the names of functions could not be removed from it; see above');
+console.warn = () => {}; // of the notes that postject does not know, on every binary of Node
+await inject(unfinished, 'NODE_SEA_BLOB', blob, { sentinelFuse: 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2' });
+chmodSync(unfinished, 0o755);
+mkdirSync(dirname(product), { recursive: true });
+renameSync(unfinished, product);
+const { size } = statSync(product);
+if (size > bytesMax) stopWith(`${product} has ${size} bytes, more than ${bytesMax}`);
+say(`built ${product}, ${(size / 1e6).toFixed(1)} MB`);
