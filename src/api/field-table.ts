@@ -1,4 +1,4 @@
-/** The README's table of request fields, made from the field table; `scripts/readme-tables.mjs` writes it, a test checks that it is current. */
+/** The table of request fields of docs/api.md, made from the field table; `scripts/readme-tables.mjs` writes it, a test checks that it is current. */
 
 import { boundedSchema, type Field } from './fields.js';
 import { withMarkedPart } from './marked-part.js';
@@ -13,11 +13,13 @@ function where({ routes }: SharedField): string {
   return chat && completions ? '' : chat ? 'chat' : 'completions';
 }
 
+const plural = (type: string) => (type.startsWith('list ') ? type.replace('list ', 'lists ') : `${type}s`);
+
 /** A type in a word or two: `integer`, `string or list of strings`. */
 function typeOf({ type, anyOf, items, enum: words }: Schema): string {
   if (words !== undefined) return words.map((word) => JSON.stringify(word)).join(' or ');
   if (anyOf !== undefined) return [...new Set(anyOf.map(typeOf))].join(' or ');
-  return type === 'array' && items !== undefined ? `list of ${typeOf(items)}s` : (type ?? 'any');
+  return type === 'array' && items !== undefined ? `list of ${plural(typeOf(items))}` : (type ?? 'any');
 }
 
 /** Bounds of the row's own, then those that flags set. */
@@ -50,5 +52,5 @@ export function fieldTable(rows: readonly SharedField[] = sharedFields): string 
 
 const markers = ['<!-- fields: written by scripts/readme-tables.mjs -->\n', '<!-- end of fields -->'] as const;
 
-/** `readme` with the table between its two markers. Throws where they are not there. */
-export const withFieldTable = (readme: string) => withMarkedPart(readme, markers, fieldTable());
+/** `page` with the table between its two markers. Throws where they are not there. */
+export const withFieldTable = (page: string) => withMarkedPart(page, markers, fieldTable());

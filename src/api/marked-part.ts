@@ -4,6 +4,6 @@
 export function withMarkedPart(text: string, [opening, closing]: readonly [string, string], part: string): string {
   const start = text.indexOf(opening);
   const end = text.indexOf(closing);
-  if (start === -1 || end < start) throw new Error(`README.md lacks its markers: ${opening.trim()} … ${closing}`);
+  if (start === -1 || end < start) throw new Error(`the page lacks its markers: ${opening.trim()} … ${closing}`);
   return `${text.slice(0, start + opening.length)}\n${part}\n${text.slice(end)}`;
 }
