@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,9 @@ import { checkBuildTools, checkNode, stopWith } from './tools.mjs';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
+
+/** A file of a package, which lies in node_modules here or, where this one is installed, above. */
+export const fileOf = createRequire(import.meta.url).resolve;
 
 /** One line a step, on stderr: stdout stays a program's own. */
 export function say(line) {
@@ -41,7 +45,7 @@ function digest(files, ...more) {
 }
 
 /** Runs `work` unless `product` is there and the stamp beside it holds `key`; the stamp is written only when `work` returns. */
-function unlessDone(product, key, work) {
+export function unlessDone(product, key, work) {
   const stamp = `${product}.stamp`;
   if (existsSync(product) && existsSync(stamp) && readFileSync(stamp, 'utf8') === key) return;
   work();
@@ -65,11 +69,12 @@ export function installPackages() {
   if (linked) return say('node_modules is a link and differs from package-lock.json: left as it is');
   say('installing npm packages (npm ci) …');
   const npm = process.env.npm_execpath?.endsWith('.js') ? [process.execPath, process.env.npm_execpath] : ['npm'];
-  if (run(npm[0], [...npm.slice(1), 'ci', '--no-fund', '--no-audit', '--loglevel=error']) !== 0) stopWith('npm ci failed; see above');
+  if (run(npm[0], [...npm.slice(1), 'ci', '--include=dev', '--no-fund', '--no-audit', '--loglevel=error']) !== 0)
+    stopWith('npm ci failed; see above');
 }
 
 /** Runs a build whose output matters only when it fails: then its end is shown. */
-function runQuietly(what, program, args) {
+export function runQuietly(what, program, args) {
   const { status, stdout, error } = spawnSync('sh', ['-c', 'exec "$0" "$@" 2>&1', program, ...args], {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
@@ -82,12 +87,18 @@ function runQuietly(what, program, args) {
 const compilerVariables = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS', 'LDFLAGS', 'CUDACXX', 'CUDAToolkit_ROOT'];
 
 /** Changes with everything that the native builds read. */
-function nativeKey() {
+export function nativeKey() {
   const sources = filesBelow('native', ['.h', '.cpp', '.cu', '.cuh', '.cmake', 'CMakeLists.txt']);
   const flags = compilerVariables.map((name) => process.env[name] ?? '');
   // With nvcc the addon has CUDA, and another nvcc makes another one.
   const nvcc = spawnSync(process.env.CUDACXX || 'nvcc', ['--version'], { encoding: 'utf8' }).stdout ?? '';
-  return digest(['CMakeLists.txt', 'node_modules/node-addon-api/package.json', ...sources], process.platform, process.arch, nvcc, ...flags);
+  return digest(
+    ['CMakeLists.txt', relative(root, fileOf('node-addon-api/package.json')), ...sources],
+    process.platform,
+    process.arch,
+    nvcc,
+    ...flags,
+  );
 }
 
 function compileAddon(target, note) {
@@ -95,7 +106,7 @@ function compileAddon(target, note) {
     checkBuildTools();
     say(note);
     const args = ['compile', '--out', 'build', '--target', target, '--parallel', String(availableParallelism())];
-    runQuietly(`the build of ${target}`, process.execPath, ['node_modules/cmake-js/bin/cmake-js', ...args]);
+    runQuietly(`the build of ${target}`, process.execPath, [fileOf('cmake-js/bin/cmake-js'), ...args]);
   });
 }
 

@@ -7,7 +7,7 @@ list(TRANSFORM LOCKSTEP_CUDA_KERNELS PREPEND ${LOCKSTEP_CUDA_DIR}/)
 set(LOCKSTEP_CUDA_ARCHITECTURES 80-real 90a-real 120-real 90-virtual CACHE STRING "what CUDA code is compiled for")
 
 set(LOCKSTEP_CUDA OFF)
-if(NOT LOCKSTEP_TESTS)  # native/test has devices of its own
+if(NOT LOCKSTEP_TESTS AND NOT CMAKE_CROSSCOMPILING)  # native/test has devices of its own, and nvcc compiles for this machine
   include(CheckLanguage)
   if(NOT CMAKE_CUDA_COMPILER)
     unset(CMAKE_CUDA_COMPILER CACHE)  # that there was none is no reason not to look again

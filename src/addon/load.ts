@@ -26,9 +26,7 @@ export function addonPath(): string {
 /** The same from a path of one's own. */
 export function openAddon(path: string): NativeAddon {
   if (!existsSync(path)) {
-    throw startError(
-      `the native addon is not built: there is no ${path}; run \`npm run build\` (it needs CMake >= 3.22 and a C++17 compiler)`,
-    );
+    throw startError(`the native addon is not built: there is no ${path}; ${howToBuild()} (it needs CMake >= 3.22 and a C++17 compiler)`);
   }
   try {
     return createRequire(import.meta.url)(path) as NativeAddon;
@@ -41,9 +39,15 @@ export function openAddon(path: string): NativeAddon {
 /** What to do about what the dynamic linker said. */
 export function remedyFor(reason: string): string {
   const glibc = /version `GLIBC_([\d.]+)' not found/.exec(reason)?.[1];
-  if (glibc !== undefined)
-    return `it was built for glibc ${glibc} or later, which this system lacks: run \`npm run build\` on it, in a checkout or in the installed package`;
+  if (glibc !== undefined) return `it was built for glibc ${glibc} or later, which this system lacks: ${howToBuild()}`;
   if (/failed to map segment|Operation not permitted/.test(reason))
     return 'its file system may be mounted noexec: LOCKSTEP_CACHE names another folder for what is unpacked';
-  return 'it may be of another machine: remove build/ and run `npm run build`';
+  return `it may be of another machine: ${howToBuild()}`;
+}
+
+/** In a checkout, in an installed package, and in what the single executable has unpacked. */
+function howToBuild(): string {
+  const has = (name: string) => existsSync(join(packageRoot(), name));
+  if (has('src')) return 'remove build/ and run `npm run build`';
+  return has('CMakeLists.txt') ? 'run `npm rebuild lockstep`' : 'the npm package compiles one where it is installed';
 }
