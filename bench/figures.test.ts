@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { EventStream } from '../src/event-stream.js';
 import { arrivalTimes } from './arrivals.js';
-import { EventStream } from './event-stream.js';
 import { type CountedResult, figuresOf, percentile, spreadOf } from './figures.js';
 import { createRandom } from './random.js';
 

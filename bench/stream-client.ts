@@ -4,9 +4,9 @@
  * making it. `readResult` makes figures of them afterwards.
  */
 
+import { EventStream } from '../src/event-stream.js';
 import type { TimedBody } from './answer-reader.js';
 import { exchange } from './connections.js';
-import { EventStream } from './event-stream.js';
 
 export interface Endpoint {
   readonly url: URL;

@@ -28,6 +28,7 @@ function sourcesBelow(folder: string, endings: readonly string[]): Source[] {
 const importLines: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   log: [],
+  'event-stream': [],
   page: [],
   prebuilt: [],
   cache: ['log'],

@@ -1,7 +1,7 @@
 /** `lockstep chat`: a conversation with a running server in the terminal, or line by line from a pipe. */
 import { createInterface } from 'node:readline';
-import { EventStream } from '../../bench/event-stream.js';
 import { startError } from '../errors.js';
+import { EventStream } from '../event-stream.js';
 import type { ChatOptions } from './options.js';
 
 export interface Terminal {
