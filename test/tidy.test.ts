@@ -44,6 +44,7 @@ const importLines: Readonly<Record<string, readonly string[]>> = {
   scheduler: ['step', 'sampling', 'errors'],
   parallel: ['step', 'model', 'addon', 'type:grammar', 'cache', 'errors', 'log'],
   engine: ['scheduler', 'parallel', 'tokenizer', 'sampling', 'type:grammar', 'model', 'step', 'metrics', 'errors', 'log'],
+  check: ['errors', 'event-stream', 'api'],
   api: ['cache', 'prebuilt', 'engine', 'chat', 'parsing', 'tokenizer', 'sampling', 'grammar', 'metrics', 'errors', 'log'],
 };
 const everyRoom = Object.keys(importLines);

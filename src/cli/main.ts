@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { LockstepError, startError } from '../errors.js';
 import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from './bench-options.js';
+import { checkCommand, recordCommand } from './check-options.js';
 import { helpOf, helpTopic, overview } from './help.js';
 import { type CommandTable, loadOptions } from './load-options.js';
 import { nearestOf } from './nearest.js';
@@ -53,6 +54,22 @@ const entries: readonly Entry[] = [
       const options = loadOptions(chatCommand, argv, process.env);
       const { chat } = await import('./chat.js');
       await chat(options, { input: process.stdin, output: process.stdout });
+    },
+  },
+  {
+    table: recordCommand,
+    run: async (argv) => {
+      const options = loadOptions(recordCommand, argv, process.env);
+      const { record } = await import('./record.js');
+      await record(options, (line) => process.stderr.write(`${line}\n`));
+    },
+  },
+  {
+    table: checkCommand,
+    run: async (argv) => {
+      const options = loadOptions(checkCommand, argv, process.env);
+      const { runCheck } = await import('./check.js');
+      await runCheck(options, process.stdout, process.stderr);
     },
   },
   {

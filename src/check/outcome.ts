@@ -1,0 +1,64 @@
+/** What of an answer of chat or completions tells whether a parameter had its effect. */
+import { isObject, type JsonObject } from '../api/json-object.js';
+import type { Answer } from './exchange.js';
+
+export interface Outcome {
+  readonly status: number;
+  readonly isFine: boolean;
+  /** Of an error, else ''. */
+  readonly message: string;
+  /** The parameter that an error names. */
+  readonly param: string | null;
+  readonly choices: readonly Choice[];
+  readonly promptTokens: number | null;
+  readonly completionTokens: number | null;
+  readonly answer: Answer;
+}
+
+export interface Choice {
+  readonly text: string;
+  readonly calls: readonly string[];
+  readonly finishReason: string | null;
+  readonly logprobs: unknown;
+}
+
+export function outcomeOf(answer: Answer): Outcome {
+  const body = isObject(answer.body) ? answer.body : {};
+  const usage = isObject(body['usage']) ? body['usage'] : {};
+  const choices = Array.isArray(body['choices']) ? body['choices'].filter(isObject) : [];
+  const count = (name: string) => (typeof usage[name] === 'number' ? usage[name] : null);
+  return {
+    status: answer.status,
+    isFine: answer.status >= 200 && answer.status < 300,
+    ...errorOf(answer),
+    choices: choices.map(choiceOf),
+    promptTokens: count('prompt_tokens'),
+    completionTokens: count('completion_tokens'),
+    answer,
+  };
+}
+
+const messageLenMax = 300;
+
+function errorOf({ status, body, text }: Answer): Pick<Outcome, 'message' | 'param'> {
+  if (status < 400) return { message: '', param: null };
+  const error = isObject(body) ? (body['error'] ?? body['detail'] ?? body) : (text ?? '');
+  const said = isObject(error) && typeof error['message'] === 'string' ? error['message'] : error;
+  const message = (typeof said === 'string' ? said : JSON.stringify(said)).replace(/\s+/g, ' ').slice(0, messageLenMax);
+  return { message, param: isObject(error) && typeof error['param'] === 'string' ? error['param'] : null };
+}
+
+function choiceOf(choice: JsonObject): Choice {
+  const message = isObject(choice['message']) ? choice['message'] : {};
+  const text = choice['text'] ?? message['content'];
+  const calls = Array.isArray(message['tool_calls']) ? message['tool_calls'].filter(isObject) : [];
+  return {
+    text: typeof text === 'string' ? text : '',
+    calls: calls.map(({ function: called }) => (isObject(called) ? `${called['name']}(${called['arguments']})` : '')),
+    finishReason: typeof choice['finish_reason'] === 'string' ? choice['finish_reason'] : null,
+    logprobs: choice['logprobs'] ?? null,
+  };
+}
+
+/** All that the model said: answers with the same are the same answer. */
+export const saidIn = ({ choices }: Outcome): string => JSON.stringify(choices.map(({ text, calls }) => [text, ...calls]));

@@ -1,0 +1,186 @@
+/** How it is shown for each parameter whether it has an effect. What has no row here is told by `probeAnything`. */
+import { isObject } from '../api/json-object.js';
+import { sharedFields } from '../api/request-fields.js';
+import { findFault } from '../api/schema.js';
+import { saidIn } from './outcome.js';
+import { formProbes } from './probes-of-form.js';
+import { type Finding, honoured, hot, hotTries, ignored, isFinding, type Probe, refusal, type Trial, unknown } from './trial.js';
+
+/** Throws NoAnswer. */
+export async function probe(trial: Trial, name: string, value: unknown): Promise<Finding> {
+  const own = textProbes[name] ?? formProbes[name];
+  const found = own === undefined ? unknown('') : await own(trial, value);
+  // Where its effect does not show, whether its value is looked at may.
+  return found.verdict === 'cannot be told' ? probeAnything(trial, name, value, found.because) : found;
+}
+
+/** Answers of requests that are sent anew, or the refusal of one. */
+async function several(trial: Trial, changes: Readonly<Record<string, unknown>>): Promise<readonly string[] | Finding> {
+  const said: string[] = [];
+  for (let i = 0; i < hotTries; i++) {
+    const outcome = await trial.askAgain(changes);
+    if (!outcome.isFine) return refusal(outcome);
+    said.push(saidIn(outcome));
+  }
+  return said;
+}
+
+const isList = (value: readonly string[] | Finding): value is readonly string[] => Array.isArray(value);
+
+const temperature: Probe = async (trial) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const said = await several(trial, hot);
+  if (!isList(said)) return said;
+  return said.some((each) => each !== saidIn(cold))
+    ? honoured(`temperature ${hot.temperature} has another answer than 0`)
+    : ignored(`${hotTries} requests at temperature ${hot.temperature} have the answer of temperature 0`);
+};
+
+/** A value that leaves nothing but the likeliest token, however hot. */
+const narrowing =
+  (name: string, narrowest: number): Probe =>
+  async (trial) => {
+    const cold = await trial.greedy();
+    if (isFinding(cold)) return cold;
+    const wide = await several(trial, hot);
+    if (!isList(wide)) return wide;
+    if (wide.every((each) => each === saidIn(cold))) return unknown('without it too every answer is that of temperature 0');
+    const narrow = await several(trial, { ...hot, [name]: narrowest });
+    if (!isList(narrow)) return narrow;
+    return narrow.every((each) => each === saidIn(cold))
+      ? honoured(`with ${narrowest} the answer is that of temperature 0, however hot`)
+      : ignored(`with ${narrowest} the answers are as different as without`);
+  };
+
+const seed: Probe = async (trial) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const same = await several(trial, { ...hot, seed: 1 });
+  if (!isList(same)) return same;
+  if (new Set(same).size > 1) return ignored(`${hotTries} requests with one seed have different answers`);
+  const other = await trial.ask({ ...hot, seed: 2 });
+  if (!other.isFine) return refusal(other);
+  return saidIn(other) === same[0] ? unknown('two seeds have one answer') : honoured('one seed has one answer, another seed another');
+};
+
+const model: Probe = async (trial) => {
+  const other = await trial.ask({ model: 'lockstep-check-no-such-model' });
+  return other.isFine ? ignored('a model that is none is answered too') : honoured(`another one is refused: ${other.message}`);
+};
+
+const question =
+  (name: 'messages' | 'prompt'): Probe =>
+  async (trial) => {
+    const cold = await trial.greedy();
+    if (isFinding(cold)) return cold;
+    const text = 'Count from one to ten, and then back to one.';
+    const other = await trial.ask(name === 'messages' ? { messages: [{ role: 'user', content: text }] } : { prompt: text });
+    if (!other.isFine) return refusal(other);
+    const isSame = saidIn(other) === saidIn(cold) && other.promptTokens === cold.promptTokens;
+    return isSame ? ignored('another question has the same answer') : honoured('another question has another answer');
+  };
+
+const limit: Probe = async (trial) => {
+  const few = 2;
+  const short = await trial.ask({ [trial.limitName]: few });
+  if (!short.isFine) return refusal(short);
+  const { completionTokens, choices } = short;
+  if (completionTokens === null) return unknown('the answer does not say how many tokens it has');
+  if (completionTokens > few) return ignored(`${completionTokens} tokens, where ${few} are allowed`);
+  return choices[0]?.finishReason === 'length' ? honoured(`${few} tokens, and the reason length`) : unknown('the answer is shorter anyway');
+};
+
+const stop: Probe = async (trial) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const text = cold.choices[0]?.text ?? '';
+  const word = text.match(/(?<=[^\p{L}])\p{L}{2,}/u)?.[0];
+  if (word === undefined) return unknown('the answer has no second word to stop at');
+  const stopped = await trial.ask({ stop: [word] });
+  if (!stopped.isFine) return refusal(stopped);
+  const rest = stopped.choices[0]?.text ?? '';
+  if (rest.trimEnd() === text.slice(0, text.indexOf(word)).trimEnd()) return honoured(`the answer ends before '${word}'`);
+  return rest.includes(word) ? ignored(`the answer goes on behind '${word}'`) : unknown('the answer is another one');
+};
+
+const badWords: Probe = async (trial) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const word = cold.choices[0]?.text.match(/\p{L}{2,}/u)?.[0];
+  if (word === undefined) return unknown('the answer has no word to forbid');
+  const without = await trial.ask({ bad_words: [word] });
+  if (!without.isFine) return refusal(without);
+  return without.choices[0]?.text.includes(word) ? ignored(`the answer has '${word}' all the same`) : honoured(`no '${word}' any more`);
+};
+
+const logitBias: Probe = async (trial, value) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const strongest = 100;
+  let last = unknown('it names no token');
+  for (const id of isObject(value) ? Object.keys(value).slice(0, 2) : []) {
+    const biased = await trial.ask({ logit_bias: { [id]: strongest } });
+    if (!biased.isFine) return refusal(biased);
+    if (saidIn(biased) !== saidIn(cold)) return honoured(`with ${strongest} for token ${id} the answer is another one`);
+    last = ignored(`with ${strongest} for token ${id} the answer is the same`);
+  }
+  return last;
+};
+
+/** A word that comes so often makes penalties tell. */
+const repeatsThatTell = 3;
+const penaltyTokens = 48;
+
+const penalty =
+  (name: string, low: number, high: number): Probe =>
+  async (trial) => {
+    const cold = await trial.greedy();
+    if (isFinding(cold)) return cold;
+    const long = { [trial.limitName]: penaltyTokens };
+    const [mild, strong] = [await trial.ask({ ...long, [name]: low }), await trial.ask({ ...long, [name]: high })];
+    if (!mild.isFine || !strong.isFine) return refusal(mild.isFine ? strong : mild);
+    if (saidIn(mild) !== saidIn(strong)) return honoured(`${high} has another answer than ${low}`);
+    const words = mild.choices[0]?.text.split(/\s+/) ?? [];
+    const isTelling = words.some((word) => words.filter((each) => each === word).length >= repeatsThatTell);
+    return isTelling ? ignored(`${high} and ${low} have one answer, with a word in it again and again`) : unknown('nothing is said twice');
+  };
+
+const textProbes: Readonly<Record<string, Probe>> = {
+  temperature,
+  top_p: narrowing('top_p', 1e-6),
+  top_k: narrowing('top_k', 1),
+  min_p: narrowing('min_p', 1),
+  seed,
+  model,
+  messages: question('messages'),
+  prompt: question('prompt'),
+  max_tokens: limit,
+  max_completion_tokens: limit,
+  stop,
+  bad_words: badWords,
+  logit_bias: logitBias,
+  presence_penalty: penalty('presence_penalty', -2, 2),
+  frequency_penalty: penalty('frequency_penalty', -2, 2),
+  repetition_penalty: penalty('repetition_penalty', 0.5, 2),
+};
+
+/** Every field but one that takes anything has one of them that is not of its type. */
+const wrongTypes: readonly unknown[] = [{ lockstep_check: [] }, [[]], 'lockstep check'];
+
+/** Without knowing what it is for: does the answer depend on it, and does anybody look at its value? */
+async function probeAnything(trial: Trial, name: string, value: unknown, seen: string): Promise<Finding> {
+  const cold = await trial.greedy();
+  const because = (text: string) => [seen, text].filter((each) => each !== '').join('; ');
+  if (isFinding(cold)) return unknown(because(cold.because));
+  const given = await trial.ask({ [name]: value });
+  if (given.isFine && saidIn(given) !== saidIn(cold)) return honoured('without it the answer is another one');
+  const rows = sharedFields.filter((row) => row.name === name && row.routes.includes(trial.route));
+  if (rows.length === 0 && given.isFine) return ignored('no API documents it, and without it the answer is the same');
+  const wrong = wrongTypes.find((each) => rows.every(({ schema }) => findFault(schema, each) !== null));
+  if (wrong === undefined || !(await trial.checksTypes())) return unknown(because('the answer is the same without it, as it may be'));
+  const odd = await trial.ask({ [name]: wrong });
+  return odd.isFine
+    ? ignored(because('a value of a wrong type is taken, which is refused elsewhere'))
+    : unknown(because('its value is looked at, what it does is not seen'));
+}
