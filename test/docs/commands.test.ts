@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { parse } from 'yaml';
 import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from '../../src/cli/bench-options.js';
+import { checkCommand, recordCommand } from '../../src/cli/check-options.js';
 import { helpOf, helpTopic } from '../../src/cli/help.js';
 import { type CommandTable, loadOptions } from '../../src/cli/load-options.js';
 import { cacheClearCommand, chatCommand, completionCommand, doctorCommand, loadServeOptions, serveCommand } from '../../src/cli/options.js';
@@ -18,6 +19,8 @@ const tables: readonly CommandTable[] = [
   benchThroughputCommand,
   benchPerplexityCommand,
   chatCommand,
+  recordCommand,
+  checkCommand,
   doctorCommand,
   cacheClearCommand,
   completionCommand,

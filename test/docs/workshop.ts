@@ -57,6 +57,7 @@ case "$1 $2" in
   serve\\ *--help*) exec node ${main} "$@" ;;
   serve\\ *) shift; exec lockstep-serve "$@" ;;
   chat\\ *) [[ "$*" == *--url* ]] || set -- "$@" --url "http://127.0.0.1:$real/v1" ;;
+  record\\ *) set -- "$@" --port "$(sed -n 's/^8080 //p' "$WORKSHOP/ports")" ;;
   'bench serve') [[ "$*" == *--base-url* ]] || set -- "$@" --base-url "http://127.0.0.1:$real" ;;
 esac
 exec node ${main} "$@"
