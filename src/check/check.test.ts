@@ -75,7 +75,7 @@ describe('what vLLM 0.32.0 was recorded to answer', () => {
   const vllm = () =>
     serving((method, path, body) => {
       const found = cases.find((each) => methodOf(each) === method && each.path === path && isDeepStrictEqual(each.body, body));
-      return found?.response ?? { status: 501, body: { error: { message: 'not recorded', type: 'x', param: null, code: null } } };
+      return found?.response ?? { status: 503, body: { error: { message: 'not recorded', type: 'x', param: null, code: null } } };
     });
 
   test('differs from the documentation of OpenAI in so many ways', async () => {
@@ -106,6 +106,7 @@ describe('what vLLM 0.32.0 was recorded to answer', () => {
     assert.equal(verdictOf('chat.model')?.verdict, 'refused', 'one request asks for a model that is not there');
     assert.equal(verdictOf('completions.best_of')?.verdict, 'cannot be told', 'what would show it was not recorded');
     assert.equal(verdictOf('chat.temperature')?.verdict, 'cannot be told');
+    assert.equal(verdictOf('completions.model')?.verdict, 'cannot be told');
   });
 
   test('does not differ from itself, nor where all is accepted', async () => {
@@ -218,6 +219,18 @@ describe('a server that', () => {
     const exchanges = Array.from({ length: 3 }, () => request('POST', '/v1/chat/completions', chat(), 200));
     const report = await run(base, exchanges, { probes: false });
     assert.deepEqual(differencesOf(report), ['chat:answer']);
+  });
+
+  test('has no answer to a probe: that parameter cannot be told', async () => {
+    const base = await serving((_, __, body) =>
+      Object.hasOwn(body as object, 'stop') && (body as JsonObject)['temperature'] === 0
+        ? 'die'
+        : { status: 200, body: said('one two three') },
+    );
+    const { parameters } = await run(base, [request('POST', '/v1/chat/completions', chat({ stop: ['x'], n: 1 }))]);
+    const found = parameters.find(({ name }) => name === 'chat.stop');
+    assert.deepEqual([found?.verdict, found?.because.includes('no answer came')], ['cannot be told', true]);
+    assert.equal(parameters.find(({ name }) => name === 'chat.n')?.verdict, 'ignored');
   });
 
   test('is asked for another model, but where a probe names one', async () => {

@@ -5,6 +5,8 @@ import type { Answer } from './exchange.js';
 export interface Outcome {
   readonly status: number;
   readonly isFine: boolean;
+  /** For what it asks; not for want of a key, of time or of a server. */
+  readonly isRefused: boolean;
   /** Of an error, else ''. */
   readonly message: string;
   /** The parameter that an error names. */
@@ -22,6 +24,12 @@ export interface Choice {
   readonly logprobs: unknown;
 }
 
+/** Statuses that say nothing of what a request asks. */
+const otherStatuses = [401, 403, 408, 429, 502, 503, 504];
+
+/** In place of an answer that did not come. */
+export const noOutcome = (): Outcome => outcomeOf({ status: 504, contentType: '', ms: 0, isWhole: false, text: 'no answer came' });
+
 export function outcomeOf(answer: Answer): Outcome {
   const body = isObject(answer.body) ? answer.body : {};
   const usage = isObject(body['usage']) ? body['usage'] : {};
@@ -30,6 +38,7 @@ export function outcomeOf(answer: Answer): Outcome {
   return {
     status: answer.status,
     isFine: answer.status >= 200 && answer.status < 300,
+    isRefused: answer.status >= 400 && !otherStatuses.includes(answer.status),
     ...errorOf(answer),
     choices: choices.map(choiceOf),
     promptTokens: count('prompt_tokens'),

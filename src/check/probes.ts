@@ -66,7 +66,8 @@ const seed: Probe = async (trial) => {
 
 const model: Probe = async (trial) => {
   const other = await trial.ask({ model: 'lockstep-check-no-such-model' });
-  return other.isFine ? ignored('a model that is none is answered too') : honoured(`another one is refused: ${other.message}`);
+  if (other.isFine) return ignored('a model that is none is answered too');
+  return other.isRefused ? honoured(`another one is refused: ${other.message}`) : refusal(other);
 };
 
 const question =
@@ -180,6 +181,7 @@ async function probeAnything(trial: Trial, name: string, value: unknown, seen: s
   const wrong = wrongTypes.find((each) => rows.every(({ schema }) => findFault(schema, each) !== null));
   if (wrong === undefined || !(await trial.checksTypes())) return unknown(because('the answer is the same without it, as it may be'));
   const odd = await trial.ask({ [name]: wrong });
+  if (!odd.isFine && !odd.isRefused) return unknown(because(odd.message));
   return odd.isFine
     ? ignored(because('a value of a wrong type is taken, which is refused elsewhere'))
     : unknown(because('its value is looked at, what it does is not seen'));

@@ -162,6 +162,20 @@ describe('servers and clients of other kinds', () => {
     assert.deepEqual([kept[0]?.response?.isWhole, kept[0]?.response?.events], [false, [{ data: 1 }]]);
   });
 
+  test('a server that answers before it has read the request: the answer comes whole', async () => {
+    const { recorder } = await overTcp((socket) => {
+      socket.end('HTTP/1.1 413 Too Large\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n{"error":"x"}');
+    });
+    const client = request({ port: recorder.port, host: '127.0.0.1', method: 'POST', headers: { 'content-length': 5_000_000 } });
+    client.on('error', () => {});
+    client.write(Buffer.alloc(1_000_000));
+    const [answer] = (await once(client, 'response')) as [IncomingMessage];
+    assert.deepEqual([answer.statusCode, await textOf(answer)], [413, '{"error":"x"}']);
+    client.destroy();
+    await untilKept(1);
+    assert.deepEqual([kept[0]?.response?.status, kept[0]?.response?.body], [413, { error: 'x' }]);
+  });
+
   test('a client that goes away ends the request', async () => {
     let closed = () => {};
     const gone = new Promise<void>((resolve) => {

@@ -35,6 +35,9 @@ const hopHeaders = [
   'transfer-encoding', 'upgrade',
 ];
 
+/** Longer than clients keep a connection that they do not use, so that none is closed under a request. */
+const keepAliveMs = 75_000;
+
 export class Recorder {
   private readonly server: Server;
   private readonly running = new Set<Passage>();
@@ -44,6 +47,7 @@ export class Recorder {
   private constructor(private readonly settings: RecorderSettings) {
     this.server = createServer((request, response) => this.take(request, response));
     this.server.requestTimeout = 0; // an upload may take as long as the server lets it
+    this.server.keepAliveTimeout = keepAliveMs;
   }
 
   /** Throws LockstepError `start` where it cannot listen. */
@@ -97,11 +101,11 @@ export class Recorder {
 /** One exchange on its way. */
 class Passage {
   private readonly begun = new Date();
+  private readonly path: string;
   private readonly asked: KeptBytes;
   private readonly answered: KeptBytes;
   private forward: ClientRequest | null = null;
   private answer: IncomingMessage | null = null;
-  private readonly path: string;
   private isKept = false;
 
   constructor(
@@ -130,7 +134,7 @@ class Passage {
     const headers = { ...passedHeaders(request), host: url.host, ...(isChunked(request) ? { 'transfer-encoding': 'chunked' } : {}) };
     this.forward = send(url, { method: request.method ?? 'GET', headers, agent: false });
     this.forward.on('response', (answer) => this.passBack(answer));
-    this.forward.on('error', (error) => this.fail(error));
+    this.forward.on('error', (error: NodeJS.ErrnoException) => this.refuse(error.message || (error.code ?? 'it cannot be reached')));
     request.on('data', (chunk: Buffer) => this.asked.push(chunk));
     request.pipe(this.forward);
   }
@@ -145,14 +149,9 @@ class Passage {
     answer.pipe(this.response);
   }
 
-  private fail(error: NodeJS.ErrnoException): void {
-    if (this.answer === null) this.refuse(error.message || (error.code ?? 'it cannot be reached'));
-    else this.end(false);
-  }
-
-  /** No answer came. */
+  /** No answer came. Of one that has begun its own events tell the end: a server may answer before it has read the request. */
   private refuse(reason: string): void {
-    if (this.isKept) return;
+    if (this.isKept || this.answer !== null) return;
     const message = `lockstep record has no answer from ${this.settings.upstream.origin}: ${reason}`;
     const body = JSON.stringify({ error: { message, type: 'api_error', param: null, code: null } });
     this.response.writeHead(502, { 'content-type': 'application/json', connection: 'close' }).end(body);

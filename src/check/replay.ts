@@ -3,7 +3,7 @@ import { isObject, type JsonObject } from '../api/json-object.js';
 import { NoAnswer, type Request, send, type Target } from './client.js';
 import type { Answer, Exchange } from './exchange.js';
 import { errorAnswer } from './openai-answers.js';
-import { type Outcome, outcomeOf } from './outcome.js';
+import { noOutcome, type Outcome, outcomeOf } from './outcome.js';
 import type { CheckedRoute } from './routes.js';
 import { type Difference, differencesFrom, documentedDifferences } from './shape.js';
 import { documentedStreamDifferences, streamDifferencesFrom } from './streams.js';
@@ -47,11 +47,10 @@ export class Asker {
     }
   }
 
-  /** A request of JSON as the exchange had it, with another body. Throws NoAnswer. */
+  /** Of a request of JSON as the exchange had it, with another body. Throws NoAnswer when the server is gone. */
   async outcome(exchange: Exchange, body: JsonObject): Promise<Outcome> {
     const answer = await this.answer(requestOf(exchange, this.target, body));
-    if (answer === null) throw new NoAnswer('no answer came');
-    return outcomeOf(answer);
+    return answer === null ? noOutcome() : outcomeOf(answer);
   }
 }
 
@@ -80,7 +79,7 @@ export async function replay(
   if (answer === null)
     return { exchange, route, outcome: null, differences: [{ path: 'answer', what: 'none' }], refused: null, wasRefused };
   const outcome = outcomeOf(answer);
-  const refused = outcome.isFine ? null : await refusedParameter(exchange, outcome, asker);
+  const refused = outcome.isRefused ? await refusedParameter(exchange, outcome, asker) : null;
   const differences = [
     ...(refused === null ? statusDifferences(outcome, expected) : []),
     ...(reference === "OpenAI's documentation"

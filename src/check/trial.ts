@@ -15,8 +15,8 @@ export const honoured = (because: string): Finding => ({ verdict: 'honoured', be
 export const ignored = (because: string): Finding => ({ verdict: 'ignored', because });
 export const unknown = (because: string): Finding => ({ verdict: 'cannot be told', because });
 
-/** What would have shown it was refused, with the values that the probe gave. */
-export const refusal = ({ message }: Outcome): Finding => unknown(`what would show it is refused: ${message}`);
+/** What would have shown it had no answer, with the values that the probe gave. */
+export const refusal = ({ message }: Outcome): Finding => unknown(`what would show it is not answered: ${message}`);
 
 /** `value`: one that the application gives. Throws NoAnswer. */
 export type Probe = (trial: Trial, value: unknown) => Promise<Finding>;
@@ -76,7 +76,7 @@ export class Trial {
 
   /** Whether a value of a wrong type is refused where the field is known to everybody. */
   async checksTypes(): Promise<boolean> {
-    return !(await this.ask({ temperature: {} })).isFine;
+    return (await this.ask({ temperature: {} })).isRefused;
   }
 }
 
