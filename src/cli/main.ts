@@ -6,6 +6,7 @@ import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } fro
 import { checkCommand, recordCommand } from './check-options.js';
 import { helpOf, helpTopic, overview } from './help.js';
 import { type CommandTable, loadOptions } from './load-options.js';
+import { modelsListCommand, modelsPullCommand, modelsRemoveCommand } from './models-options.js';
 import { nearestOf } from './nearest.js';
 import { cacheClearCommand, chatCommand, completionCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
 
@@ -80,6 +81,30 @@ const entries: readonly Entry[] = [
       const findings = examine(options, process.env);
       process.stdout.write(formatFindings(findings));
       if (findings.some(({ isFine }) => !isFine)) process.exitCode = 1;
+    },
+  },
+  {
+    table: modelsListCommand,
+    run: async (argv) => {
+      const options = loadOptions(modelsListCommand, argv, process.env);
+      const { listModels } = await import('./models.js');
+      process.stdout.write(listModels(options, process.env));
+    },
+  },
+  {
+    table: modelsPullCommand,
+    run: async (argv) => {
+      const options = loadOptions(modelsPullCommand, argv, process.env);
+      const { pullModel } = await import('./models.js');
+      process.stdout.write(`${await pullModel(options, process.env, process.stderr)}\n`);
+    },
+  },
+  {
+    table: modelsRemoveCommand,
+    run: async (argv) => {
+      const options = loadOptions(modelsRemoveCommand, argv, process.env);
+      const { removeFromCache } = await import('./models.js');
+      process.stdout.write(removeFromCache(options, process.env));
     },
   },
   {

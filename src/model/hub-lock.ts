@@ -1,5 +1,5 @@
 /** One download of a file at a time, also over processes: a lock file that names its owner. */
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startError } from '../errors.js';
@@ -35,6 +35,9 @@ function take(path: string): boolean {
     return false;
   }
 }
+
+/** Whether somebody has the lock, as far as can be told. */
+export const isHeld = (path: string): boolean => existsSync(path) && !isAbandoned(path);
 
 function isAbandoned(path: string): boolean {
   let owner: string;

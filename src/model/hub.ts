@@ -4,12 +4,12 @@
  * @huggingface/hub speaks the protocol; it knows neither HF_ENDPOINT, HF_TOKEN, offline mode, resuming nor progress, which are here.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { startError } from '../errors.js';
 import type { Logger } from '../log.js';
 import { formatBytes } from './checkpoint.js';
 import { isFields, readJsonObject } from './config.js';
+import { hubCache, hubHome, repoFolder } from './hub-cache.js';
 import { fetchFile, type HubFile } from './hub-file.js';
 import { DownloadProgress, type ProgressOutput } from './hub-progress.js';
 
@@ -69,11 +69,9 @@ export async function downloadModel(name: HubName, options: HubOptions): Promise
 }
 
 function hubOf(repo: string, { env, revision = 'main' }: HubOptions): Hub {
-  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
-  const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub');
   const url = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   if (!URL.canParse(url)) throw startError(`HF_ENDPOINT is ${JSON.stringify(url)}; expected a URL such as https://huggingface.co`);
-  return { url, token: accessToken(env, home), revision, folder: join(cache, `models--${repo.replace('/', '--')}`) };
+  return { url, token: accessToken(env, hubHome(env)), revision, folder: repoFolder(hubCache(env), repo) };
 }
 
 function accessToken(env: HubOptions['env'], home: string): string | undefined {
