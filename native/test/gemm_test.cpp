@@ -154,6 +154,33 @@ void test_gemm_accuracy(Check& check, const cpu::Kernels& k) {
   }
 }
 
+namespace {
+
+// Rows and columns by the hundred, which kernels may do in several parts, in any order of the rows.
+void check_many(Check& check, const cpu::Kernels& k, Format format) {
+  constexpr int kRows = 48, kBlocks = 2, kMany = 147, kCols = 2560, kEvery = 7;
+  const Matrix w = make_matrix(k, format, kRows, kCols);
+  const Activations x(k, kMany, kCols);
+  std::vector<int32_t> order(kMany);
+  for (int r = 0; r < kMany; r++) order[static_cast<size_t>(r)] = r * 64 % kMany;
+  std::vector<float> together(static_cast<size_t>(kMany) * kRows), shuffled(together.size());
+  k.gemm(w.packed, 0, kBlocks, x.input, kMany, plain(together.data(), kRows));
+  GemmOut by_order = plain(shuffled.data(), kRows);
+  by_order.in_rows = order.data();
+  k.gemm(w.packed, 0, kBlocks, x.input, kMany, by_order);
+  for (int i = 0; i < kMany; i += kEvery) {
+    const int32_t row = order[static_cast<size_t>(i)];
+    float alone[kRows];
+    GemmOut out = plain(alone, kRows);
+    out.in_rows = &row;
+    k.gemm(w.packed, 0, kBlocks, x.input, 1, out);
+    check.expect(same_bits(alone, together.data() + row * kRows, kRows) && same_bits(alone, shuffled.data() + i * kRows, kRows),
+                 "%s: row %d of %d differs from one", kNames[static_cast<int>(format)], row, kMany);
+  }
+}
+
+}  // namespace
+
 void test_gemm_sameness(Check& check, const cpu::Kernels& k) {
   constexpr int kRows = 80, kBlocks = 3, kMost = 33;
   for (Format format : kFormats) {
@@ -184,6 +211,7 @@ void test_gemm_sameness(Check& check, const cpu::Kernels& k) {
     check.expect(same_bits(out.data(), alone.data(), 4 * kRows) && same_bits(out.data() + 5 * kRows, alone.data() + 5 * kRows, 28 * kRows),
                  "%s: a row with NaN changes others", kNames[static_cast<int>(format)]);
     if (is_float(format)) check.expect(std::isnan(out[4 * kRows]), "%s: NaN was lost", kNames[static_cast<int>(format)]);
+    check_many(check, k, format);
   }
 }
 

@@ -13,11 +13,12 @@
 #pragma once
 
 #include "gemm.h"
+#if defined(LOCKSTEP_HAS_TILES)
+#include "gemm_groups_amx.h"
+#endif
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
-
-constexpr int kGroupVectors = kGroup / 4;
 
 // A format without super-blocks.
 struct PlainGroups {
@@ -163,6 +164,9 @@ struct GroupsTiles {
 
 template <class F>
 void gemm_groups(const Packed& w, int first, int count, const Input& in, int m, const GemmOut& out) {
+#if defined(LOCKSTEP_HAS_TILES)
+  if (m >= kRowsForTiles) return gemm_groups_tiles<F>(w, first, count, in, m, out);
+#endif
   static constexpr TileFn kTiles[kIntTileRows] = LOCKSTEP_INT_TILES(GroupsTiles<F>::template tile);
   gemm_blocks(kTiles, 2, w, first, count, in, m, out);
 }
