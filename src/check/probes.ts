@@ -175,7 +175,11 @@ async function probeAnything(trial: Trial, name: string, value: unknown, seen: s
   const because = (text: string) => [seen, text].filter((each) => each !== '').join('; ');
   if (isFinding(cold)) return unknown(because(cold.because));
   const given = await trial.ask({ [name]: value });
-  if (given.isFine && saidIn(given) !== saidIn(cold)) return honoured('without it the answer is another one');
+  if (given.isFine && saidIn(given) !== saidIn(cold)) {
+    // Once more: a server may say two things now and then.
+    const isSteady = saidIn(await trial.askAgain({ [name]: value })) === saidIn(given) && saidIn(await trial.askAgain()) === saidIn(cold);
+    return isSteady ? honoured('without it the answer is another one') : unknown(because('the server says two things to one request'));
+  }
   const rows = sharedFields.filter((row) => row.name === name && row.routes.includes(trial.route));
   if (rows.length === 0 && given.isFine) return ignored('no API documents it, and without it the answer is the same');
   const wrong = wrongTypes.find((each) => rows.every(({ schema }) => findFault(schema, each) !== null));
