@@ -1,6 +1,7 @@
 /** Each recorded request sent again: which parameters are refused, and where answers have another shape than they should. */
 import { isObject, type JsonObject } from '../api/json-object.js';
 import { NoAnswer, type Request, send, type Target } from './client.js';
+import { endingDifferences } from './endings.js';
 import type { Answer, Exchange } from './exchange.js';
 import { errorAnswer } from './openai-answers.js';
 import { noOutcome, type Outcome, outcomeOf } from './outcome.js';
@@ -122,10 +123,13 @@ function fromDocumentation(answer: Answer, route: CheckedRoute, body: unknown): 
 
 function fromAnswer(expected: Answer, answer: Answer): Difference[] {
   if (expected.status >= 400 !== answer.status >= 400) return []; // said by the status
-  if (expected.events !== undefined && answer.events !== undefined)
-    return streamDifferencesFrom(expected.events, answer.events).map(inStream);
+  const endings = endingDifferences(expected, answer);
+  if (expected.events !== undefined && answer.events !== undefined) {
+    return [...streamDifferencesFrom(expected.events, answer.events), ...endings].map(inStream);
+  }
   const [wanted, found] = [formOf(expected), formOf(answer)];
-  return wanted === found ? differencesFrom(expected.body, answer.body) : [{ path: 'form', what: `${found}, where ${wanted} is` }];
+  if (wanted !== found) return [{ path: 'form', what: `${found}, where ${wanted} is` }];
+  return [...differencesFrom(expected.body, answer.body), ...endings];
 }
 
 const inStream = ({ path, what }: Difference): Difference => ({ path: `stream.${path}`, what });

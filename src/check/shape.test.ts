@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { endingDifferences } from './endings.js';
 import { chatAnswer, chatChunk, errorAnswer, modelsAnswer } from './openai-answers.js';
 import { differencesFrom, documentedDifferences } from './shape.js';
 import { documentedStreamDifferences, streamDifferencesFrom } from './streams.js';
@@ -109,4 +110,21 @@ test('two streams: how many pieces is no difference, what they are and in which 
     'id: an integer, where a string is',
     'model: null, where a string is',
   ]);
+});
+
+test('calls end for the same reason, whatever they are', () => {
+  const calling = (finish: string, calls: readonly unknown[] = [{}]) => ({
+    status: 200,
+    contentType: '',
+    ms: 0,
+    isWhole: true,
+    body: { choices: [{ index: 0, finish_reason: finish, message: { tool_calls: calls } }] },
+  });
+  const tell = (reference: string, found: string, calls?: readonly unknown[]) =>
+    endingDifferences(calling(reference), calling(found, calls)).map(({ what }) => what);
+  assert.deepEqual(tell('tool_calls', 'stop'), ['stop after a call, where tool_calls is']);
+  assert.deepEqual([tell('stop', 'stop'), tell('tool_calls', 'length'), tell('tool_calls', 'stop', [])], [[], [], []]);
+  const { body: _, ...head } = calling('');
+  const streamed = { ...head, events: [chunk({ tool_calls: [{ index: 0 }] }), chunk({}, 'stop'), done] };
+  assert.equal(endingDifferences(calling('tool_calls'), streamed).length, 1);
 });

@@ -12,7 +12,7 @@ export interface StreamRules {
   readonly hasRole: boolean;
 }
 
-const choicesOf = (data: JsonObject): readonly JsonObject[] =>
+export const choicesOf = (data: JsonObject): readonly JsonObject[] =>
   Array.isArray(data['choices']) ? data['choices'].filter((choice) => isObject(choice)) : [];
 
 /** What an event is for. Those of other APIs say it themselves (`type`). */
