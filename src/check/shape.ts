@@ -42,7 +42,7 @@ function isOfType({ type, enum: words }: Schema, value: unknown): boolean {
   return type === undefined || type === typeOf(value) || (type === 'number' && typeOf(value) === 'integer');
 }
 
-export function typeOf(value: unknown): NonNullable<Schema['type']> {
+function typeOf(value: unknown): NonNullable<Schema['type']> {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number';

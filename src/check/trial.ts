@@ -22,7 +22,7 @@ export const refusal = ({ message }: Outcome): Finding => unknown(`what would sh
 export type Probe = (trial: Trial, value: unknown) => Promise<Finding>;
 
 /** Of an answer to a trial, where the application asks for no less. */
-export const tokensMax = 16;
+const tokensMax = 16;
 /** So hot that two answers are the same by no chance, unless nothing is drawn. */
 export const hot = { temperature: 2 };
 export const hotTries = 3;
