@@ -32,5 +32,9 @@ test('the addon needs no library of a GPU to load', { skip: process.platform !==
 
 test('an old glibc and a file system without programs are named with their remedies', () => {
   assert.match(remedyFor("/lib/libc.so.6: version `GLIBC_2.34' not found (required by /a.node)"), /glibc 2\.34 or later.*npm run build/);
+  assert.match(
+    remedyFor("/lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by /a.node)"),
+    /for libstdc\+\+ 3\.4\.30 or later/,
+  );
   assert.match(remedyFor('/a.node: failed to map segment from shared object'), /noexec: LOCKSTEP_CACHE/);
 });

@@ -38,8 +38,9 @@ export function openAddon(path: string): NativeAddon {
 
 /** What to do about what the dynamic linker said. */
 export function remedyFor(reason: string): string {
-  const glibc = /version `GLIBC_([\d.]+)' not found/.exec(reason)?.[1];
-  if (glibc !== undefined) return `it was built for glibc ${glibc} or later, which this system lacks: ${howToBuild()}`;
+  const [, library, version] = /version `(GLIBC|GLIBCXX)_([\d.]+)' not found/.exec(reason) ?? [];
+  if (library !== undefined)
+    return `it was built for ${library === 'GLIBC' ? 'glibc' : 'libstdc++'} ${version} or later, which this system lacks: ${howToBuild()}`;
   if (/failed to map segment|Operation not permitted/.test(reason))
     return 'its file system may be mounted noexec: LOCKSTEP_CACHE names another folder for what is unpacked';
   return `it may be of another machine: ${howToBuild()}`;

@@ -13,6 +13,8 @@ const bytesMax = 115e6;
 const versionRatioMax = 1.5;
 /** glibc 2.34. */
 const glibcMinor = 34;
+/** That of GCC 12. */
+const libstdcxxMinor = 30;
 
 describe('the single executable', { skip: cannotRun }, () => {
   let root: BareRoot;
@@ -84,13 +86,21 @@ describe('the single executable', { skip: cannotRun }, () => {
       assert.match(stdout, line);
   });
 
-  test('its addons load with the glibc that the README names', () => {
+  test('LOCKSTEP_CACHE may be relative', () => {
+    const { status, stderr } = run(['doctor'], { env: { ...home, LOCKSTEP_CACHE: 'home/.cache/lockstep' } });
+    assert.equal(status, 0, stderr);
+    assert.ok(existsSync(unpacked()));
+  });
+
+  test('its addons load with the libraries that the README names', () => {
     run(['doctor']);
     const folder = join(unpacked(), 'prebuilds', `linux-${process.arch}`);
-    const needed = readdirSync(folder).flatMap((name) =>
-      [...readFileSync(join(folder, name), 'latin1').matchAll(/\bGLIBC_2\.(\d+)/g)].map((match) => Number(match[1])),
-    );
-    assert.equal(Math.max(...needed), glibcMinor);
+    const latest = (version: RegExp) => {
+      const found = readdirSync(folder).flatMap((name) => [...readFileSync(join(folder, name), 'latin1').matchAll(version)]);
+      return Math.max(...found.map((match) => Number(match[1])));
+    };
+    assert.equal(latest(/\bGLIBC_2\.(\d+)/g), glibcMinor);
+    assert.equal(latest(/\bGLIBCXX_3\.4\.(\d+)/g), libstdcxxMinor);
   });
 
   test('`serve` over two ranks: chat, a grammar, the page, `lockstep chat`, `lockstep bench serve`, and its end', async () => {

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 import sea from 'node:sea';
 import { cacheFolder } from '../../cache/disk-cache.js';
 import { unpackedEnding } from '../../cache/unpacked.js';
@@ -38,7 +38,7 @@ function start(): void {
   const { folder, refused } = unpack(files, `${digest}-${process.geteuid?.()}${unpackedEnding}`, placesFor(process.env));
   if (refused.length > 0)
     process.stderr.write(`lockstep: unpacked into ${folder}, since the cache cannot be used: ${refused.join('; ')}\n`);
-  createRequire(join(folder, 'package.json'))('./start.cjs');
+  createRequire(resolve(folder, 'package.json'))('./start.cjs');
 }
 
 try {
