@@ -8,7 +8,15 @@ import { helpOf, helpTopic, overview } from './help.js';
 import { type CommandTable, loadOptions } from './load-options.js';
 import { modelsListCommand, modelsPullCommand, modelsRemoveCommand } from './models-options.js';
 import { nearestOf } from './nearest.js';
-import { cacheClearCommand, chatCommand, completionCommand, doctorCommand, loadServeOptions, serveCommand } from './options.js';
+import {
+  cacheClearCommand,
+  chatCommand,
+  completionCommand,
+  doctorCommand,
+  healthCommand,
+  loadServeOptions,
+  serveCommand,
+} from './options.js';
 
 interface Entry {
   readonly table: CommandTable;
@@ -105,6 +113,16 @@ const entries: readonly Entry[] = [
       const options = loadOptions(modelsRemoveCommand, argv, process.env);
       const { removeFromCache } = await import('./models.js');
       process.stdout.write(removeFromCache(options, process.env));
+    },
+  },
+  {
+    table: healthCommand,
+    run: async (argv) => {
+      const options = loadOptions(healthCommand, argv, process.env);
+      const { problemOf } = await import('./health.js');
+      const problem = await problemOf(options);
+      process.stdout.write(`${problem ?? 'well'}\n`);
+      if (problem !== null) process.exitCode = 1;
     },
   },
   {

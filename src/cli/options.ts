@@ -285,6 +285,24 @@ export const doctorCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
+export const healthCommand = {
+  name: 'health',
+  summary: 'whether the server on this machine takes requests; the exit status says so too',
+  flags: [
+    {
+      name: 'port',
+      type: 'int',
+      default: 8000,
+      min: 1,
+      max: 65535,
+      group: server,
+      variables: ['LOCKSTEP_PORT'],
+      help: 'port that it listens on',
+    },
+  ],
+  isConfigurable: false,
+} as const satisfies CommandTable;
+
 export const cacheClearCommand = {
   name: 'cache clear',
   summary: 'remove what starts have kept for the next ones',

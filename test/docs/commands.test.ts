@@ -9,7 +9,15 @@ import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } fro
 import { checkCommand, recordCommand } from '../../src/cli/check-options.js';
 import { helpOf, helpTopic } from '../../src/cli/help.js';
 import { type CommandTable, loadOptions } from '../../src/cli/load-options.js';
-import { cacheClearCommand, chatCommand, completionCommand, doctorCommand, loadServeOptions, serveCommand } from '../../src/cli/options.js';
+import {
+  cacheClearCommand,
+  chatCommand,
+  completionCommand,
+  doctorCommand,
+  healthCommand,
+  loadServeOptions,
+  serveCommand,
+} from '../../src/cli/options.js';
 import { blocksOf, type LockstepCall, lockstepCalls, pages, parseBlocks, useOf } from './blocks.js';
 import { Workshop } from './workshop.js';
 
@@ -22,6 +30,7 @@ const tables: readonly CommandTable[] = [
   recordCommand,
   checkCommand,
   doctorCommand,
+  healthCommand,
   cacheClearCommand,
   completionCommand,
 ];
