@@ -299,6 +299,8 @@ GpuOptions read_gpu_options(const Napi::Value& value, Reader* r) {
   options.present = true;
   options.nccl = r->text(object, "nccl", "options.gpu");
   options.roots = read_texts(r->get(object, "roots", "options.gpu"), "options.gpu.roots", r);
+  const char* const choices[] = {"quickest", "peers", "library"};  // SumChoice
+  options.sums = static_cast<nccl::SumChoice>(r->choice(object, "sums", "options.gpu", choices, 3));
   options.records = r->boolean(object, "records", "options.gpu");
   return options;
 }

@@ -4,11 +4,20 @@
 
 namespace lockstep::addon {
 
-GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library, bool records)
+namespace {
+
+bool needs_library(const cpu::Group& group, const GpuOptions& options) {
+  return group.world_size() > 1 && options.sums != nccl::SumChoice::kPeersAlone;
+}
+
+}  // namespace
+
+GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, const GpuOptions& options)
     : group_(std::move(group)),
       runtime_(runtime),
-      library_(std::move(library)),
-      records_(records),
+      library_(needs_library(*group_, options) ? nccl::open_nccl(options.nccl, options.roots) : nccl::Library()),
+      sums_(options.sums),
+      records_(options.records),
       nccl_(library_.is_open() ? &library_ : nullptr, group_->world_size(), group_->timeout()) {}
 
 std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, const GpuOptions& options, std::string* error) {
@@ -24,20 +33,30 @@ std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, co
   if (group->config().kv_type == cpu::KvType::kInt8) return refuse("an int8 KV cache is the CPU's alone");
   if (wanted > static_cast<int>(found.devices.size()))
     return refuse(std::to_string(wanted) + " ranks need as many GPUs, and there are " + std::to_string(found.devices.size()));
-  nccl::Library library = wanted > 1 ? nccl::open_nccl(options.nccl, options.roots) : nccl::Library();
-  std::string refused;
-  for (const std::string& reason : library.refused) refused += "; " + reason;
-  std::shared_ptr<GpuGroup> made(new GpuGroup(std::move(group), runtime, std::move(library), options.records));
+  std::shared_ptr<GpuGroup> made(new GpuGroup(std::move(group), runtime, options));
   const Status status = made->nccl_.init();
-  return status.ok() ? made : refuse(status.text() + refused);
+  return status.ok() ? made : refuse(status.text());
 }
 
 nccl::RankContext GpuGroup::context() {
   const cpu::Kernels& k = group_->kernels();
   const VocabularyOps vocabulary = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
   const cuda::Type kv_type = group_->config().kv_type == cpu::KvType::kF32 ? cuda::Type::kF32 : cuda::Type::kBf16;
-  return {runtime_, &nccl_,  &group_->config().spec, &group_->buffers(), group_->grammars(), group_->mask_maker(), vocabulary,
-          kv_type,  records_};
+  std::string no_library = library_.is_open() ? "" : "; no libnccl was taken (`lockstep doctor` looks in the same places)";
+  for (const std::string& reason : library_.refused) no_library += "; " + reason;
+  nccl::RankContext context{};
+  context.runtime = runtime_;
+  context.group = &nccl_;
+  context.spec = &group_->config().spec;
+  context.buffers = &group_->buffers();
+  context.grammars = group_->grammars();
+  context.mask_maker = group_->mask_maker();
+  context.vocabulary = vocabulary;
+  context.kv_type = kv_type;
+  context.sums = sums_;
+  context.no_library = std::move(no_library);
+  context.records = records_;
+  return context;
 }
 
 }  // namespace lockstep::addon

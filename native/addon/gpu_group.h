@@ -14,23 +14,25 @@ struct GpuOptions {
   bool present = false;  // false: the CPU
   std::string nccl;      // a file; "": a search below `roots`
   std::vector<std::string> roots;
+  nccl::SumChoice sums = nccl::SumChoice::kQuickest;
   bool records = true;  // see cuda::BackendParts
 };
 
 class GpuGroup {
  public:
-  // null and a reason when there are no such devices, or no NCCL for several of them.
+  // null and a reason when there are no such devices.
   static std::shared_ptr<GpuGroup> create(std::shared_ptr<cpu::Group> group, const GpuOptions& options, std::string* error);
   nccl::RankContext context();
   cpu::ShmGroup* meeting() { return group_->meeting(); }
   void abort() { nccl_.abort(); }
 
  private:
-  GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, nccl::Library library, bool records);
+  GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, const GpuOptions& options);
 
   const std::shared_ptr<cpu::Group> group_;
   const cuda::Runtime* const runtime_;
   const nccl::Library library_;
+  const nccl::SumChoice sums_;
   const bool records_;
   nccl::Group nccl_;
 };

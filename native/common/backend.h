@@ -25,6 +25,11 @@ class DeviceBackend {
   virtual float* partial() = 0;
   virtual size_t partial_count() const = 0;
 
+  // Where a device joins ranks within its own work: add_embedding, add_attention and add_mlp then sum over ranks what they add, and head
+  // leaves all ranks' logits in logits_whole(). forward makes no collective for them. The same on every rank of a step.
+  virtual bool sums_ranks() const { return false; }
+  virtual bool gathers_ranks() const { return false; }
+
   virtual Status begin_step(const StepView& step) = 0;
   // Around everything from embed to the last layer. A device that has recorded this work in an earlier step does it again in begin_layers
   // and sets *are_done: then nothing of it is called.

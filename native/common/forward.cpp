@@ -35,6 +35,7 @@ struct Meeting {
   // A row-parallel result is complete.
   Status join() {
     if (backend.row_parallel == RowParallel::kGather) return communicator.barrier();
+    if (backend.sums_ranks()) return Status();
     return communicator.all_reduce(backend.partial(), backend.partial_count());
   }
 };
@@ -99,7 +100,7 @@ Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting mee
     backend.head(first, count);
     if (backend.row_parallel == RowParallel::kGather) {
       LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
-    } else if (meet.communicator.world_size > 1) {
+    } else if (meet.communicator.world_size > 1 && !backend.gathers_ranks()) {
       LOCKSTEP_RETURN_IF_ERROR(meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole()));
     }
     clock.book(PhaseTimes::kHead);

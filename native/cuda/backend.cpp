@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace lockstep::cuda {
 namespace {
@@ -50,6 +51,35 @@ void CudaBackend::norm(const NormWeights& weights, const int32_t* row_of, int ro
   run(k_.norm(args, parts_.stream->get()), "norm");
 }
 
+void CudaBackend::join(PeerJoinArgs args) {
+  args.two_shots = way_ == JoinWay::kTwoShots;
+  args.rows = m_;
+  args.n = spec_.hidden;
+  args.ld = ld_hidden_;
+  run(parts_.peers->join(args, turn_), "a sum over ranks");
+  turn_ = 1 - turn_;
+  y_ = parts_of_sum_[turn_];
+}
+
+// `next`: the norm that comes next, and what products read of it; null: none, or one that does more. Where ranks are summed by kernels the
+// same one makes it.
+void CudaBackend::add(const NormWeights& after, const NormWeights* next, unsigned types) {
+  if (!sums_ranks()) {
+    const AddArgs args = {y_, x_, m_, spec_.hidden, ld_hidden_, after};
+    return run(k_.add(args, parts_.stream->get()), "add");
+  }
+  PeerJoinArgs args{};
+  args.adds = true;
+  args.x = x_;
+  args.norm = after;
+  if (next != nullptr && !spec_.post_norm) {
+    args.next = *next;
+    args.out = input_rows(types, ld_hidden_);
+    input_is_ready_ = true;
+  }
+  join(args);
+}
+
 void CudaBackend::embed() {
   const Matrix& table = w_.embed;
   EmbedArgs args{};
@@ -69,6 +99,12 @@ void CudaBackend::embed() {
 void CudaBackend::add_embedding() {
   AddEmbeddingArgs args{};
   args.embedding = y_;
+  if (sums_ranks()) {
+    PeerJoinArgs sum{};
+    sum.x = sum_;
+    join(sum);
+    args.embedding = sum_;
+  }
   args.x = x_;
   args.rows = m_;
   args.n = spec_.hidden;
@@ -86,7 +122,10 @@ void CudaBackend::add_embedding() {
   run(k_.add_embedding(args, parts_.stream->get()), "add_embedding");
 }
 
-void CudaBackend::attention_input(int layer) { norm(w_.layers[layer].before_attention, nullptr, m_, type_bit(w_.layers[layer].qkv.type)); }
+void CudaBackend::attention_input(int layer) {
+  const LayerWeights& lw = w_.layers[layer];
+  if (!std::exchange(input_is_ready_, false)) norm(lw.before_attention, nullptr, m_, type_bit(lw.qkv.type));
+}
 
 void CudaBackend::qkv(int layer) { multiply(w_.layers[layer].qkv, m_, qkv_, ld_qkv_); }
 
@@ -143,15 +182,15 @@ void CudaBackend::attention(int layer) {
 
 void CudaBackend::out_projection(int layer) { multiply(w_.layers[layer].o, m_, y_, ld_hidden_); }
 
-void CudaBackend::add_attention(int layer) {
-  const AddArgs args = {y_, x_, m_, spec_.hidden, ld_hidden_, w_.layers[layer].after_attention};
-  run(k_.add(args, parts_.stream->get()), "add");
+unsigned CudaBackend::mlp_types(int layer) const {
+  const LayerWeights& lw = w_.layers[layer];
+  return type_bit(lw.gate_up.type) | (spec_.layers[layer].experts > 0 ? type_bit(lw.router.type) : 0);
 }
 
+void CudaBackend::add_attention(int layer) { add(w_.layers[layer].after_attention, &w_.layers[layer].before_mlp, mlp_types(layer)); }
+
 void CudaBackend::mlp_input(int layer) {
-  const LayerWeights& lw = w_.layers[layer];
-  const unsigned router = spec_.layers[layer].experts > 0 ? type_bit(lw.router.type) : 0;
-  norm(lw.before_mlp, nullptr, m_, type_bit(lw.gate_up.type) | router);
+  if (!std::exchange(input_is_ready_, false)) norm(w_.layers[layer].before_mlp, nullptr, m_, mlp_types(layer));
 }
 
 void CudaBackend::gate_up(int layer) {
@@ -182,8 +221,8 @@ void CudaBackend::down(int layer) {
 }
 
 void CudaBackend::add_mlp(int layer) {
-  const AddArgs args = {y_, x_, m_, spec_.hidden, ld_hidden_, w_.layers[layer].after_mlp};
-  run(k_.add(args, parts_.stream->get()), "add");
+  const LayerWeights* next = layer + 1 < static_cast<int>(w_.layers.size()) ? &w_.layers[layer + 1] : nullptr;
+  add(w_.layers[layer].after_mlp, next == nullptr ? nullptr : &next->before_attention, next == nullptr ? 0 : type_bit(next->qkv.type));
 }
 
 void CudaBackend::pool() {
@@ -195,7 +234,10 @@ void CudaBackend::pool() {
 
 void CudaBackend::head_input(int first, int count) { norm(w_.final_norm, on_device_.output_slot + first, count, type_bit(w_.head.type)); }
 
-void CudaBackend::head(int, int count) { multiply(w_.head, count, logits_, ld_logits_); }
+void CudaBackend::head(int, int count) {
+  multiply(w_.head, count, logits_, ld_logits_);
+  if (gathers_ranks()) run(parts_.peers->gather(logits_whole_, logits_part_count()), "logits of all ranks");
+}
 
 Status CudaBackend::sample(int first, int count) {
   LOCKSTEP_RETURN_IF_ERROR(status_);

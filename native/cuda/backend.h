@@ -10,6 +10,7 @@
 #include "common/output_sampler.h"
 #include "cuda/device.h"
 #include "cuda/kernels.h"
+#include "cuda/peers.h"
 #include "cuda/weights.h"
 
 namespace lockstep::cuda {
@@ -27,7 +28,8 @@ struct BackendParts {
   const StepBuffers* buffers;
   GrammarStore* grammars;
   VocabularyOps vocabulary;
-  bool records;  // false: every step starts its kernels one by one
+  const Peers* peers;  // open or not when a step runs
+  bool records;        // false: every step starts its kernels one by one
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -41,8 +43,12 @@ class CudaBackend final : public DeviceBackend {
   void abandon_memory();
 
   bool rows_are_dealt() const override { return false; }
+  // What other ranks read of this one. After init().
+  PeerMemory peer_memory() const;
   float* partial() override { return y_; }
   size_t partial_count() const override { return static_cast<size_t>(m_) * ld_hidden_; }
+  bool sums_ranks() const override { return way_ != JoinWay::kLibrary; }
+  bool gathers_ranks() const override { return parts_.peers->is_open(); }
   Status begin_step(const StepView& step) override;
   Status begin_layers(bool* are_done) override;
   Status end_layers() override;
@@ -95,9 +101,14 @@ class CudaBackend final : public DeviceBackend {
   // backend.cpp
   // Notes the first launch that failed; the step's end tells it.
   void run(Error error, const char* what);
+  // Of what the products behind mlp_input read.
+  unsigned mlp_types(int layer) const;
   void norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types);
   // What matrices of these types read, in `input`.
   RowsOut input_rows(unsigned types, int ld);
+  void add(const NormWeights& after, const NormWeights* next, unsigned types);
+  // The sum over ranks of y_, by the peers' kernels; y_ is the other part then.
+  void join(PeerJoinArgs args);
   void multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1);
 
   const BackendParts parts_;
@@ -113,11 +124,14 @@ class CudaBackend final : public DeviceBackend {
   Memory memory_, kv_, pinned_;
 
   int ld_hidden_ = 0, ld_qkv_ = 0, ld_act_ = 0, ld_router_ = 0, ld_logits_ = 0;
-  int max_input_ = 0;                  // widest input of any matrix, padded
-  int rows_per_token_ = 1;             // experts that a token is sent to
-  float *x_ = nullptr, *y_ = nullptr;  // [max_tokens, ld_hidden] residual stream; this rank's part of what is added to it
-  float* qkv_ = nullptr;               // [max_tokens, ld_qkv]
-  float* input_f32_ = nullptr;         // [max_tokens * rows_per_token, max_input] what the next product reads
+  int max_input_ = 0;       // widest input of any matrix, padded
+  int rows_per_token_ = 1;  // experts that a token is sent to
+  float *x_ = nullptr,
+        *y_ = nullptr;           // [max_tokens, ld_hidden] residual stream; this rank's part of what is added to it: parts_of_sum_[turn_]
+  float* parts_of_sum_[2] = {};  // used in turn where other ranks read them
+  float* sum_ = nullptr;         // [max_tokens, ld_hidden] of several ranks: see PeerMemory
+  float* qkv_ = nullptr;         // [max_tokens, ld_qkv]
+  float* input_f32_ = nullptr;   // [max_tokens * rows_per_token, max_input] what the next product reads
   uint16_t* input_bf16_ = nullptr;
   float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up
   float* parts_of_experts_ = nullptr;  // [max_tokens * rows_per_token, ld_hidden]
@@ -139,6 +153,9 @@ class CudaBackend final : public DeviceBackend {
   const StepView* step_ = nullptr;
   int m_ = 0;
   int num_pooled_ = 0;
+  JoinWay way_ = JoinWay::kLibrary;
+  int turn_ = 0;
+  bool input_is_ready_ = false;  // a join has made the next norm too
   Status status_;
 };
 

@@ -1,6 +1,8 @@
-// What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, static __shared__ arrays, __syncthreads,
-// __shfl_xor_sync, the math of <cmath>, `warp_sum` and `launch`. nvcc gives them here; native/test gives its own before it includes the
-// file and runs the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel beside it.
+// What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, blockDim, gridDim, static __shared__ arrays,
+// __syncthreads,
+// __shfl_xor_sync, the math of <cmath>, and what the first part below defines. nvcc gives them here; native/test gives its own before it
+// includes the file and runs the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel
+// beside it.
 #pragma once
 
 #include "cuda/kernels.h"
@@ -22,6 +24,21 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
+// Of words that other devices, or the host, read and write too: what was written before the store is seen after a load that sees it.
+__device__ inline void store_release_system(uint32_t* at, uint32_t value) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
+}
+__device__ inline uint32_t load_acquire_system(const uint32_t* at) {
+  uint32_t value;
+  asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");
+  return value;
+}
+__device__ inline uint64_t device_time_ns() {
+  uint64_t now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+
 // The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
 template <class Args>
 Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream) {
@@ -38,7 +55,7 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
 
 namespace lockstep::cuda {
 
-constexpr int kMaxWarps = 8;  // of a block that sums
+constexpr int kMaxWarps = 32;  // of a block
 
 __device__ inline float bf16_to_float(uint16_t bits) { return __uint_as_float(static_cast<unsigned>(bits) << 16); }
 

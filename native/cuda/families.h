@@ -15,6 +15,8 @@ Error rope_append(const RopeAppendArgs& args, Stream stream);
 Error attention(const AttentionArgs& args, Stream stream);
 Error activation(const ActivationArgs& args, Stream stream);
 Error route(const RouteArgs& args, Stream stream);
+Error peer_join(const PeerJoinArgs& args, Stream stream);
+Error peer_gather(const PeerGatherArgs& args, Stream stream);
 Error combine(const CombineArgs& args, Stream stream);
 
 }  // namespace lockstep::cuda

@@ -175,6 +175,45 @@ struct PoolArgs {
   float* pooled;  // [rows, ld]
 };
 
+// Ranks that read each other's memory: at most so many.
+constexpr int kMaxPeers = 8;
+// Blocks of a kernel that meets those of other devices. All of them must run at once: fewer than any device has multiprocessors.
+constexpr int kPeerBlocks = 32;
+// Values of PeerLinks::stop.
+constexpr uint32_t kPeerStopped = 1;  // the host's
+constexpr uint32_t kPeerLate = 2;     // a block's that has waited for too long
+
+struct PeerLinks {
+  int rank, world;
+  uint32_t*
+      arrived[kMaxPeers];  // of each rank, in its memory: [kMaxPeers, kPeerBlocks] the last meeting that a block of a rank has come to
+  uint32_t* met;           // [kPeerBlocks] the last meeting of each block of this rank
+  uint32_t* stop;          // pinned; not 0: nobody is waited for any more
+  uint64_t timeout_ns;
+};
+
+// x[i] becomes the sum over ranks of part[i], in rank order; or with `adds` x[i] + [norm of] that sum. Then out[i] = next norm of x[i],
+// where its weight is not null. The ranks make the same calls in the same order.
+struct PeerJoinArgs {
+  PeerLinks links;
+  float* part[kMaxPeers];  // of each rank: [rows, ld]. With two_shots some rows become their sums
+  bool two_shots;
+  bool adds;
+  int rows, n, ld;
+  float* x;    // [rows, ld]
+  float* sum;  // [rows, ld] scratch, used where there is a norm of the sum
+  NormWeights norm, next;
+  RowsOut out;
+};
+
+// whole[r] = part[r], `count` values each, a multiple of 4.
+struct PeerGatherArgs {
+  PeerLinks links;
+  const float* part[kMaxPeers];
+  size_t count;
+  float* whole;
+};
+
 struct Kernels {
   Error (*embed)(const EmbedArgs&, Stream);
   Error (*add_embedding)(const AddEmbeddingArgs&, Stream);
@@ -187,6 +226,8 @@ struct Kernels {
   Error (*route)(const RouteArgs&, Stream);
   Error (*combine)(const CombineArgs&, Stream);
   Error (*pool)(const PoolArgs&, Stream);
+  Error (*peer_join)(const PeerJoinArgs&, Stream);
+  Error (*peer_gather)(const PeerGatherArgs&, Stream);
 };
 
 // The table of what is linked: compiled by nvcc, or by tests for the processor.

@@ -59,6 +59,7 @@ struct Runtime {
   Error (*set_device)(int device);
   Error (*memory_info)(size_t* free_bytes, size_t* total_bytes);
   Error (*can_access_peer)(int* can, int device, int peer);
+  Error (*enable_peer)(int peer);  // the calling thread's device may use the peer's memory from now on; again is no error
 
   Error (*device_alloc)(void** pointer, size_t bytes);
   Error (*device_free)(void* pointer);

@@ -42,6 +42,10 @@ const Runtime kRuntime = {
     [](int device) -> Error { return cudaSetDevice(device); },
     [](size_t* free_bytes, size_t* total_bytes) -> Error { return cudaMemGetInfo(free_bytes, total_bytes); },
     [](int* can, int device, int peer) -> Error { return cudaDeviceCanAccessPeer(can, device, peer); },
+    [](int peer) -> Error {
+      const cudaError_t error = cudaDeviceEnablePeerAccess(peer, 0);
+      return error == cudaErrorPeerAccessAlreadyEnabled ? cudaSuccess : error;
+    },
 
     [](void** pointer, size_t bytes) -> Error { return cudaMalloc(pointer, bytes); },
     [](void* pointer) -> Error { return cudaFree(pointer); },

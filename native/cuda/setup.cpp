@@ -43,7 +43,9 @@ void CudaBackend::take_memory(Cursor* cursor) {
   const size_t tokens = dims_.max_tokens;
   const size_t rows = tokens * rows_per_token_;
   x_ = cursor->take<float>(tokens * ld_hidden_);
-  y_ = cursor->take<float>(tokens * ld_hidden_);
+  for (float*& part : parts_of_sum_) part = cursor->take<float>(shard_.world_size == 1 && &part != parts_of_sum_ ? 0 : tokens * ld_hidden_);
+  y_ = parts_of_sum_[0];
+  if (shard_.world_size > 1) sum_ = cursor->take<float>(tokens * ld_hidden_);
   qkv_ = cursor->take<float>(tokens * ld_qkv_);
   input_f32_ = cursor->take<float>(rows * max_input_);
   input_bf16_ = cursor->take<uint16_t>(rows * max_input_);
@@ -84,7 +86,7 @@ Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, cons
   const Weights weights;
   StepBuffers buffers{};
   buffers.dims = dims;
-  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, false}, shard, Type::kF32);
+  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, false}, shard, Type::kF32);
   LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
   Cursor size{nullptr};
   backend.take_memory(&size);
@@ -123,6 +125,10 @@ void CudaBackend::abandon_memory() {
   for (Memory* memory : {&memory_, &kv_, &pinned_}) memory->abandon();
 }
 
+PeerMemory CudaBackend::peer_memory() const {
+  return {{parts_of_sum_[0], parts_of_sum_[1]}, logits_, dims_.max_tokens, spec_.hidden, ld_hidden_, sum_};
+}
+
 KvCache CudaBackend::kv_of(int layer) const {
   const size_t half = kv_.bytes() / (2 * spec_.layers.size());
   uint8_t* k = kv_.data() + half * 2 * layer;
@@ -134,6 +140,11 @@ Status CudaBackend::begin_step(const StepView& step) {
   m_ = step.num_tokens;
   num_pooled_ = 0;
   status_ = Status();
+  // Ranks have met since the last step, so that every step, and so every recording, may begin with the same part.
+  way_ = parts_.peers->is_open() ? parts_.peers->way_for(m_) : JoinWay::kLibrary;
+  turn_ = 0;
+  y_ = parts_of_sum_[0];
+  input_is_ready_ = false;
   const RowColumns& rows = parts_.buffers->rows;
   for (int slot = 0; slot < m_; slot++) {
     const StepEntry& entry = step.entries[step.slot_entry[slot]];

@@ -7,15 +7,14 @@
 namespace lockstep::nccl {
 
 Status Group::init() {
-  if (is_alone())
-    return world_size_ == 1 ? Status() : Status(Fault::kLoad, "several GPUs need NCCL: `lockstep doctor` says where it was looked for");
+  if (!has_library()) return Status();
   const Result result = functions().get_unique_id(&id_);
   if (result == kSuccess) return Status();
   return Status(Fault::kDevice, std::string("NCCL: ncclGetUniqueId: ") + functions().get_error_string(result));
 }
 
-NcclCommunicator::NcclCommunicator(Group* group, Communicator* host, const cuda::OwnStream* stream, int seat)
-    : group_(group), host_(host), stream_(stream) {
+NcclCommunicator::NcclCommunicator(Group* group, Communicator* host, const cuda::OwnStream* stream, const cuda::Peers* peers, int seat)
+    : group_(group), host_(host), stream_(stream), peers_(peers) {
   rank = seat;
   world_size = group->world_size();
 }
@@ -34,6 +33,7 @@ Status NcclCommunicator::failed(Result result, const char* what) const {
 
 Status NcclCommunicator::health() const {
   if (group_->is_aborted()) return Status(Fault::kAborted, "the rank group was stopped");
+  LOCKSTEP_RETURN_IF_ERROR(peers_->health());
   if (comm_ == nullptr) return Status();
   Result error = kSuccess;
   const Result result = group_->functions().comm_get_async_error(comm_, &error);
@@ -60,14 +60,14 @@ Status NcclCommunicator::finish(Result result, const char* what) const {
 }
 
 Status NcclCommunicator::connect() {
-  if (group_->is_alone()) return Status();
+  if (!group_->has_library()) return Status();
   Config config;
   config.blocking = 0;
   return finish(group_->functions().comm_init_rank_config(&comm_, world_size, group_->id(), rank, &config), "ncclCommInitRankConfig");
 }
 
 Status NcclCommunicator::all_reduce(float* x, size_t count) {
-  if (group_->is_alone()) return Status();
+  if (world_size == 1) return Status();
   return finish(group_->functions().all_reduce(x, x, count, kFloat32, kSum, comm_, stream_->get()), "ncclAllReduce");
 }
 

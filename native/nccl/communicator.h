@@ -11,6 +11,7 @@
 
 #include "common/communicator.h"
 #include "cuda/device.h"
+#include "cuda/peers.h"
 #include "nccl/library.h"
 
 namespace lockstep::nccl {
@@ -18,36 +19,42 @@ namespace lockstep::nccl {
 // A process whose device does not let go ends soon: no longer is ncclCommAbort waited for.
 constexpr std::chrono::milliseconds kAbortTimeout(1500);
 
-// What the ranks of a process share. library: null for a rank that is alone.
+// What the ranks of a process share. library: null where it is not needed, or not there; then the peers' kernels must do.
 class Group {
  public:
   Group(const Library* library, int world_size, std::chrono::milliseconds timeout)
-      : library_(library), world_size_(world_size), timeout_(timeout) {}
-  // Before any rank connects. Several ranks need a library.
+      : library_(library), world_size_(world_size), timeout_(timeout), peers_(world_size, timeout) {}
+  // Before any rank connects.
   Status init();
-  void abort() noexcept { aborted_.store(true, std::memory_order_release); }
+  void abort() noexcept {
+    aborted_.store(true, std::memory_order_release);
+    peers_.abort();
+  }
   bool is_aborted() const { return aborted_.load(std::memory_order_acquire); }
   int world_size() const { return world_size_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
   const Functions& functions() const { return library_->functions; }
   const UniqueId& id() const { return id_; }
-  bool is_alone() const { return library_ == nullptr; }
+  bool has_library() const { return library_ != nullptr; }
+  cuda::PeerGroup* peers() { return &peers_; }
 
  private:
   const Library* const library_;
   const int world_size_;
   const std::chrono::milliseconds timeout_;
   UniqueId id_{};
+  cuda::PeerGroup peers_;
   std::atomic<bool> aborted_{false};
 };
 
 class NcclCommunicator final : public Communicator {
  public:
-  // `host`: where the ranks' threads meet. The stream is that of the rank's work.
-  NcclCommunicator(Group* group, Communicator* host, const cuda::OwnStream* stream, int rank);
+  // `host`: where the ranks' threads meet. The stream is that of the rank's work, and `peers` what else may fail in it.
+  NcclCommunicator(Group* group, Communicator* host, const cuda::OwnStream* stream, const cuda::Peers* peers, int rank);
   // Ends what close() has not: as after a failure.
   ~NcclCommunicator() override;
   // Returns when all ranks have called it.
+  // Without a library there is nothing to connect.
   Status connect();
   // A clean end, for which all ranks must come; after a failure, or when that fails, an end of this rank's side alone. Always returns.
   Status close();
@@ -73,6 +80,7 @@ class NcclCommunicator final : public Communicator {
   Group* const group_;
   Communicator* const host_;
   const cuda::OwnStream* const stream_;
+  const cuda::Peers* const peers_;
   Comm comm_ = nullptr;
   double wait_us_ = 0;
 };

@@ -3,7 +3,10 @@
 namespace lockstep::nccl {
 
 GpuRank::GpuRank(const RankContext& context, Communicator* host, int rank)
-    : context_(context), device_(context.runtime, rank), communicator_(context.group, host, &stream_, rank) {}
+    : context_(context),
+      device_(context.runtime, rank),
+      peers_(context.group->peers(), host, &device_, &stream_),
+      communicator_(context.group, host, &stream_, &peers_, rank) {}
 
 // Freeing waits for the device, without a bound. A rank that failed may have left work there that never ends: it leaves its memory too, and
 // the process ends soon.
@@ -12,6 +15,7 @@ GpuRank::~GpuRank() {
   if (status.ok() && backend_) status = stream_.wait(communicator_.bounds());
   if (status.ok()) return;
   weights_.memory.abandon();
+  peers_.abandon_memory();
   if (backend_) backend_->abandon_memory();
 }
 
@@ -22,14 +26,30 @@ Status GpuRank::load(const RankShard& shard, const WeightMap& weights) {
   const cuda::WaitBounds bounds = communicator_.bounds();
   LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, device_, bounds, &weights_));
   const cuda::BackendParts parts = {
-      &device_, &stream_, bounds, context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary, context_.records};
+      &device_, &stream_,        bounds, context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary,
+      &peers_,  context_.records};
   auto backend = std::make_unique<cuda::CudaBackend>(parts, shard, context_.kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
   LOCKSTEP_RETURN_IF_ERROR(reader_.init(context_.buffers, context_.spec->vocab, context_.grammars));
   backend_ = std::move(backend);
-  LOCKSTEP_RETURN_IF_ERROR(communicator_.connect());
+  LOCKSTEP_RETURN_IF_ERROR(join_others());
   is_loaded_ = true;
   return Status();
+}
+
+Status GpuRank::join_others() {
+  const Group& group = *context_.group;
+  if (context_.sums != SumChoice::kLibraryAlone) LOCKSTEP_RETURN_IF_ERROR(peers_.open(backend_->peer_memory()));
+  if (group.world_size() > 1 && !peers_.is_open()) {
+    const std::string why = peers_.problem().empty() ? "" : ": " + peers_.problem();
+    if (context_.sums == SumChoice::kPeersAlone)
+      return Status(Fault::kLoad, "sums in a fixed order need GPUs that reach each other's memory" + why);
+    if (!group.has_library())
+      return Status(Fault::kLoad, "several GPUs need NCCL, or to reach each other's memory" + why + context_.no_library);
+  }
+  if (context_.sums == SumChoice::kPeersAlone) return Status();
+  LOCKSTEP_RETURN_IF_ERROR(communicator_.connect());
+  return peers_.is_open() && group.has_library() ? peers_.measure(&communicator_) : Status();
 }
 
 Status GpuRank::step(int epoch) {

@@ -3,12 +3,20 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "common/rank_step.h"
 #include "cuda/backend.h"
 #include "nccl/communicator.h"
 
 namespace lockstep::nccl {
+
+// Who sums over ranks.
+enum class SumChoice : uint8_t {
+  kQuickest,     // measured at start: kernels that read the other GPUs' memory, where they reach it, or NCCL
+  kPeersAlone,   // the kernels: in rank order, so that the same bits come every time
+  kLibraryAlone  // NCCL
+};
 
 // What the ranks of a model share; all of it outlives them.
 struct RankContext {
@@ -20,7 +28,9 @@ struct RankContext {
   MaskMaker* mask_maker;
   VocabularyOps vocabulary;
   cuda::Type kv_type;
-  bool records = true;  // see cuda::BackendParts
+  SumChoice sums = SumChoice::kQuickest;
+  std::string no_library;  // why there is none, for ranks that need it
+  bool records = true;     // see cuda::BackendParts
 };
 
 class GpuRank {
@@ -34,9 +44,12 @@ class GpuRank {
   size_t weight_bytes() const { return weights_.memory.bytes(); }
 
  private:
+  Status join_others();
+
   const RankContext context_;
   const cuda::Device device_;
   cuda::OwnStream stream_;
+  cuda::Peers peers_;
   NcclCommunicator communicator_;
   cuda::Weights weights_;
   std::unique_ptr<cuda::CudaBackend> backend_;

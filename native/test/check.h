@@ -88,6 +88,7 @@ void test_grammar(Check& check);
 void test_cuda_runtime(Check& check);
 void test_cuda_kernels(Check& check);
 void test_nccl(Check& check);
+void test_peers(Check& check);
 void test_discovery(Check& check);
 void test_gpu_ranks(Check& check);
 void test_sampler(Check& check, const cpu::Kernels& k);

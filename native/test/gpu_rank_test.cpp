@@ -13,6 +13,7 @@ namespace lockstep::test {
 namespace {
 
 using nccl::GpuRank;
+using nccl::SumChoice;
 
 constexpr std::chrono::milliseconds kTimeout(20000);
 constexpr int kShortPrompt = 37;  // of three blocks: an emulated device is slow
@@ -20,19 +21,21 @@ constexpr int kShortPrompt = 37;  // of three blocks: an emulated device is slow
 // All ranks of a model, each with a device and, for each call, a thread of its own.
 class GpuRanks {
  public:
-  GpuRanks(Check& check, Buffer* buffer, const ModelSpec& spec, cuda::Type kv_type, std::chrono::milliseconds timeout, bool records = true)
+  GpuRanks(Check& check, Buffer* buffer, const ModelSpec& spec, cuda::Type kv_type, std::chrono::milliseconds timeout, bool records = true,
+           SumChoice sums = SumChoice::kQuickest)
       : check_(check),
         world_(buffer->dims.world_size),
         runtime_(start_fake_cuda({world_, 13000, size_t{64} << 20})),
         library_(nccl::open_nccl(LOCKSTEP_FAKE_NCCL, {})),
-        group_(world_ == 1 ? nullptr : &library_, world_, timeout),
+        group_(world_ == 1 || sums == SumChoice::kPeersAlone ? nullptr : &library_, world_, timeout),
         meeting_(world_, cpu::WaitPolicy(), timeout, nullptr),
         spec_(spec) {
     open_fake_nccl(LOCKSTEP_FAKE_NCCL);
     check.expect(group_.init().ok(), "no unique id");
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
     const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
-    const nccl::RankContext context = {runtime_, &group_, &spec_, &buffer->views, &grammars_, &mask_maker_, ops, kv_type, records};
+    const nccl::RankContext context = {runtime_, &group_, &spec_, &buffer->views, &grammars_, &mask_maker_, ops,
+                                       kv_type,  sums,    "",     records};
     for (int r = 0; r < world_; r++) hosts_.push_back(std::make_unique<cpu::ShmCommunicator>(&meeting_, r));
     for (int r = 0; r < world_; r++) ranks_.push_back(std::make_unique<GpuRank>(context, hosts_[r].get(), r));
   }
@@ -87,12 +90,13 @@ void expect_clean(Check& check) {
   check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
 }
 
-Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const WeightMap& weights, bool records = true) {
+Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const WeightMap& weights, bool records = true,
+            SumChoice sums = SumChoice::kQuickest) {
   Buffer buffer(world);
   fill_rows(buffer.views, kShortPrompt);
   Run run;
   {
-    GpuRanks ranks(check, &buffer, small_spec(), kv_type, kTimeout, records);
+    GpuRanks ranks(check, &buffer, small_spec(), kv_type, kTimeout, records, sums);
     ranks.load(weights);
     for (int epoch = 1; epoch <= kOutput; epoch++) {
       write_plan(buffer.views, epoch, drafts, kShortPrompt);
@@ -138,8 +142,10 @@ Run run_cpu(Check& check, cpu::KvType kv_type, const WeightMap& weights) {
 void as_on_the_cpu(Check& check) {
   const WeightFile floats(WeightFormat::kF32);
   const Run cpu = run_cpu(check, cpu::KvType::kF32, floats.map());
-  for (const int world : {1, 8}) {
-    const Run gpu = run_gpu(check, world, 0, cuda::Type::kF32, floats.map());
+  const std::vector<std::pair<int, SumChoice>> groups = {
+      {1, SumChoice::kQuickest}, {8, SumChoice::kQuickest}, {2, SumChoice::kPeersAlone}, {3, SumChoice::kLibraryAlone}};
+  for (const auto& [world, sums] : groups) {
+    const Run gpu = run_gpu(check, world, 0, cuda::Type::kF32, floats.map(), true, sums);
     for (int row = 0; row < kRows; row++) {
       check.expect(gpu.ids[row] == cpu.ids[row], "%d GPUs: row %d has other ids than the CPU", world, row);
       check.expect(gpu.logprobs[row].size() == cpu.logprobs[row].size(), "row %d has other log-probabilities", row);
@@ -147,8 +153,8 @@ void as_on_the_cpu(Check& check) {
         check.near(gpu.logprobs[row][i], static_cast<double>(cpu.logprobs[row][i]), 2e-4, "log-probability", static_cast<int>(i));
     }
   }
-  const Run recorded = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map());
-  const Run eager = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map(), false);
+  const Run recorded = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map(), true, SumChoice::kPeersAlone);
+  const Run eager = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map(), false, SumChoice::kPeersAlone);
   for (int row = 0; row < kRows; row++) {
     const bool same = recorded.ids[row] == eager.ids[row] && recorded.logprobs[row].size() == eager.logprobs[row].size() &&
                       same_bits(recorded.logprobs[row].data(), eager.logprobs[row].data(), eager.logprobs[row].size());

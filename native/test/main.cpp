@@ -38,6 +38,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
     {"nccl", test_nccl},
+    {"peers", test_peers},
     {"discovery", test_discovery},
     {"gpu ranks", test_gpu_ranks},
 };

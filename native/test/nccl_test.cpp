@@ -87,7 +87,8 @@ struct Machine {
         OwnStream stream;
         checks[r].expect(device.bind().ok() && stream.create(device).ok(), "no device");
         ShmCommunicator host(&meeting, r);
-        NcclCommunicator communicator(&group, &host, &stream, r);
+        const cuda::Peers peers(group.peers(), &host, &device, &stream);
+        NcclCommunicator communicator(&group, &host, &stream, &peers, r);
         body({checks[r], communicator, device, stream, r});
         ends[r] = communicator.close().text();
       });

@@ -30,12 +30,13 @@ export interface GroupOptions {
   readonly gpu?: GpuOptions;
 }
 
-/** Where NCCL is, which several GPUs need. */
 export interface GpuOptions {
   /** A file; '': it is looked for. */
   readonly nccl: string;
   /** Folders of Python environments and the like, below which it is looked for. */
   readonly roots: readonly string[];
+  /** Who sums over ranks: kernels that read the other GPUs' memory (peers), which needs no NCCL, NCCL (library), or what is quicker. */
+  readonly sums: 'quickest' | 'peers' | 'library';
   /** Short steps are recorded as graphs, and launched whole from then on. */
   readonly records: boolean;
 }

@@ -42,8 +42,14 @@ export function choosePlaces(options: EngineOptions, environment: Environment, l
   };
   if (mode === 'gather') refuse('tensor-parallel-mode', mode, 'their ranks hold partial sums (reduce)');
   if (options.kvCacheDtype === 'int8') refuse('kv-cache-dtype', 'int8', 'their KV cache is float32 or bfloat16');
+  if (options.deterministic && options.disableCustomAllReduce) {
+    throw startError('--deterministic and --disable-custom-all-reduce exclude each other: NCCL promises no order of sums', {
+      param: 'deterministic',
+    });
+  }
   if (options.cpuThreads !== null) refuse('cpu-threads', String(options.cpuThreads), 'a rank there has one thread');
-  const gpu = { nccl: options.ncclLibrary ?? '', roots: libraryRoots(environment), records: !options.enforceEager };
+  const sums = options.deterministic ? 'peers' : options.disableCustomAllReduce ? 'library' : 'quickest';
+  const gpu = { sums, nccl: options.ncclLibrary ?? '', roots: libraryRoots(environment), records: !options.enforceEager } as const;
   return { devices: gpus, mode: 'reduce', threadsPerRank: 1, gpu };
 }
 
@@ -61,7 +67,7 @@ export async function memoryPlaces(
     return [{ ...memory, weights: weightBytes(model.weights), kvBytesPerToken: kvBytes }];
   }
   const { worldSize } = sizing;
-  const reserve = gpuReserveBytes + (worldSize > 1 ? ncclReserveBytes : 0);
+  const reserve = gpuReserveBytes + (worldSize > 1 && gpu.sums !== 'peers' ? ncclReserveBytes : 0);
   const measured = await measureGpus(model, largestSteps(model, sizing), kvCacheType);
   return measured.map(({ totalBytes, freeBytes, weightBytes: weights, stepBytes }, rank) => {
     const [, numKvHeads] = shardOf(spec, 'reduce', rank, worldSize).kvHeads;

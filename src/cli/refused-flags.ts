@@ -4,7 +4,7 @@
  */
 const reasons: Readonly<Record<string, string>> = {
   'this is not built here, for GPUs or for CPUs': `--disable-cascade-attn
-    --attention-backend --attention-config -ac --disable-custom-all-reduce --kv-offloading-size --kv-offloading-backend
+    --attention-backend --attention-config -ac --kv-offloading-size --kv-offloading-backend
     --offload-backend --cpu-offload-gb --cpu-offload-params --offload-group-size --offload-num-in-group --offload-prefetch-step
     --offload-params --cudagraph-capture-sizes --max-cudagraph-capture-size --cudagraph-metrics --enable-flashinfer-autotune
     --gdn-prefill-backend --kda-prefill-backend --kda-decode-backend --sparse-indexer-topk-backend
@@ -95,7 +95,7 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** What is done here anyway, as vLLM's flags say it: the values that may be given, or `on` and `off` for a flag without one. */
 const settled: Readonly<Record<string, string>> = {
-  on: `--disable-cascade-attn --disable-custom-all-reduce --disable-log-stats --enable-server-load-tracking
+  on: `--disable-cascade-attn --disable-log-stats --enable-server-load-tracking
     --enable-offline-docs --language-model-only --skip-mm-profiling --disable-hybrid-kv-cache-manager --scheduler-reserve-full-isl --enable-metrics
     --disable-log-requests --enable-reasoning --use-v2-block-manager`,
   off: '--use-tqdm-on-load --enable-log-deltas --enable-expert-parallel --enable-lora --enable-prompt-embeds',

@@ -83,8 +83,8 @@ async function idsOf(url: string, fields: Readonly<Record<string, unknown>>): Pr
   return ((await response.json()) as Completion).choices.map(({ token_ids: ids }) => [...ids]);
 }
 
-const greedy = { max_tokens: 24 };
-const sampled = { max_tokens: 12, temperature: 1, top_p: 0.9, seed: 7, n: 3 };
+const greedy = { max_tokens: 16 };
+const sampled = { max_tokens: 8, temperature: 1, top_p: 0.9, seed: 7, n: 2 };
 
 test('on one GPU and on two the ids of the CPU, greedy and sampled', { timeout: timeoutMs }, async () => {
   const answers: (readonly number[][])[] = [];
@@ -92,28 +92,29 @@ test('on one GPU and on two the ids of the CPU, greedy and sampled', { timeout: 
     ['--device', 'cpu'],
     ['--device', 'cuda', ...fewBlocks],
     ['-tp', '2', ...fewBlocks],
-    ['-tp', '2', '--enforce-eager', ...fewBlocks],
+    ['-tp', '2', '--enforce-eager', '--disable-custom-all-reduce', ...fewBlocks],
+    ['-tp', '3', '--deterministic', ...fewBlocks],
   ]) {
     const url = await serve({}, ...args);
     answers.push([...(await idsOf(url, greedy)), ...(await idsOf(url, sampled))]);
-    assert.equal(answers[0]!.length, 4);
+    assert.equal(answers[0]!.length, 3);
     assert.deepEqual(answers.at(-1), answers[0], args.join(' '));
-    if (args.includes('-tp')) await expectPlaces(url);
+    if (args[0] === '-tp') await expectPlaces(url, Number(args[1]));
     server?.kill('SIGTERM');
     assert.deepEqual(await once(server!, 'exit'), [0, null], log);
   }
 });
 
 /** auto is cuda where there is one: the start's record and what the server says of its ranks. */
-async function expectPlaces(url: string): Promise<void> {
-  const devices = ['cuda:0 Fake GPU 0', 'cuda:1 Fake GPU 1'];
+async function expectPlaces(url: string, worldSize: number): Promise<void> {
+  const devices = Array.from({ length: worldSize }, (_, rank) => `cuda:${rank} Fake GPU ${rank}`);
   const { ranks } = (await (await fetch(`${url}/engine`)).json()) as { ranks: { devices: string[]; mode: string } };
   assert.deepEqual(ranks.devices, devices);
   assert.equal(ranks.mode, 'reduce');
   const metrics = await (await fetch(`${url}/metrics`)).text();
   for (const [rank, device] of devices.entries())
     assert.match(metrics, new RegExp(`^lockstep:rank_info\\{device="${device}",rank="${rank}"\\} 1$`, 'm'));
-  assert.match(log, /"devices":\["cuda:0 Fake GPU 0","cuda:1 Fake GPU 1"\]/);
+  assert.ok(log.includes(`"devices":${JSON.stringify(devices)}`), log);
 }
 
 test('GPUs are chosen by CUDA_VISIBLE_DEVICES, and the KV cache is what the memory leaves', { timeout: timeoutMs }, async () => {
@@ -135,6 +136,16 @@ test('what GPUs cannot do, or do not hold, is one line that says what would', { 
   assert.match(await refusal({ EMULATED_GPUS: '0' }, '--device', 'cuda'), /--device cuda: .*'lockstep doctor' says what was found/);
   assert.match(await refusal({}, '--kv-cache-dtype', 'int8'), /--kv-cache-dtype int8 is not for GPUs: .*--device cpu/);
   assert.match(await refusal({}, '--tensor-parallel-mode', 'gather'), /--tensor-parallel-mode gather is not for GPUs/);
+  const apart = await refusal({ EMULATED_GPUS_APART: '1' }, '-tp', '2', '--nccl-library', '/nowhere.so', ...fewBlocks);
+  assert.match(
+    apart,
+    /several GPUs need NCCL, or to reach each other's memory: the GPUs do not reach .*; no libnccl was taken .*\/nowhere\.so/,
+  );
+  assert.match(
+    await refusal({ EMULATED_GPUS_APART: '1' }, '-tp', '2', '--deterministic', ...fewBlocks),
+    /sums in a fixed order need GPUs that reach/,
+  );
+  assert.match(await refusal({}, '--deterministic', '--disable-custom-all-reduce'), /exclude each other/);
   assert.match(await refusal({}, '--cpu-threads', '2'), /--cpu-threads 2 is not for GPUs/);
   assert.match(
     await refusal({ EMULATED_GPU_MIB: '130' }),

@@ -1,6 +1,7 @@
 // The CUDA runtime of an addon for tests: devices of host memory, eight of a GiB unless the environment says otherwise.
 //   EMULATED_GPUS=2             devices of the machine, of which CUDA_VISIBLE_DEVICES chooses as the real driver does
 //   EMULATED_GPU_MIB=160        memory of each
+//   EMULATED_GPUS_APART=1       they do not reach each other's memory
 //   EMULATED_GPU_FAULT=1:700:900   device 1 fails with error 700 (600: it hangs) after 900 pieces of work
 #include <cstdio>
 #include <cstdlib>
@@ -39,6 +40,7 @@ const Runtime* start() {
   machine.numbers = visible_of(number("EMULATED_GPUS", 8));
   machine.devices = static_cast<int>(machine.numbers.size());
   machine.bytes = static_cast<size_t>(number("EMULATED_GPU_MIB", 1024)) << 20;
+  machine.peers = number("EMULATED_GPUS_APART", 0) == 0;
   const Runtime* runtime = test::start_fake_cuda(machine);
   int device = 0;
   int error = 0;

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "fake/emulate.h"
+
 namespace lockstep::test {
 
 using namespace cuda;
@@ -59,9 +61,16 @@ bool reaches(int device, const void* pointer, size_t bytes, const char* what, bo
     complain(std::string(what) + ": " + std::to_string(bytes) + " bytes where " + std::to_string(place.left) + " are allocated");
     return false;
   }
-  if (place.device == device || place.device == kHost) return true;
+  if (place.device == device || place.device == kHost || machine().peers.count({device, place.device}) > 0) return true;
   complain(std::string(what) + ": memory of device " + std::to_string(place.device) + " on device " + std::to_string(device));
   return false;
+}
+
+bool is_lost(const void* at) {
+  const int lost = machine().setup.lost;
+  if (lost < 0 || caller().device == lost) return false;
+  const std::lock_guard<std::mutex> lock(machine().mutex);
+  return machine().memory->find(at).device == lost;
 }
 
 Error put(Stream handle, Work work) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,6 +57,7 @@ struct Machine {
   std::vector<cuda::Error> sticky;
   std::map<std::string, Injection> calls;
   std::map<int, Injection> works;
+  std::set<std::pair<int, int>> peers;  // device, and one whose memory it may use
   std::vector<std::string> complaints;
   std::map<cuda::Stream, std::unique_ptr<cuda::StreamTag>> streams;
   std::map<cuda::Event, std::unique_ptr<cuda::EventTag>> events;

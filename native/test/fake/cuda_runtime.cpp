@@ -191,6 +191,14 @@ Error can_access_peer(int* can, int device, int peer) {
   return answer(call.error);
 }
 
+Error enable_peer(int peer) {
+  const Call call("enable_peer", Call::kNotInCapture);
+  if (!call.ok()) return answer(call.error);
+  if (peer < 0 || peer >= machine().setup.devices || peer == caller().device || !machine().setup.peers) return answer(kInvalidDevice);
+  machine().peers.insert({caller().device, peer});
+  return kSuccess;
+}
+
 Error stream_create(Stream* stream) {
   const Call call("stream_create", Call::kNotInCapture);
   if (!call.ok()) return answer(call.error);
@@ -258,6 +266,7 @@ const Runtime& table() {
       set_device,
       memory_info,
       can_access_peer,
+      enable_peer,
       [](void** pointer, size_t bytes) {
         const Call call("device_alloc", Call::kNotInCapture);
         return answer(call.ok() ? alloc(caller().device, pointer, bytes) : call.error);
@@ -317,6 +326,7 @@ const Runtime* start_fake_cuda(const FakeMachine& setup) {
   m.sticky.assign(setup.devices, kSuccess);
   m.calls.clear();
   m.works.clear();
+  m.peers.clear();
   m.complaints.clear();
   m.streams.clear();
   m.events.clear();

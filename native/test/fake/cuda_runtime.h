@@ -17,6 +17,7 @@ struct FakeMachine {
   int driver_version = 13000;      // 0: there is none
   size_t bytes = size_t{1} << 30;  // of each device
   bool peers = true;               // devices can reach each other's memory
+  int lost = -1;                   // what other devices write into the words of this one is lost, whatever the driver says of it
   std::vector<int> numbers = {};   // of the devices among all of the machine, for their names; empty: 0, 1, …
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace lockstep::test {
@@ -146,6 +147,13 @@ uint32_t exchange_in_warp(uint32_t word, int mask) {
   return b.fibers[me ^ mask].words[turn];
 }
 
+void let_others_run() {
+  constexpr unsigned kYields = 16;
+  static thread_local unsigned calls = 0;
+  if (++calls % kYields != 0) return std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::microseconds(20));
+}
+
 float sum_in_warp(float x) {
   Block& b = block();
   const int me = b.now;
@@ -173,7 +181,7 @@ std::string run_grid(Index grid, int count, const std::function<void()>& kernel)
   b.kernel = &kernel;
   for (unsigned y = 0; y < grid.y; y++) {
     for (unsigned x = 0; x < grid.x; x++) {
-      for (int i = 0; i < count; i++) b.fibers[i].lane = {{static_cast<unsigned>(i), 0}, {x, y}, {static_cast<unsigned>(count), 1}};
+      for (int i = 0; i < count; i++) b.fibers[i].lane = {{static_cast<unsigned>(i), 0}, {x, y}, {static_cast<unsigned>(count), 1}, grid};
       for (int i = 0; i < count; i++) {
         b.fibers[i].state = State::kRuns;
         b.fibers[i].exchanges = 0;

@@ -3,6 +3,7 @@
 // What it cannot show is what only a device has: caches, memory order between blocks, time.
 #pragma once
 
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,7 @@
 
 #define __global__
 #define __device__
+#define __launch_bounds__(threads)
 // A block's threads share one thread of the processor.
 #define __shared__ static thread_local
 
@@ -22,7 +24,7 @@ struct Index {
   unsigned x, y;
 };
 struct Lane {
-  Index thread, block, block_dim;
+  Index thread, block, block_dim, grid_dim;
 };
 extern thread_local Lane lane_now;
 
@@ -33,6 +35,9 @@ void sync_block();
 uint32_t exchange_in_warp(uint32_t word, int mask);
 // The sum of what the lanes of the warp give, in the order of a butterfly.
 float sum_in_warp(float x);
+void let_others_run();
+// Whether what this device writes there is lost (FakeMachine::lost).
+bool is_lost(const void* at);
 
 }  // namespace lockstep::test
 
@@ -43,6 +48,16 @@ constexpr int kWarp = 32;
 struct Grid {
   unsigned x, y;
 };
+
+// Other devices' kernels are run by other threads, of which there may be more than cores: whoever waits for one lets them.
+inline void store_release_system(uint32_t* at, uint32_t value) {
+  if (!test::is_lost(at)) __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+inline uint32_t load_acquire_system(const uint32_t* at) {
+  test::let_others_run();
+  return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+inline uint64_t device_time_ns() { return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // In place of five exchanges: most of what an emulated step costs is the changing of turns.
 inline float warp_sum(float x) { return test::sum_in_warp(x); }
@@ -61,6 +76,7 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
 #define threadIdx (::lockstep::test::lane_now.thread)
 #define blockIdx (::lockstep::test::lane_now.block)
 #define blockDim (::lockstep::test::lane_now.block_dim)
+#define gridDim (::lockstep::test::lane_now.grid_dim)
 
 inline void __syncthreads() { lockstep::test::sync_block(); }
 
