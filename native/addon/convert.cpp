@@ -298,6 +298,7 @@ GpuOptions read_gpu_options(const Napi::Value& value, Reader* r) {
   const Napi::Object object = r->object(gpu, "options.gpu");
   options.present = true;
   options.nccl = r->text(object, "nccl", "options.gpu");
+  options.cublaslt = r->text(object, "cublasLt", "options.gpu");
   options.roots = read_texts(r->get(object, "roots", "options.gpu"), "options.gpu.roots", r);
   const char* const choices[] = {"quickest", "peers", "library"};  // SumChoice
   options.sums = static_cast<nccl::SumChoice>(r->choice(object, "sums", "options.gpu", choices, 3));

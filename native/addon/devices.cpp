@@ -1,6 +1,7 @@
 #include "addon/devices.h"
 
 #include "addon/convert.h"
+#include "cuda/cublaslt.h"
 #include "cuda/discovery.h"
 #include "nccl/library.h"
 
@@ -66,10 +67,7 @@ Napi::Value device_libraries(const Napi::CallbackInfo& info) {
   Napi::Object out = Napi::Object::New(env);
   const nccl::Library nccl = nccl::open_nccl(nccl_path, roots);
   out.Set("nccl", library(env, nccl.version, nccl.path, nccl.refused));
-  int runtime_version = 0;
-  if (const cuda::Runtime* runtime = cuda::built_in_runtime()) (void)runtime->runtime_version(&runtime_version);
-  const int major = runtime_version == 0 ? 13 : runtime_version / 1000;
-  const cuda::CublasLt cublaslt = cuda::open_cublaslt(cublaslt_path, roots, major);
+  const cuda::CublasLt cublaslt = cuda::open_cublaslt(cublaslt_path, roots, cuda::cublaslt_major(cuda::built_in_runtime()));
   out.Set("cublasLt", library(env, cublaslt.version, cublaslt.path, cublaslt.refused));
   return out;
 }

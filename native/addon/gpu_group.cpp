@@ -6,7 +6,8 @@ namespace lockstep::addon {
 
 namespace {
 
-bool needs_library(const cpu::Group& group, const GpuOptions& options) {
+// Whose sums have one order takes no library: neither NCCL nor cuBLASLt promises one.
+bool needs_nccl(const cpu::Group& group, const GpuOptions& options) {
   return group.world_size() > 1 && options.sums != nccl::SumChoice::kPeersAlone;
 }
 
@@ -15,7 +16,10 @@ bool needs_library(const cpu::Group& group, const GpuOptions& options) {
 GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runtime, const GpuOptions& options)
     : group_(std::move(group)),
       runtime_(runtime),
-      library_(needs_library(*group_, options) ? nccl::open_nccl(options.nccl, options.roots) : nccl::Library()),
+      library_(needs_nccl(*group_, options) ? nccl::open_nccl(options.nccl, options.roots) : nccl::Library()),
+      cublaslt_(options.sums == nccl::SumChoice::kPeersAlone
+                    ? cuda::CublasLt()
+                    : cuda::open_cublaslt(options.cublaslt, options.roots, cuda::cublaslt_major(runtime))),
       sums_(options.sums),
       records_(options.records),
       nccl_(library_.is_open() ? &library_ : nullptr, group_->world_size(), group_->timeout()) {}
@@ -56,6 +60,7 @@ nccl::RankContext GpuGroup::context() {
   context.sums = sums_;
   context.no_library = std::move(no_library);
   context.records = records_;
+  context.cublaslt = cublaslt_.is_open() ? &cublaslt_.functions : nullptr;
   return context;
 }
 

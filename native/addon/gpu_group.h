@@ -13,6 +13,7 @@ namespace lockstep::addon {
 struct GpuOptions {
   bool present = false;  // false: the CPU
   std::string nccl;      // a file; "": a search below `roots`
+  std::string cublaslt;  // the same
   std::vector<std::string> roots;
   nccl::SumChoice sums = nccl::SumChoice::kQuickest;
   bool records = true;  // see cuda::BackendParts
@@ -32,6 +33,7 @@ class GpuGroup {
   const std::shared_ptr<cpu::Group> group_;
   const cuda::Runtime* const runtime_;
   const nccl::Library library_;
+  const cuda::CublasLt cublaslt_;
   const nccl::SumChoice sums_;
   const bool records_;
   nccl::Group nccl_;

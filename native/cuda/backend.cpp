@@ -35,7 +35,9 @@ void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, co
   args.ld_x = args.ld_w = w.ld;
   args.out = out;
   args.ld_out = ld_out;
-  run(k_.gemm(args, parts_.stream->get()), "gemm");
+  if (rows < kLibraryRows || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
+  Status status = parts_.library->multiply(args);
+  if (!status.ok() && status_.ok()) status_ = std::move(status);
 }
 
 void CudaBackend::norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types) {

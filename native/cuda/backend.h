@@ -8,6 +8,7 @@
 
 #include "common/backend.h"
 #include "common/output_sampler.h"
+#include "cuda/cublaslt.h"
 #include "cuda/device.h"
 #include "cuda/kernels.h"
 #include "cuda/peers.h"
@@ -17,6 +18,8 @@ namespace lockstep::cuda {
 
 // Steps of so few tokens, which the starting of kernels would hold up, are recorded; a recording for each number.
 constexpr int kRecordedTokens = 32;
+// Products of so many rows and more are cuBLASLt's, where it is there; for fewer our own kernel reads the weights once.
+constexpr int kLibraryRows = 9;
 
 // What a backend is made of; all of it outlives the backend.
 struct BackendParts {
@@ -28,6 +31,7 @@ struct BackendParts {
   const StepBuffers* buffers;
   GrammarStore* grammars;
   VocabularyOps vocabulary;
+  LtProducts* library;
   const Peers* peers;  // open or not when a step runs
   bool records;        // false: every step starts its kernels one by one
 };

@@ -58,28 +58,4 @@ Discovery discover(const Runtime* runtime, bool has_driver_library) {
   return found;
 }
 
-CublasLt open_cublaslt(const std::string& path, const std::vector<std::string>& roots, int major) {
-  CublasLt library;
-  const std::string suffix = std::to_string(major);
-  const auto check = [&](void* handle) -> std::string {
-    for (const char* name : {"cublasLtCreate", "cublasLtDestroy", "cublasLtMatmul", "cublasLtMatmulDescCreate", "cublasLtMatmulDescDestroy",
-                             "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate", "cublasLtMatrixLayoutDestroy",
-                             "cublasLtMatrixLayoutSetAttribute", "cublasLtMatmulPreferenceCreate", "cublasLtMatmulPreferenceDestroy",
-                             "cublasLtMatmulPreferenceSetAttribute", "cublasLtMatmulAlgoGetHeuristic"}) {
-      void (*symbol)() = nullptr;
-      if (!find_symbol(handle, name, &symbol)) return std::string("it has no ") + name;
-    }
-    size_t (*get_version)() = nullptr;
-    if (!find_symbol(handle, "cublasLtGetVersion", &get_version)) return "it has no cublasLtGetVersion";
-    const int version = static_cast<int>(get_version());
-    if (version / 10000 != major) return "it is of CUDA " + std::to_string(version / 10000) + ", and this build of CUDA " + suffix;
-    library.version = version;
-    return "";
-  };
-  OpenLibrary opened = open_library({{"libcublasLt.so." + suffix}, "cu" + suffix, path, roots}, check);
-  library.path = std::move(opened.path);
-  library.refused = std::move(opened.refused);
-  return library;
-}
-
 }  // namespace lockstep::cuda

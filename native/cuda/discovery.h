@@ -24,12 +24,4 @@ struct Discovery {
 Discovery discover(const Runtime* runtime, bool has_driver_library);
 bool has_driver_library();
 
-// cuBLASLt of the runtime's own major version: a process with two of them would have two CUDA runtimes' worth of state.
-struct CublasLt {
-  int version = 0;  // 130002 is 13.0.2; 0: none was taken
-  std::string path;
-  std::vector<std::string> refused;  // "path: why"
-};
-CublasLt open_cublaslt(const std::string& path, const std::vector<std::string>& roots, int major);
-
 }  // namespace lockstep::cuda

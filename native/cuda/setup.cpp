@@ -86,7 +86,7 @@ Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, cons
   const Weights weights;
   StepBuffers buffers{};
   buffers.dims = dims;
-  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, false}, shard, Type::kF32);
+  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, nullptr, false}, shard, Type::kF32);
   LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
   Cursor size{nullptr};
   backend.take_memory(&size);

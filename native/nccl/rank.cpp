@@ -6,6 +6,7 @@ GpuRank::GpuRank(const RankContext& context, Communicator* host, int rank)
     : context_(context),
       device_(context.runtime, rank),
       peers_(context.group->peers(), host, &device_, &stream_),
+      products_(context.cublaslt, &device_, &stream_),
       communicator_(context.group, host, &stream_, &peers_, rank) {}
 
 // Freeing waits for the device, without a bound. A rank that failed may have left work there that never ends: it leaves its memory too, and
@@ -16,6 +17,7 @@ GpuRank::~GpuRank() {
   if (status.ok()) return;
   weights_.memory.abandon();
   peers_.abandon_memory();
+  products_.abandon_memory();
   if (backend_) backend_->abandon_memory();
 }
 
@@ -26,8 +28,9 @@ Status GpuRank::load(const RankShard& shard, const WeightMap& weights) {
   const cuda::WaitBounds bounds = communicator_.bounds();
   LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, device_, bounds, &weights_));
   const cuda::BackendParts parts = {
-      &device_, &stream_,        bounds, context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary,
-      &peers_,  context_.records};
+      &device_,   &stream_, bounds,          context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary,
+      &products_, &peers_,  context_.records};
+  LOCKSTEP_RETURN_IF_ERROR(products_.init());
   auto backend = std::make_unique<cuda::CudaBackend>(parts, shard, context_.kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
   LOCKSTEP_RETURN_IF_ERROR(reader_.init(context_.buffers, context_.spec->vocab, context_.grammars));

@@ -29,8 +29,9 @@ struct RankContext {
   VocabularyOps vocabulary;
   cuda::Type kv_type;
   SumChoice sums = SumChoice::kQuickest;
-  std::string no_library;  // why there is none, for ranks that need it
-  bool records = true;     // see cuda::BackendParts
+  std::string no_library;                       // why there is none, for ranks that need it
+  bool records = true;                          // see cuda::BackendParts
+  const cuda::LtFunctions* cublaslt = nullptr;  // null: products are our own kernels'
 };
 
 class GpuRank {
@@ -50,6 +51,7 @@ class GpuRank {
   const cuda::Device device_;
   cuda::OwnStream stream_;
   cuda::Peers peers_;
+  cuda::LtProducts products_;
   NcclCommunicator communicator_;
   cuda::Weights weights_;
   std::unique_ptr<cuda::CudaBackend> backend_;

@@ -2,6 +2,7 @@
 #include "cuda/discovery.h"
 
 #include "check.h"
+#include "cuda/cublaslt.h"
 #include "fake/cuda_runtime.h"
 
 namespace lockstep::test {

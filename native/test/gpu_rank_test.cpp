@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "cpu/rank.h"
+#include "fake/cublaslt.h"
 #include "fake/nccl_hooks.h"
 #include "nccl/rank.h"
 #include "small_model.h"
@@ -22,7 +23,7 @@ constexpr int kShortPrompt = 37;  // of three blocks: an emulated device is slow
 class GpuRanks {
  public:
   GpuRanks(Check& check, Buffer* buffer, const ModelSpec& spec, cuda::Type kv_type, std::chrono::milliseconds timeout, bool records = true,
-           SumChoice sums = SumChoice::kQuickest)
+           SumChoice sums = SumChoice::kQuickest, const cuda::LtFunctions* cublaslt = nullptr)
       : check_(check),
         world_(buffer->dims.world_size),
         runtime_(start_fake_cuda({world_, 13000, size_t{64} << 20})),
@@ -35,7 +36,7 @@ class GpuRanks {
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
     const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
     const nccl::RankContext context = {runtime_, &group_, &spec_, &buffer->views, &grammars_, &mask_maker_, ops,
-                                       kv_type,  sums,    "",     records};
+                                       kv_type,  sums,    "",     records,        cublaslt};
     for (int r = 0; r < world_; r++) hosts_.push_back(std::make_unique<cpu::ShmCommunicator>(&meeting_, r));
     for (int r = 0; r < world_; r++) ranks_.push_back(std::make_unique<GpuRank>(context, hosts_[r].get(), r));
   }
@@ -91,12 +92,12 @@ void expect_clean(Check& check) {
 }
 
 Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const WeightMap& weights, bool records = true,
-            SumChoice sums = SumChoice::kQuickest) {
+            SumChoice sums = SumChoice::kQuickest, const cuda::LtFunctions* cublaslt = nullptr) {
   Buffer buffer(world);
   fill_rows(buffer.views, kShortPrompt);
   Run run;
   {
-    GpuRanks ranks(check, &buffer, small_spec(), kv_type, kTimeout, records, sums);
+    GpuRanks ranks(check, &buffer, small_spec(), kv_type, kTimeout, records, sums, cublaslt);
     ranks.load(weights);
     for (int epoch = 1; epoch <= kOutput; epoch++) {
       write_plan(buffer.views, epoch, drafts, kShortPrompt);
@@ -142,10 +143,13 @@ Run run_cpu(Check& check, cpu::KvType kv_type, const WeightMap& weights) {
 void as_on_the_cpu(Check& check) {
   const WeightFile floats(WeightFormat::kF32);
   const Run cpu = run_cpu(check, cpu::KvType::kF32, floats.map());
+  FakeLt* const fake = open_fake_cublaslt(LOCKSTEP_FAKE_CUBLASLT);
+  const cuda::CublasLt library = cuda::open_cublaslt(LOCKSTEP_FAKE_CUBLASLT, {}, 13);
   const std::vector<std::pair<int, SumChoice>> groups = {
       {1, SumChoice::kQuickest}, {8, SumChoice::kQuickest}, {2, SumChoice::kPeersAlone}, {3, SumChoice::kLibraryAlone}};
   for (const auto& [world, sums] : groups) {
-    const Run gpu = run_gpu(check, world, 0, cuda::Type::kF32, floats.map(), true, sums);
+    const Run gpu =
+        run_gpu(check, world, 0, cuda::Type::kF32, floats.map(), true, sums, sums == SumChoice::kPeersAlone ? nullptr : &library.functions);
     for (int row = 0; row < kRows; row++) {
       check.expect(gpu.ids[row] == cpu.ids[row], "%d GPUs: row %d has other ids than the CPU", world, row);
       check.expect(gpu.logprobs[row].size() == cpu.logprobs[row].size(), "row %d has other log-probabilities", row);
@@ -153,6 +157,8 @@ void as_on_the_cpu(Check& check) {
         check.near(gpu.logprobs[row][i], static_cast<double>(cpu.logprobs[row][i]), 2e-4, "log-probability", static_cast<int>(i));
     }
   }
+  check.expect(fake->products > 0 && fake->alive == 0, "%d products of cuBLASLt, of which %d things are left", fake->products.load(),
+               fake->alive.load());
   const Run recorded = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map(), true, SumChoice::kPeersAlone);
   const Run eager = run_gpu(check, 2, 0, cuda::Type::kF32, floats.map(), false, SumChoice::kPeersAlone);
   for (int row = 0; row < kRows; row++) {

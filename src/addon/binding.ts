@@ -30,12 +30,15 @@ export interface GroupOptions {
   readonly gpu?: GpuOptions;
 }
 
+/** Libraries and choices of ranks on GPUs. */
 export interface GpuOptions {
   /** A file; '': it is looked for. */
   readonly nccl: string;
+  /** The same of cuBLASLt, which makes products of many rows where it is there. */
+  readonly cublasLt: string;
   /** Folders of Python environments and the like, below which it is looked for. */
   readonly roots: readonly string[];
-  /** Who sums over ranks: kernels that read the other GPUs' memory (peers), which needs no NCCL, NCCL (library), or what is quicker. */
+  /** Who sums over ranks: kernels that read the other GPUs' memory (peers), which need no NCCL and make every sum, those of products too, in one order; NCCL (library), or what is quicker. */
   readonly sums: 'quickest' | 'peers' | 'library';
   /** Short steps are recorded as graphs, and launched whole from then on. */
   readonly records: boolean;

@@ -28,6 +28,10 @@ export const autoLen = -1;
 const ncclLibrary =
   { name: 'nccl-library', type: 'string', default: null, group: ranks, value: 'PATH', variables: ['VLLM_NCCL_SO_PATH'],
     help: 'the libnccl.so for several GPUs, this and no other. Unset: the system, the Python environment (VIRTUAL_ENV, CONDA_PREFIX) and CUDA are searched' } as const satisfies Flag;
+// biome-ignore format: a row a flag
+const cublasltLibrary =
+  { name: 'cublaslt-library', type: 'string', default: null, group: ranks, value: 'PATH',
+    help: 'the libcublasLt.so for products of many rows on GPUs, this and no other. Unset: the same places are searched' } as const satisfies Flag;
 
 /** What the engine itself needs: model, ranks, memory, scheduler. */
 // biome-ignore format: a row a flag
@@ -78,12 +82,13 @@ export const engineFlags = [
   { name: 'cpu-threads', type: 'int', default: null, min: 1, max: 1024, group: ranks, value: 'N',
     help: 'compute threads of each rank on the CPU. Unset: the cores that this process may use, divided by the ranks' },
   { name: 'deterministic', type: 'boolean', default: false, group: ranks,
-    help: "sums over GPUs have one order, that of the ranks: by kernels that read the other GPUs' memory, and never by NCCL. On the CPU they have it anyway" },
+    help: "sums have one order on GPUs, over ranks theirs: by kernels that read the other GPUs' memory, and never by NCCL; and products are never cuBLASLt's, which may sum otherwise in another batch. On the CPU they have it anyway" },
   { name: 'disable-custom-all-reduce', type: 'boolean', default: false, group: ranks,
     help: 'sums over GPUs by NCCL alone' },
   { name: 'enforce-eager', type: 'boolean', default: false, group: ranks,
     help: 'GPUs start the kernels of every step one by one, instead of recording those of short steps once as CUDA graphs' },
   ncclLibrary,
+  cublasltLibrary,
   { name: 'distributed-timeout-seconds', type: 'number', default: 60, min: 0.1, max: 86400, group: ranks, value: 'SECONDS',
     help: 'a rank that hears nothing of the others, or of its GPU, for so long within a step has failed: requests end with an error, and the process' },
 
@@ -270,17 +275,7 @@ export const chatCommand = {
   isConfigurable: false,
 } as const satisfies CommandTable;
 
-const doctorFlags = [
-  ncclLibrary,
-  {
-    name: 'cublaslt-library',
-    type: 'string',
-    default: null,
-    group: ranks,
-    value: 'PATH',
-    help: 'the libcublasLt.so for GPUs, this and no other. Unset: the same places are searched',
-  },
-] as const satisfies readonly Flag[];
+const doctorFlags = [ncclLibrary, cublasltLibrary] as const satisfies readonly Flag[];
 
 export const doctorCommand = {
   name: 'doctor',

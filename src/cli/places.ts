@@ -13,8 +13,8 @@ import type { EngineOptions } from './options.js';
 
 /** Free memory beside weights and KV cache: activations, the process itself. */
 const cpuReserveBytes = 150 * 2 ** 20;
-/** On a GPU beside weights, activations and KV cache: recorded steps; and of several what NCCL takes for its channels. */
-const gpuReserveBytes = 128 * 2 ** 20;
+/** On a GPU beside weights, activations and KV cache: recorded steps and cuBLASLt's workspace; and of several what NCCL takes for its channels. */
+const gpuReserveBytes = 160 * 2 ** 20;
 const ncclReserveBytes = 384 * 2 ** 20;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -49,7 +49,13 @@ export function choosePlaces(options: EngineOptions, environment: Environment, l
   }
   if (options.cpuThreads !== null) refuse('cpu-threads', String(options.cpuThreads), 'a rank there has one thread');
   const sums = options.deterministic ? 'peers' : options.disableCustomAllReduce ? 'library' : 'quickest';
-  const gpu = { sums, nccl: options.ncclLibrary ?? '', roots: libraryRoots(environment), records: !options.enforceEager } as const;
+  const gpu = {
+    sums,
+    nccl: options.ncclLibrary ?? '',
+    cublasLt: options.cublasltLibrary ?? '',
+    roots: libraryRoots(environment),
+    records: !options.enforceEager,
+  } as const;
   return { devices: gpus, mode: 'reduce', threadsPerRank: 1, gpu };
 }
 

@@ -14,7 +14,13 @@ export const shortFactors = 48;
 const builtFolder = dirname(addonPath());
 const emulated = {
   addon: join(builtFolder, 'lockstep_emulated.node'),
-  gpu: { nccl: join(builtFolder, 'liblockstep_fake_nccl.so'), roots: [], sums: 'quickest', records: true },
+  gpu: {
+    nccl: join(builtFolder, 'liblockstep_fake_nccl.so'),
+    cublasLt: join(builtFolder, 'liblockstep_fake_cublaslt.so'),
+    roots: [],
+    sums: 'quickest',
+    records: true,
+  },
 } as const;
 
 export async function withRanks<T>(setup: RankSetup, use: (ranks: Ranks) => Promise<T>): Promise<T> {

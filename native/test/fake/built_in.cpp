@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "fake/cublaslt.h"
 #include "fake/nccl_hooks.h"
 
 namespace lockstep::cuda {
@@ -36,6 +37,7 @@ std::vector<int> visible_of(int devices) {
 
 const Runtime* start() {
   test::open_fake_nccl(LOCKSTEP_FAKE_NCCL);
+  test::open_fake_cublaslt(LOCKSTEP_FAKE_CUBLASLT);
   test::FakeMachine machine;
   machine.numbers = visible_of(number("EMULATED_GPUS", 8));
   machine.devices = static_cast<int>(machine.numbers.size());
