@@ -1,5 +1,6 @@
 /** The fenced blocks of README.md and docs/, and what is to be done with each. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { tables } from '../../src/cli/commands.js';
 
 export interface Block {
   readonly file: string;
@@ -80,7 +81,7 @@ export function lockstepCalls({ language, text }: Block): LockstepCall[] {
     if (words[0] === 'npm' && words[1] === 'start') return [{ command: 'serve', argv: words.slice(words[2] === '--' ? 3 : 2) }];
     const own = words[0] === 'npx' && words[1] === 'lockstep' ? words.slice(2) : words[0] === 'lockstep' ? words.slice(1) : null;
     if (own === null) return [];
-    const length = ['bench', 'cache', 'models'].includes(own[0] ?? '') ? 2 : 1;
+    const length = tables.some(({ name }) => name.startsWith(`${own[0]} `)) ? 2 : 1;
     return [{ command: own.slice(0, length).join(' '), argv: own.slice(length) }];
   });
 }

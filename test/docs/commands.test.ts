@@ -5,35 +5,12 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from '../../src/cli/bench-options.js';
-import { checkCommand, recordCommand } from '../../src/cli/check-options.js';
+import { tables } from '../../src/cli/commands.js';
 import { helpOf, helpTopic } from '../../src/cli/help.js';
-import { type CommandTable, loadOptions } from '../../src/cli/load-options.js';
-import {
-  cacheClearCommand,
-  chatCommand,
-  completionCommand,
-  doctorCommand,
-  healthCommand,
-  loadServeOptions,
-  serveCommand,
-} from '../../src/cli/options.js';
+import { loadOptions } from '../../src/cli/load-options.js';
+import { loadServeOptions } from '../../src/cli/options.js';
 import { blocksOf, type LockstepCall, lockstepCalls, pages, parseBlocks, useOf } from './blocks.js';
 import { Workshop } from './workshop.js';
-
-const tables: readonly CommandTable[] = [
-  serveCommand,
-  benchServeCommand,
-  benchThroughputCommand,
-  benchPerplexityCommand,
-  chatCommand,
-  recordCommand,
-  checkCommand,
-  doctorCommand,
-  healthCommand,
-  cacheClearCommand,
-  completionCommand,
-];
 
 /** Throws where the command, one of its flags or a value is none. The block itself may write the file that --config names. */
 function checkCall({ command, argv: given }: LockstepCall): void {

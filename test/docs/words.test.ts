@@ -3,10 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { benchPerplexityCommand, benchServeCommand, benchThroughputCommand } from '../../src/cli/bench-options.js';
-import { checkCommand, recordCommand } from '../../src/cli/check-options.js';
+import { tables } from '../../src/cli/commands.js';
 import { allFlags, type CommandTable } from '../../src/cli/load-options.js';
-import { chatCommand, doctorCommand, serveCommand } from '../../src/cli/options.js';
+import { serveCommand } from '../../src/cli/options.js';
 import { refusedFlags } from '../../src/cli/refused-flags.js';
 import { metricNames, metricRows } from '../../src/metrics/metric-table.js';
 import { pages } from './blocks.js';
@@ -17,18 +16,7 @@ const withoutBlocks = (text: string) => text.replace(/^```[\s\S]*?^```$/gm, '');
 const flagsOf = (table: CommandTable): string[] =>
   allFlags(table).flatMap(({ name, type, aliases = [] }) => [`--${name}`, ...(type === 'boolean' ? [`--no-${name}`] : []), ...aliases]);
 const served = new Set(flagsOf(serveCommand));
-const own = new Set(
-  [
-    serveCommand,
-    benchServeCommand,
-    benchThroughputCommand,
-    benchPerplexityCommand,
-    chatCommand,
-    recordCommand,
-    checkCommand,
-    doctorCommand,
-  ].flatMap(flagsOf),
-);
+const own = new Set(tables.flatMap(flagsOf));
 /** Of other programs, where the text says so. */
 const others = new Set(['-np', '-c', '--models-dir', '--llama-bin', '--vllm-bin', '--model', '--fix', '--FLAG.field']);
 
