@@ -58,6 +58,13 @@ test('the flags are those of `lockstep serve`, in every way to start it', () => 
   load(argv);
 });
 
+test('the image is the one that scripts/image makes', () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  assert.match(readFileSync('scripts/image.mjs', 'utf8'), /`lockstep-cpu:\$\{version\}`/);
+  for (const image of [container.image, read('compose/compose.yaml').services.lockstep.image])
+    assert.equal(image, `lockstep-cpu:${version}`);
+});
+
 test('a server has longer to end than its requests have', () => {
   const { shutdownTimeout } = loadServeOptions(['--config', configPath], {});
   const preStop = container.lifecycle.preStop.sleep.seconds;
