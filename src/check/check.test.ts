@@ -221,6 +221,33 @@ describe('a server that', () => {
     assert.deepEqual(differencesOf(report), ['chat:answer']);
   });
 
+  test('has but one answer to the question of the application: it is asked for a story', async () => {
+    let count = 0;
+    const base = await serving((_, __, body) => {
+      const { messages, temperature, top_p: topP } = body as { messages: { content: string }[]; temperature: number; top_p?: number };
+      const isDrawn = temperature > 0 && topP === undefined && messages[0]?.content !== 'hi';
+      return { status: 200, body: said(isDrawn ? `story ${count++}` : messages[0]!.content) };
+    });
+    const { parameters } = await run(base, [request('POST', '/v1/chat/completions', chat({ temperature: 1, top_p: 0.5, seed: 1 }))]);
+    const verdicts = parameters.map(({ name, verdict }) => [name, verdict]);
+    assert.deepEqual(verdicts.slice(2), [
+      ['chat.temperature', 'honoured'],
+      ['chat.top_p', 'honoured'],
+      ['chat.seed', 'ignored'],
+    ]);
+  });
+
+  test('says one answer whatever the penalties: it is told only where a word comes again and again', async () => {
+    const verdictsFor = async (text: string) => {
+      const base = await serving(() => ({ status: 200, body: said(text) }));
+      const body = chat({ presence_penalty: 1, frequency_penalty: 1, repetition_penalty: 1.1 });
+      const { parameters } = await run(base, [request('POST', '/v1/chat/completions', body)]);
+      return parameters.slice(2).map(({ verdict }) => verdict);
+    };
+    assert.deepEqual(await verdictsFor('one two three'), ['cannot be told', 'cannot be told', 'cannot be told']);
+    assert.deepEqual(await verdictsFor('yes '.repeat(9)), ['cannot be told', 'ignored', 'ignored']);
+  });
+
   test('has no answer to a probe: that parameter cannot be told', async () => {
     const base = await serving((_, __, body) =>
       Object.hasOwn(body as object, 'stop') && (body as JsonObject)['temperature'] === 0

@@ -14,52 +14,35 @@ export async function probe(trial: Trial, name: string, value: unknown): Promise
   return found.verdict === 'cannot be told' ? probeAnything(trial, name, value, found.because) : found;
 }
 
-/** Answers of requests that are sent anew, or the refusal of one. */
-async function several(trial: Trial, changes: Readonly<Record<string, unknown>>): Promise<readonly string[] | Finding> {
-  const said: string[] = [];
-  for (let i = 0; i < hotTries; i++) {
-    const outcome = await trial.askAgain(changes);
-    if (!outcome.isFine) return refusal(outcome);
-    said.push(saidIn(outcome));
-  }
-  return said;
-}
-
-const isList = (value: readonly string[] | Finding): value is readonly string[] => Array.isArray(value);
-
 const temperature: Probe = async (trial) => {
-  const cold = await trial.greedy();
-  if (isFinding(cold)) return cold;
-  const said = await several(trial, hot);
-  if (!isList(said)) return said;
-  return said.some((each) => each !== saidIn(cold))
-    ? honoured(`temperature ${hot.temperature} has another answer than 0`)
-    : ignored(`${hotTries} requests at temperature ${hot.temperature} have the answer of temperature 0`);
+  const lively = await trial.lively();
+  return isFinding(lively) ? lively : honoured(`temperature ${hot.temperature} has another answer than 0`);
 };
+
+/** Where nothing is drawn, what narrows or steers the drawing has no effect that could be seen. */
+const notDrawn = ({ because }: Finding) => unknown(`nothing is drawn: ${because}`);
 
 /** A value that leaves nothing but the likeliest token, however hot. */
 const narrowing =
   (name: string, narrowest: number): Probe =>
   async (trial) => {
-    const cold = await trial.greedy();
-    if (isFinding(cold)) return cold;
-    const wide = await several(trial, hot);
-    if (!isList(wide)) return wide;
-    if (wide.every((each) => each === saidIn(cold))) return unknown('without it too every answer is that of temperature 0');
-    const narrow = await several(trial, { ...hot, [name]: narrowest });
-    if (!isList(narrow)) return narrow;
-    return narrow.every((each) => each === saidIn(cold))
+    const lively = await trial.lively();
+    if (isFinding(lively)) return notDrawn(lively);
+    const said = await trial.several({ ...lively.question, ...hot, [name]: narrowest });
+    if (isFinding(said)) return said;
+    return said.every((each) => each === lively.cold)
       ? honoured(`with ${narrowest} the answer is that of temperature 0, however hot`)
       : ignored(`with ${narrowest} the answers are as different as without`);
   };
 
 const seed: Probe = async (trial) => {
-  const cold = await trial.greedy();
-  if (isFinding(cold)) return cold;
-  const same = await several(trial, { ...hot, seed: 1 });
-  if (!isList(same)) return same;
+  const lively = await trial.lively();
+  if (isFinding(lively)) return notDrawn(lively);
+  const drawn = { ...lively.question, ...hot };
+  const same = await trial.several({ ...drawn, seed: 1 });
+  if (isFinding(same)) return same;
   if (new Set(same).size > 1) return ignored(`${hotTries} requests with one seed have different answers`);
-  const other = await trial.ask({ ...hot, seed: 2 });
+  const other = await trial.ask({ ...drawn, seed: 2 });
   if (!other.isFine) return refusal(other);
   return saidIn(other) === same[0] ? unknown('two seeds have one answer') : honoured('one seed has one answer, another seed another');
 };
@@ -129,12 +112,14 @@ const logitBias: Probe = async (trial, value) => {
   return last;
 };
 
-/** A word that comes so often makes penalties tell. */
-const repeatsThatTell = 3;
 const penaltyTokens = 48;
 
+/**
+ * `repeatsThatTell`: a word that comes so often in an answer, and in the same one for both values, would have been pushed out of it. What
+ * is added once for a word, however often it comes, may be too little for that.
+ */
 const penalty =
-  (name: string, low: number, high: number): Probe =>
+  (name: string, low: number, high: number, repeatsThatTell: number): Probe =>
   async (trial) => {
     const cold = await trial.greedy();
     if (isFinding(cold)) return cold;
@@ -144,7 +129,9 @@ const penalty =
     if (saidIn(mild) !== saidIn(strong)) return honoured(`${high} has another answer than ${low}`);
     const words = mild.choices[0]?.text.split(/\s+/) ?? [];
     const isTelling = words.some((word) => words.filter((each) => each === word).length >= repeatsThatTell);
-    return isTelling ? ignored(`${high} and ${low} have one answer, with a word in it again and again`) : unknown('nothing is said twice');
+    return isTelling
+      ? ignored(`${high} and ${low} have one answer, with a word in it again and again`)
+      : unknown(`${high} and ${low} have one answer, as they may`);
   };
 
 const textProbes: Readonly<Record<string, Probe>> = {
@@ -161,9 +148,9 @@ const textProbes: Readonly<Record<string, Probe>> = {
   stop,
   bad_words: badWords,
   logit_bias: logitBias,
-  presence_penalty: penalty('presence_penalty', -2, 2),
-  frequency_penalty: penalty('frequency_penalty', -2, 2),
-  repetition_penalty: penalty('repetition_penalty', 0.5, 2),
+  presence_penalty: penalty('presence_penalty', -2, 2, Number.POSITIVE_INFINITY),
+  frequency_penalty: penalty('frequency_penalty', -2, 2, 8),
+  repetition_penalty: penalty('repetition_penalty', 0.5, 2, 4),
 };
 
 /** Every field but one that takes anything has one of them that is not of its type. */

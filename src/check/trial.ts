@@ -23,13 +23,24 @@ export type Probe = (trial: Trial, value: unknown) => Promise<Finding>;
 
 /** Of an answer to a trial, where the application asks for no less. */
 const tokensMax = 16;
-/** So hot that two answers are the same by no chance, unless nothing is drawn. */
+/** So hot that what is drawn differs, where more than one answer can be given. */
 export const hot = { temperature: 2 };
 export const hotTries = 3;
 
+/** A question with answers beyond number; the application's own may have but one. */
+const story = 'Tell me a story of a town that is on no map.';
+
+/** A question whose answer depends on what is drawn. */
+export interface Lively {
+  readonly question: JsonObject;
+  /** What is said to it at temperature 0. */
+  readonly cold: string;
+}
+
 export class Trial {
   private readonly answers = new Map<string, Promise<Outcome>>();
-  private again: Promise<Outcome> | null = null;
+  private readonly secondAnswers = new Map<string, Promise<Outcome>>();
+  private found: Promise<Lively | Finding> | null = null;
   /** max_tokens, or max_completion_tokens where the application says that. */
   readonly limitName: string;
   private readonly base: JsonObject;
@@ -64,14 +75,43 @@ export class Trial {
     return this.send(JSON.parse(JSON.stringify({ ...this.base, ...changes })) as JsonObject);
   }
 
-  /** What the bare request gives at temperature 0; a finding where the server does not say the same twice. */
-  async greedy(): Promise<Outcome | Finding> {
-    const first = await this.ask();
+  /** What the request gives at temperature 0; a finding where the server does not say the same twice. */
+  async greedy(changes: JsonObject = {}): Promise<Outcome | Finding> {
+    const first = await this.ask(changes);
     if (!first.isFine) return unknown(`without its parameters the request is refused: ${first.message}`);
-    this.again ??= this.askAgain();
-    const second = await this.again;
-    if (saidIn(first) !== saidIn(second)) return unknown('the same request at temperature 0 has two answers');
-    return first;
+    const key = JSON.stringify(changes);
+    if (!this.secondAnswers.has(key)) this.secondAnswers.set(key, this.askAgain(changes));
+    const second = await this.secondAnswers.get(key)!;
+    return saidIn(first) === saidIn(second) ? first : unknown('the same request at temperature 0 has two answers');
+  }
+
+  /** The application's question or, where that has one answer only, a story; `ignored` where that too has the same however hot it is. */
+  lively(): Promise<Lively | Finding> {
+    this.found ??= this.findLively();
+    return this.found;
+  }
+
+  private async findLively(): Promise<Lively | Finding> {
+    for (const question of [{}, this.route === 'chat' ? { messages: [{ role: 'user', content: story }] } : { prompt: story }]) {
+      const outcome = await this.greedy(question);
+      if (isFinding(outcome)) return outcome;
+      const cold = saidIn(outcome);
+      const warm = await this.several({ ...question, ...hot });
+      if (isFinding(warm)) return warm;
+      if (warm.some((each) => each !== cold)) return { question, cold };
+    }
+    return ignored(`${hotTries} requests at temperature ${hot.temperature} have the answer of temperature 0, for a story too`);
+  }
+
+  /** What is said to requests that are sent anew; a finding where one is not answered. */
+  async several(changes: JsonObject): Promise<readonly string[] | Finding> {
+    const said: string[] = [];
+    for (let i = 0; i < hotTries; i++) {
+      const outcome = await this.askAgain(changes);
+      if (!outcome.isFine) return refusal(outcome);
+      said.push(saidIn(outcome));
+    }
+    return said;
   }
 
   /** Whether a value of a wrong type is refused where the field is known to everybody. */
@@ -80,4 +120,4 @@ export class Trial {
   }
 }
 
-export const isFinding = (value: Outcome | Finding): value is Finding => 'verdict' in value;
+export const isFinding = (value: object): value is Finding => 'verdict' in value;
