@@ -18,8 +18,9 @@ namespace lockstep::cuda {
 
 // Steps of so few tokens, which the starting of kernels would hold up, are recorded; a recording for each number.
 constexpr int kRecordedTokens = 32;
-// Products of so many rows and more are cuBLASLt's, where it is there; for fewer our own kernel reads the weights once.
-constexpr int kLibraryRows = 9;
+// Products of so many rows and more are cuBLASLt's, where it is there. None is recorded: what it loads at a first call may not be loaded
+// then.
+constexpr int kLibraryRows = kRecordedTokens + 1;
 
 // What a backend is made of; all of it outlives the backend.
 struct BackendParts {

@@ -84,11 +84,14 @@ interface Completion {
   readonly choices: readonly { readonly text: string; readonly token_ids: readonly number[]; readonly finish_reason: string | null }[];
 }
 
+/** Of more tokens than a recorded step has, so that cuBLASLt has products too. */
+const prompt = 'Once upon a time there was a little girl who had a big red ball. She took it to the park.';
+
 const post = (url: string, fields: Readonly<Record<string, unknown>>) =>
   fetch(`${url}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, prompt: 'Once upon a time', temperature: 0, ...fields }),
+    body: JSON.stringify({ model, prompt, temperature: 0, ...fields }),
   });
 
 async function idsOf(url: string, fields: Readonly<Record<string, unknown>>): Promise<readonly number[][]> {
