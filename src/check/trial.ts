@@ -21,7 +21,7 @@ export const refusal = ({ message }: Outcome): Finding => unknown(`what would sh
 /** `value`: one that the application gives. Throws NoAnswer. */
 export type Probe = (trial: Trial, value: unknown) => Promise<Finding>;
 
-/** Of an answer to a trial, where the application asks for no less. */
+/** Of an answer to a trial, where the application asks for no less: few of them may leave nothing to draw. */
 const tokensMax = 16;
 /** So hot that what is drawn differs, where more than one answer can be given. */
 export const hot = { temperature: 2 };
@@ -92,7 +92,8 @@ export class Trial {
   }
 
   private async findLively(): Promise<Lively | Finding> {
-    for (const question of [{}, this.route === 'chat' ? { messages: [{ role: 'user', content: story }] } : { prompt: story }]) {
+    const asked = this.route === 'chat' ? { messages: [{ role: 'user', content: story }] } : { prompt: story };
+    for (const question of [{}, { ...asked, [this.limitName]: tokensMax }]) {
       const outcome = await this.greedy(question);
       if (isFinding(outcome)) return outcome;
       const cold = saidIn(outcome);
