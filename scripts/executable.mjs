@@ -5,11 +5,14 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { build } from 'esbuild';
-import { inject } from 'postject';
 import { collectPrebuilds } from './prebuilds.mjs';
 import { filesBelow, prepare, run, say } from './prepare.mjs';
 import { stopWith } from './tools.mjs';
+
+if (process.platform !== 'linux') stopWith('the single executable is made on Linux only');
+prepare();
+// In a fresh clone they are there from now on.
+const [{ build }, { inject }] = await Promise.all([import('esbuild'), import('postject')]);
 
 /** The last of Node 20, with its ABI: there uWebSockets.js runs with glibc 2.27 and later; for later versions of Node it wants 2.38. */
 const nodeVersion = '20.20.2';
@@ -87,8 +90,6 @@ async function makeBlob(node, version) {
   return readFileSync(blob);
 }
 
-prepare();
-if (os !== 'linux') stopWith('the single executable is made on Linux only');
 mkdirSync(work, { recursive: true });
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 const node = officialNode();
