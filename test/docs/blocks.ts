@@ -22,6 +22,7 @@ export const reasons: Readonly<Record<string, string>> = {
   executable: 'test/executable builds it and runs it',
   measurement: 'it measures for minutes, and wants a machine for itself',
   docker: 'it wants a container engine',
+  kubectl: 'it wants kubectl; test/deploy runs it where that is there',
   cluster: 'it wants a Kubernetes cluster',
   system: 'it changes the machine: users, services',
 };
