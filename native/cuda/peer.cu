@@ -42,7 +42,7 @@ __device__ void meet(const PeerLinks& links, uint32_t number) {
 
 // Four values of a row, summed over ranks in order. All are on their way before the first is used.
 __device__ Four sum_at(const PeerJoinArgs& a, size_t vector) {
-  Four parts[kMaxPeers];
+  Four parts[kMaxPeers] = {};
 #pragma unroll
   for (int r = 0; r < kMaxPeers; r++) {
     if (r < a.links.world) parts[r] = reinterpret_cast<const Four*>(a.part[r])[vector];
