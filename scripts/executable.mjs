@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
+import { inPage, inPrebuilds, packagesOf, writeLicences } from './licences.mjs';
 import { collectPrebuilds } from './prebuilds.mjs';
 import { filesBelow, prepare, run, say } from './prepare.mjs';
 import { stopWith } from './tools.mjs';
@@ -41,10 +42,12 @@ const forNode = { bundle: true, platform: 'node', target: 'node20', logLevel: 'w
 /**
  * The program and the files of its threads, as few modules. All lie in dist/src/cli: what a module finds beside itself or two folders up is found from
  * there as well.
+ * Returns the packages that went in.
  */
 async function bundleProgram() {
-  await build({
+  const { metafile } = await build({
     ...forNode,
+    metafile: true,
     entryPoints: ['dist/src/cli/main.js', ...filesBelow('dist/src', ['-worker.js']), 'node_modules/piscina/dist/worker.js'],
     entryNames: '[name]',
     outdir: `${tree}/dist/src/cli`,
@@ -58,17 +61,28 @@ const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
     },
   });
   // Loaded by name, at the moment of their first use.
-  for (const name of ['pino', 'yaml'])
-    await build({ ...forNode, entryPoints: [name], outfile: `${tree}/node_modules/${name}/index.js`, format: 'cjs' });
+  const packages = packagesOf(metafile);
+  for (const name of ['pino', 'yaml']) {
+    const { metafile } = await build({
+      ...forNode,
+      metafile: true,
+      entryPoints: [name],
+      outfile: `${tree}/node_modules/${name}/index.js`,
+      format: 'cjs',
+    });
+    packages.push(...packagesOf(metafile));
+  }
+  return packages;
 }
 
 /** What the program looks for below the folder of its package.json. */
-async function makeTree(version) {
+async function makeTree(node, version) {
   rmSync(tree, { recursive: true, force: true });
-  await bundleProgram();
+  const packages = await bundleProgram();
   collectPrebuilds(`${tree}/prebuilds/${os}-${arch}`, { os, arch, addon: 'build/Release/lockstep_native.node', abis: [nodeAbi] });
   for (const path of ['models/guide', 'dist/page/index.html.gz', 'bench/perplexity.txt'])
     cpSync(path, join(tree, path), { recursive: true });
+  writeLicences(`${tree}/LICENSES.txt`, [...new Set([...packages, ...inPage, ...inPrebuilds]), dirname(dirname(node)), '.']);
   writeFileSync(`${tree}/package.json`, JSON.stringify({ name: 'lockstep', version, type: 'module' }));
   // A program that is no module starts the one that is.
   writeFileSync(`${tree}/start.cjs`, "import('./dist/src/cli/main.js');\n");
@@ -94,7 +108,7 @@ mkdirSync(work, { recursive: true });
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 const node = officialNode();
 say('bundling …');
-await makeTree(version);
+await makeTree(node, version);
 const blob = await makeBlob(node, version);
 const unfinished = `${work}/lockstep`;
 copyFileSync(node, unfinished);
@@ -104,6 +118,7 @@ await inject(unfinished, 'NODE_SEA_BLOB', blob, { sentinelFuse: 'NODE_SEA_FUSE_f
 chmodSync(unfinished, 0o755);
 mkdirSync(dirname(product), { recursive: true });
 renameSync(unfinished, product);
+copyFileSync(`${tree}/LICENSES.txt`, `${dirname(product)}/LICENSES.txt`);
 const { size } = statSync(product);
 if (size > bytesMax) stopWith(`${product} has ${size} bytes, more than ${bytesMax}`);
 say(`built ${product}, ${(size / 1e6).toFixed(1)} MB`);

@@ -86,6 +86,14 @@ describe('the single executable', { skip: cannotRun }, () => {
       assert.match(stdout, line);
   });
 
+  test('it brings the licences of what others wrote', () => {
+    run(['doctor']);
+    const text = readFileSync(join(unpacked(), 'LICENSES.txt'), 'utf8');
+    for (const name of ['lockstep', 'node-linux-', 'uwebsockets', 'tokenizers', 'preact', 'pino']) {
+      assert.match(text, new RegExp(`^${name}\\S* \\d+\\.\\d+`, 'm'));
+    }
+  });
+
   test('LOCKSTEP_CACHE may be relative', () => {
     const { status, stderr } = run(['doctor'], { env: { ...home, LOCKSTEP_CACHE: 'home/.cache/lockstep' } });
     assert.equal(status, 0, stderr);
