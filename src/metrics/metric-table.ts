@@ -40,6 +40,7 @@ export function metricRows(): MetricRow[] {
     enable_prefix_caching: 'True',
     num_gpu_blocks: '1',
   });
+  metrics.setDevices(['cpu']);
   metrics.http.observe('POST', '/v1/completions', 200, 1, 1, 1);
   const { text } = metrics.exposition();
   return [...text.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\w+)\n([^#]*)/gm)]
