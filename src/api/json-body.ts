@@ -57,7 +57,7 @@ export async function readJson(exchange: Exchange, { options, bodies }: BodyLimi
   const before = handedOn.get(exchange);
   if (before !== undefined) return before;
   const mediaType = (exchange.header('content-type') ?? '').split(';', 1)[0]!.trim().toLowerCase();
-  if (mediaType !== 'application/json') {
+  if (mediaType !== 'application/json' && !takesAnyType(exchange)) {
     throw new LockstepError('invalid_body', "Unsupported Media Type: Only 'application/json' is allowed");
   }
   const encoding = (exchange.header('content-encoding') ?? 'identity').trim().toLowerCase();
@@ -66,6 +66,11 @@ export async function readJson(exchange: Exchange, { options, bodies }: BodyLimi
   }
   const text = await readText(exchange, options.maxBodyBytes, bodies);
   return { body: parseJsonObject(text), text };
+}
+
+/** Ollama looks at no type, and its examples are of curl, which says that it sends a form. A page of another site can say so too, but not hide its origin. */
+function takesAnyType(exchange: Exchange): boolean {
+  return /\/api\/(chat|generate|show)$/.test(exchange.path) && exchange.header('origin') === undefined;
 }
 
 async function readText(exchange: Exchange, maxBytes: number, bodies: BodyBudget): Promise<string> {

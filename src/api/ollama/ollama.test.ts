@@ -44,6 +44,16 @@ test("Ollama's client: generate, with the template and raw", async () => {
   assert.equal(text, 'Hello you');
 });
 
+test('a bare curl says that it sends a form, and is answered; a page of another site that says so is not', async () => {
+  const body = JSON.stringify({ model: 'fake', prompt: 'hi', stream: false });
+  const send = (headers: Record<string, string>, path = '/api/generate') => fetch(it.url + path, { method: 'POST', headers, body });
+  const form = { 'content-type': 'application/x-www-form-urlencoded' };
+  const answer = await send(form);
+  assert.deepEqual([answer.status, ((await answer.json()) as Json).response], [200, 'Hello you']);
+  assert.equal((await send({ ...form, origin: 'http://elsewhere.example' })).status, 400);
+  assert.equal((await send(form, '/v1/completions')).status, 400);
+});
+
 test("Ollama's client: what is served", async () => {
   const { models } = await client.list();
   assert.deepEqual(
