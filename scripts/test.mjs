@@ -35,6 +35,6 @@ const args = [
   `--test-concurrency=${concurrency}`,
   `--test-timeout=${fileTimeoutMs}`,
 ];
-// What servers keep between starts is no business of the user's cache.
-const env = { LOCKSTEP_CACHE: 'build/test-cache', ...process.env, ...(filters.length === 0 ? { LOCKSTEP_NO_SHARED: '1' } : {}) };
+// What servers keep between starts is no business of the user's cache; and a GPU of this machine is none of the tests', which emulate theirs.
+const env = { LOCKSTEP_CACHE: 'build/test-cache', LOCKSTEP_DEVICE: 'cpu', ...process.env, ...(filters.length === 0 ? { LOCKSTEP_NO_SHARED: '1' } : {}) };
 process.exit(run(process.execPath, [...args, ...flags, ...files], { env }));

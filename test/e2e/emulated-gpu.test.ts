@@ -33,7 +33,7 @@ afterEach(() => server?.kill('SIGKILL'));
 function run(variables: Variables, ...args: readonly string[]): ChildProcess {
   const argv = [join(packageFolder, 'dist/src/cli/main.js'), ...args];
   const started = spawn(process.execPath, argv, {
-    env: { ...process.env, ...variables },
+    env: { ...process.env, LOCKSTEP_DEVICE: 'auto', ...variables },
     timeout: timeoutMs,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
