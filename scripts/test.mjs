@@ -36,5 +36,10 @@ const args = [
   `--test-timeout=${fileTimeoutMs}`,
 ];
 // What servers keep between starts is no business of the user's cache; and a GPU of this machine is none of the tests', which emulate theirs.
-const env = { LOCKSTEP_CACHE: 'build/test-cache', LOCKSTEP_DEVICE: 'cpu', ...process.env, ...(filters.length === 0 ? { LOCKSTEP_NO_SHARED: '1' } : {}) };
+const env = {
+  LOCKSTEP_CACHE: 'build/test-cache',
+  LOCKSTEP_DEVICE: 'cpu',
+  ...process.env,
+  ...(filters.length === 0 ? { LOCKSTEP_NO_SHARED: '1' } : {}),
+};
 process.exit(run(process.execPath, [...args, ...flags, ...files], { env }));
