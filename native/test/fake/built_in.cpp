@@ -2,10 +2,15 @@
 //   EMULATED_GPUS=2             devices of the machine, of which CUDA_VISIBLE_DEVICES chooses as the real driver does
 //   EMULATED_GPU_MIB=160        memory of each
 //   EMULATED_GPUS_APART=1       they do not reach each other's memory
-//   EMULATED_GPU_FAULT=1:700:900   device 1 fails with error 700 (600: it hangs) after 900 pieces of work
+//   EMULATED_GPU_FAULT=1:700:FILE   device 1 fails with error 700 (600: it hangs) in its next piece of work once there is such a file
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <string>
+#include <thread>
 
 #include "fake/cublaslt.h"
 #include "fake/nccl_hooks.h"
@@ -35,6 +40,17 @@ std::vector<int> visible_of(int devices) {
   return visible;
 }
 
+void fail_when_asked(const char* fault) {
+  int device = 0;
+  int error = 0;
+  int at = 0;
+  if (std::sscanf(fault, "%d:%d:%n", &device, &error, &at) != 2 || at == 0) return;
+  std::thread([device, error, file = std::string(fault + at)] {
+    while (access(file.c_str(), F_OK) != 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    test::fail_cuda_work(device, error, 0);
+  }).detach();
+}
+
 const Runtime* start() {
   test::open_fake_nccl(LOCKSTEP_FAKE_NCCL);
   test::open_fake_cublaslt(LOCKSTEP_FAKE_CUBLASLT);
@@ -44,11 +60,7 @@ const Runtime* start() {
   machine.bytes = static_cast<size_t>(number("EMULATED_GPU_MIB", 1024)) << 20;
   machine.peers = number("EMULATED_GPUS_APART", 0) == 0;
   const Runtime* runtime = test::start_fake_cuda(machine);
-  int device = 0;
-  int error = 0;
-  int after = 0;
-  const char* fault = std::getenv("EMULATED_GPU_FAULT");
-  if (fault != nullptr && std::sscanf(fault, "%d:%d:%d", &device, &error, &after) == 3) test::fail_cuda_work(device, error, after);
+  if (const char* fault = std::getenv("EMULATED_GPU_FAULT")) fail_when_asked(fault);
   return runtime;
 }
 
