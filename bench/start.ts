@@ -1,8 +1,9 @@
 /**
  * From process start to listening, to ready and to the first token, with an empty cache and with a full one, beside `node -e 0` and, where
- * its binary is given, llama.cpp's server. The servers take turns. The page cache is warm: the first round is not counted.
+ * they are given, the single executable, with its `--version` too, and llama.cpp's server. They take turns. The page cache is warm: the first
+ * round is not counted.
  *
- *   npm run bench -- start --model MODEL [--llama-bin DIR (MODEL is then a .gguf file)] [--rounds N]
+ *   npm run bench -- start --model MODEL [--executable dist/lockstep] [--llama-bin DIR (MODEL is then a .gguf file)] [--rounds N]
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,6 +20,7 @@ const { values: flags } = parseArgs({
   options: {
     model: { type: 'string', default: 'models/guide' },
     'llama-bin': { type: 'string' },
+    executable: { type: 'string' },
     rounds: { type: 'string', default: '5' },
     port: { type: 'string', default: '8970' },
     'result-dir': { type: 'string', default: 'bench/results' },
@@ -68,37 +70,39 @@ async function start(program: string, args: readonly string[], useMs = 0): Promi
   }
 }
 
-const lockstep = [
-  'dist/src/cli/main.js',
-  'serve',
-  flags.model,
-  '--max-model-len',
-  '1024',
-  '--served-model-name',
-  'm',
-  '--log-level',
-  'warning',
-];
+const lockstep = ['serve', flags.model, '--max-model-len', '1024', '--served-model-name', 'm', '--log-level', 'warning'];
 const llama = ['-m', flags.model, '-t', String(cpus().length), '-np', '16', '-c', '16384', '--no-webui', '--no-warmup'];
 
-function nodeAloneMs(): number {
+const main = 'dist/src/cli/main.js';
+
+function lifeMs(program: string, ...args: readonly string[]): number {
   const startMs = performance.now();
-  spawnSync(process.execPath, ['-e', '0']);
+  spawnSync(program, args);
   return performance.now() - startMs;
 }
 
-const runs: Record<string, Start[]> = { 'Lockstep, warm': [], 'Lockstep, cold': [], ...(flags['llama-bin'] && { 'llama.cpp': [] }) };
+const runs: Record<string, Start[]> = {
+  'Lockstep, warm': [],
+  'Lockstep, cold': [],
+  ...(flags.executable && { 'executable, warm': [] }),
+  ...(flags['llama-bin'] && { 'llama.cpp': [] }),
+};
 const nodeMs: number[] = [];
+const versionMs: number[] = [];
 try {
   for (let round = 0; round <= Number(flags.rounds); round++) {
     process.stderr.write(`round ${round} of ${flags.rounds}\n`);
     rmSync(cache, { recursive: true, force: true });
-    const starts: Record<string, Start> = { 'Lockstep, cold': await start(process.execPath, lockstep, storeMs) };
-    starts['Lockstep, warm'] = await start(process.execPath, lockstep);
+    const starts: Record<string, Start> = { 'Lockstep, cold': await start(process.execPath, [main, ...lockstep], storeMs) };
+    starts['Lockstep, warm'] = await start(process.execPath, [main, ...lockstep]);
+    if (flags.executable) {
+      await start(flags.executable, lockstep); // which unpacks it
+      starts['executable, warm'] = await start(flags.executable, lockstep);
+    }
     if (flags['llama-bin']) starts['llama.cpp'] = await start(join(flags['llama-bin'], 'llama-server'), llama);
-    const alone = nodeAloneMs();
     if (round === 0) continue;
-    nodeMs.push(alone);
+    nodeMs.push(lifeMs(process.execPath, '-e', '0'));
+    if (flags.executable) versionMs.push(lifeMs(flags.executable, '--version'));
     for (const [name, figures] of Object.entries(starts)) runs[name]?.push(figures);
   }
 } finally {
@@ -114,7 +118,11 @@ const rows = Object.entries(runs).map(([server, all]) => ({
   residentMB: median(all.map((run) => run.residentMB)),
 }));
 const record = { date: timestamp(new Date()), model: flags.model.split('/').at(-1), cpu: cpus()[0]?.model, cores: cpus().length };
-console.table([...rows, { server: 'node -e 0', firstTokenMs: median(nodeMs) }]);
+console.table([
+  ...rows,
+  { server: 'node -e 0', firstTokenMs: median(nodeMs) },
+  ...(flags.executable ? [{ server: 'executable --version', firstTokenMs: median(versionMs) }] : []),
+]);
 mkdirSync(flags['result-dir'], { recursive: true });
 const path = join(flags['result-dir'], `start-${record.date}.json`);
 writeFileSync(path, `${JSON.stringify({ ...record, node: process.version, nodeAloneMs: median(nodeMs), rows, runs }, null, 1)}\n`);

@@ -15,7 +15,10 @@ const benches = {
         .map((file) => runScript(file, flags)),
   },
   kernels: { run: (flags) => [runKernels(flags)] },
-  start: { run: (flags) => [runScript('bench/start.ts', flags)], needs: 'npm run bench -- start --model MODEL [--llama-bin DIR]' },
+  start: {
+    run: (flags) => [runScript('bench/start.ts', flags)],
+    needs: 'npm run bench -- start --model MODEL [--executable dist/lockstep] [--llama-bin DIR]',
+  },
   disturbed: { run: (flags) => [runScript('bench/disturbed.ts', flags)], needs: 'npm run bench -- disturbed --model MODEL' },
   speculation: { run: (flags) => [runScript('bench/speculation/compare.ts', flags)], needs: 'npm run bench -- speculation --model MODEL' },
   peers: { run: (flags) => [runPeers(flags)], needs: 'npm run bench -- peers --models-dir DIR --llama-bin DIR …' },

@@ -101,8 +101,9 @@ export function nativeKey() {
   );
 }
 
-function compileAddon(target, note) {
-  unlessDone(`build/Release/${target}.node`, nativeKey(), () => {
+/** Builds a target of CMakeLists.txt in build/, unless `product` is newer than all that it is made of. */
+function compile(target, product, note) {
+  unlessDone(product, nativeKey(), () => {
     checkBuildTools();
     say(note);
     const args = ['compile', '--out', 'build', '--target', target, '--parallel', String(availableParallelism())];
@@ -111,26 +112,20 @@ function compileAddon(target, note) {
 }
 
 export function buildAddon() {
-  compileAddon('lockstep_native', 'building the native addon (a minute or two the first time) …');
+  compile('lockstep_native', 'build/Release/lockstep_native.node', 'building the native addon (a minute or two the first time) …');
 }
 
 /** The addon whose GPUs are emulated, for tests. */
 export function buildEmulatedAddon() {
-  compileAddon('lockstep_emulated', 'building the addon with emulated GPUs …');
+  compile('lockstep_emulated', 'build/Release/lockstep_emulated.node', 'building the addon with emulated GPUs …');
 }
 
-const nativePrograms = 'build/native';
-export const nativeTest = `${nativePrograms}/native/test/lockstep_test`;
-export const kernelBench = `${nativePrograms}/native/bench/lockstep_kernel_bench`;
+export const nativeTest = 'build/native/test/lockstep_test';
+export const kernelBench = 'build/native/bench/lockstep_kernel_bench';
 
 /** The plain C++ programs: native/test and native/bench. */
 export function buildNativePrograms() {
-  unlessDone(nativeTest, nativeKey(), () => {
-    checkBuildTools();
-    say('building the native test program …');
-    runQuietly('its configuration', 'cmake', ['-S', '.', '-B', nativePrograms, '-DCMAKE_BUILD_TYPE=Release', '-DLOCKSTEP_TESTS=ON']);
-    runQuietly('its build', 'cmake', ['--build', nativePrograms, '--parallel', String(availableParallelism())]);
-  });
+  compile('lockstep_programs', nativeTest, 'building the native test program …');
 }
 
 /** Compiled files whose source is gone would still be found by imports and by the test runner. */

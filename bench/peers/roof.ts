@@ -17,7 +17,7 @@ export interface Roof {
   readonly int8PerS: number;
 }
 
-const program = 'build/native/native/bench/lockstep_roof';
+const program = 'build/native/bench/lockstep_roof';
 
 export function probeRoof(threads: number): Roof {
   const { status, stdout, error } = spawnSync(program, [String(threads)], { encoding: 'utf8' });
