@@ -31,6 +31,11 @@ export interface StoredResponse extends KeptResponse {
 export const backgroundMax = 256;
 
 export class ResponseStore {
+  /**
+   * Each takes in what another thread has sent so far. They are called before an id is said to be unknown: a client may ask one thread for what it
+   * has just got from another, and ports are not read in the order in which they were written.
+   */
+  readonly arrivals = new Set<() => void>();
   #numRunning = 0;
   readonly #stored = new Map<string, { readonly response: StoredResponse; readonly size: number }>();
   #size = 0;
@@ -69,6 +74,7 @@ export class ResponseStore {
 
   /** Throws `not_found`. */
   get(id: string): StoredResponse {
+    if (!this.#stored.has(id)) for (const takeIn of this.arrivals) takeIn();
     const found = this.#stored.get(id);
     if (found === undefined) throw new LockstepError('not_found', `Response with id '${id}' not found.`);
     this.#stored.delete(id);

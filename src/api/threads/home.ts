@@ -1,5 +1,5 @@
 /** The home thread's side of `HomeLink`: does for the other API threads what only this one can. */
-import type { MessagePort } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Logger } from '../../log.js';
 import type { Serving } from '../context.js';
 import type { KeepAlive } from '../door/keep-alive.js';
@@ -25,7 +25,10 @@ export interface HomeParts {
 /** Serves one thread through its port, until that is closed. */
 export function serveThread(port: MessagePort, parts: HomeParts): void {
   const thread = new ServedThread(port, parts);
+  const takeIn = () => thread.takeArrived();
+  parts.store.arrivals.add(takeIn);
   port.on('message', (message: ToHome) => thread.take(message));
+  port.on('close', () => parts.store.arrivals.delete(takeIn));
 }
 
 class ServedThread {
@@ -34,13 +37,29 @@ class ServedThread {
   /** What is made on that thread. */
   readonly #made = new Map<number, BackgroundResponse>();
   readonly #exchanges = new Map<number, KeptExchange>();
+  #isTaking = false;
 
   constructor(port: MessagePort, parts: HomeParts) {
     this.#port = port;
     this.#parts = parts;
   }
 
+  /** What lies in the port; nothing while one message of it is being taken, since they keep their order. */
+  takeArrived(): void {
+    if (this.#isTaking) return;
+    for (let next = receiveMessageOnPort(this.#port); next !== undefined; next = receiveMessageOnPort(this.#port)) this.take(next.message);
+  }
+
   take(message: ToHome): void {
+    this.#isTaking = true;
+    try {
+      this.#handle(message);
+    } finally {
+      this.#isTaking = false;
+    }
+  }
+
+  #handle(message: ToHome): void {
     const { store } = this.#parts;
     if (message.kind === 'call') void this.#answer(message);
     else if (message.kind === 'told') this.#made.get(message.maker)?.take(message.events);

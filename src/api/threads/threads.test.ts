@@ -5,7 +5,10 @@ import { MessageChannel } from 'node:worker_threads';
 import OpenAI from 'openai';
 import { FakeEngine, fakeModel } from '../fake-engine.js';
 import { type Json, namedEvents, saying } from '../fake-exchange.js';
+import { ResponseStore } from '../responses/store.js';
 import { createServer, type HttpServer } from '../server.js';
+import { type HomeParts, serveThread } from './home.js';
+import type { ToHome } from './messages.js';
 import { createSharedState } from './shared-state.js';
 
 interface Thread {
@@ -50,6 +53,18 @@ async function ended(client: OpenAI, id: string): Promise<OpenAI.Responses.Respo
     if (response.status !== 'queued' && response.status !== 'in_progress') return response;
   }
 }
+
+test('what another thread has sent is known before it is read from the port', () => {
+  const { port1, port2 } = new MessageChannel();
+  const store = new ResponseStore();
+  const grammars = { compile: () => assert.fail('nothing to compile') } as unknown as HomeParts['grammars'];
+  const [keepAlive, logger] = [{ watch: () => {} } as unknown as HomeParts['keepAlive'], { error: () => {} }];
+  serveThread(port1, { store, reader: null, grammars, keepAlive, errorCodeStyle: 'openai', logger });
+  port2.postMessage({ kind: 'keep', maker: null, response: { id: 'resp_1', json: '{}', input: [], messages: [] } } satisfies ToHome);
+  assert.equal(store.get('resp_1').json, '{}');
+  assert.throws(() => store.get('resp_2'), { code: 'not_found' });
+  port2.close();
+});
 
 test('a response of one thread is retrieved, gone on from and deleted at the other', async () => {
   for (const [maker, asker] of [both(), both().reverse()] as [Thread, Thread][]) {
