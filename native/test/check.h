@@ -34,6 +34,14 @@ struct Check {
     return false;
   }
 
+  // What threads have counted, each on its own.
+  void add(const std::vector<Check>& parts) {
+    for (const Check& part : parts) {
+      expectations += part.expectations;
+      failures += part.failures;
+    }
+  }
+
   bool near(double got, double want, double tolerance, const char* what, int index) {
     const double error = std::fabs(got - want);
     if (error / tolerance > worst) worst = error / tolerance;

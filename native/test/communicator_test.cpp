@@ -24,10 +24,7 @@ void on_ranks(Check& check, ShmGroup& group, const std::function<void(Check&, Sh
     });
   }
   for (std::thread& rank : ranks) rank.join();
-  for (const Check& one : checks) {
-    check.expectations += one.expectations;
-    check.failures += one.failures;
-  }
+  check.add(checks);
 }
 
 std::vector<float> part_of(int rank, int round, size_t count) { return Random(static_cast<uint64_t>(1000 * round + rank)).values(count); }

@@ -2,6 +2,7 @@
 #include "cuda/cublaslt.h"
 
 #include "check.h"
+#include "fake/clean.h"
 #include "fake/cublaslt.h"
 
 namespace lockstep::test {
@@ -111,8 +112,7 @@ void products(Check& check) {
                  status.text().c_str());
   }
   check.expect(fake->alive == 0, "%d things of cuBLASLt are left", fake->alive.load());
-  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
-  check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
+  expect_clean(check);
 
   const Device device(runtime, 0);
   OwnStream stream;

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "cpu/rank.h"
+#include "fake/clean.h"
 #include "fake/cublaslt.h"
 #include "fake/nccl_hooks.h"
 #include "nccl/rank.h"
@@ -85,11 +86,6 @@ class GpuRanks {
   std::vector<std::unique_ptr<cpu::ShmCommunicator>> hosts_;
   std::vector<std::unique_ptr<GpuRank>> ranks_;
 };
-
-void expect_clean(Check& check) {
-  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
-  check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
-}
 
 Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const WeightMap& weights, bool records = true,
             SumChoice sums = SumChoice::kQuickest, const cuda::LtFunctions* cublaslt = nullptr) {

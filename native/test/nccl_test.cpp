@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "cpu/shm_communicator.h"
+#include "fake/clean.h"
 #include "fake/nccl_hooks.h"
 #include "nccl/communicator.h"
 
@@ -94,12 +95,8 @@ struct Machine {
       });
     }
     for (std::thread& rank : ranks) rank.join();
-    for (const Check& one : checks) {
-      check.expectations += one.expectations;
-      check.failures += one.failures;
-    }
-    for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
-    check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
+    check.add(checks);
+    expect_clean(check);
   }
 };
 

@@ -7,7 +7,7 @@
 
 #include "check.h"
 #include "cpu/shm_communicator.h"
-#include "fake/cuda_runtime.h"
+#include "fake/clean.h"
 
 namespace lockstep::test {
 namespace {
@@ -74,12 +74,8 @@ void run(Check& check, const FakeMachine& machine, std::chrono::milliseconds tim
     });
   }
   for (std::thread& rank : ranks) rank.join();
-  for (const Check& one : checks) {
-    check.expectations += one.expectations;
-    check.failures += one.failures;
-  }
-  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
-  check.expect(cuda_leaks().empty(), "not given back: %s", cuda_leaks().c_str());
+  check.add(checks);
+  expect_clean(check);
 }
 
 std::vector<float> values_of(int rank, int round, size_t count) { return Random(static_cast<uint64_t>(100 * round + rank)).values(count); }
