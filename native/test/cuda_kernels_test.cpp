@@ -1,100 +1,15 @@
-// The CUDA kernels, run by the emulator, against float64: odd sizes, both types, and that a row's bits do not depend on the rows beside it.
+// The CUDA kernels against float64, on an emulated device in tests and on a real one in scripts/gpu-check: odd sizes, both types, and that
+// a row's bits do not depend on the rows beside it.
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <memory>
 
-#include "check.h"
-#include "cuda/device.h"
-#include "cuda/kernels.h"
-#include "fake/cuda_runtime.h"
+#include "device_bench.h"
 
 namespace lockstep::test {
 namespace {
 
 using namespace cuda;
-
-const WaitBounds kBounds{nullptr, std::chrono::milliseconds(20000)};
-int round_up(int n) { return (n + kAlign - 1) / kAlign * kAlign; }
-double wide(float x) { return static_cast<double>(x); }
-uint16_t to_bf16(float x) {
-  const float rounded = bf16_round(x);
-  uint32_t bits;
-  std::memcpy(&bits, &rounded, 4);
-  return static_cast<uint16_t>(bits >> 16);
-}
-float from_bf16(uint16_t half) {
-  const uint32_t bits = static_cast<uint32_t>(half) << 16;
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
-// A device with a stream, and memory that lives as long. Device memory is host memory here, so that values are read where they lie.
-struct Bench {
-  Check& check;
-  const Runtime* runtime;
-  Device device;
-  OwnStream stream;
-  std::vector<std::unique_ptr<Memory>> pieces;
-  Random random{11};
-
-  explicit Bench(Check& check) : check(check), runtime(start_fake_cuda({1, 13000, size_t{256} << 20})), device(runtime, 0) {
-    check.expect(device.bind().ok() && stream.create(device).ok(), "no device");
-  }
-  template <class T>
-  T* take(size_t count) {
-    pieces.push_back(std::make_unique<Memory>());
-    check.expect(pieces.back()->reserve_device(device, count * sizeof(T), "test").ok(), "no memory");
-    return pieces.back()->as<T>();
-  }
-  // Rows of values in -scale … scale, zeros behind them.
-  float* rows(int count, int n, int ld, float scale = 1) {
-    float* out = take<float>(static_cast<size_t>(count) * ld);
-    for (int i = 0; i < count; i++) {
-      const std::vector<float> values = random.values(n, scale);
-      std::fill(out + static_cast<size_t>(i) * ld, out + static_cast<size_t>(i + 1) * ld, 0.0F);
-      std::copy(values.begin(), values.end(), out + static_cast<size_t>(i) * ld);
-    }
-    return out;
-  }
-  // The same as bf16; `x` is rounded too, so that both hold the same values.
-  uint16_t* halves(float* x, size_t count) {
-    uint16_t* out = take<uint16_t>(count);
-    for (size_t i = 0; i < count; i++) {
-      out[i] = to_bf16(x[i]);
-      x[i] = from_bf16(out[i]);
-    }
-    return out;
-  }
-  template <class T>
-  T* values(const std::vector<T>& from) {
-    T* out = take<T>(from.size());
-    std::copy(from.begin(), from.end(), out);
-    return out;
-  }
-  RowsOut out(int count, int ld) {
-    return {take<float>(static_cast<size_t>(count) * ld), take<uint16_t>(static_cast<size_t>(count) * ld), ld};
-  }
-  template <class Args>
-  void run(Error (*kernel)(const Args&, Stream), const Args& args) {
-    check.expect(kernel(args, stream.get()) == kSuccess, "a launch failed");
-    const Status status = stream.wait(kBounds);
-    check.expect(status.ok(), "a kernel failed: %s", status.text().c_str());
-  }
-  // Rows of `out` against float64, and zeros behind them.
-  void expect_rows(const RowsOut& out, const std::vector<double>& want, int rows, int n, double tolerance, const char* what) {
-    for (int i = 0; i < rows; i++) {
-      for (int c = 0; c < out.ld; c++) {
-        const size_t at = static_cast<size_t>(i) * out.ld + c;
-        const double expected = c < n ? want[static_cast<size_t>(i) * n + c] : 0;
-        const double allowed = c < n ? tolerance * (1 + std::fabs(expected)) : 1e-30;
-        check.near(wide(out.f32[at]), expected, allowed, what, static_cast<int>(at));
-        check.expect(out.bf16[at] == to_bf16(out.f32[at]), "%s: bf16 is not the rounded value", what);
-      }
-    }
-  }
-};
 
 std::vector<double> normed(const float* x, int n, const NormWeights& norm) {
   double mean = 0, squares = 0;
@@ -111,7 +26,7 @@ std::vector<double> normed(const float* x, int n, const NormWeights& norm) {
 void norms(Bench& b) {
   for (const int n : {1, 7, 64, 300, 576}) {
     for (const bool layer : {false, true}) {
-      const int ld = round_up(n);
+      const int ld = padded(n);
       const NormWeights norm{b.rows(1, n, ld), layer ? b.rows(1, n, ld) : nullptr, layer ? 0.0F : 1.0F, 1e-5F, layer};
       float* x = b.rows(5, n, ld, 3);
       const RowsOut out = b.out(3, ld);
@@ -152,7 +67,7 @@ void gemms(Bench& b) {
   for (const Type type : {Type::kF32, Type::kBf16}) {
     for (const auto& [m, n, k] :
          std::vector<std::array<int, 3>>{{1, 5, 3}, {2, 33, 48}, {3, 64, 100}, {8, 17, 576}, {9, 4, 64}, {17, 40, 257}}) {
-      const int ld = round_up(k);
+      const int ld = padded(k);
       float* x = b.rows(m, k, ld);
       float* w = b.rows(n, k, ld);
       const void* x_typed = type == Type::kF32 ? static_cast<void*>(x) : b.halves(x, static_cast<size_t>(m) * ld);
@@ -265,7 +180,7 @@ void attention(Bench& b, Type type, int heads, int kv_heads, int dim, int block_
         b.check.near(wide(qkv[static_cast<size_t>(slot) * ld + h * dim + d]), to[d], 3e-6, "rope", d);
     }
   }
-  const RowsOut out = b.out(slots, round_up(heads * dim));
+  const RowsOut out = b.out(slots, padded(heads * dim));
   const float scale = 0.3F;
   AttentionArgs args{qkv,  slots, ld,     heads,     0,        0,      group, kv,      positions,
                      ends, rows,  blocks, table_len, sees_all, window, scale, softcap, out};
@@ -325,7 +240,7 @@ void activations(Bench& b) {
   };
   for (const Activation kind : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
     for (const bool gated : {true, false}) {
-      const RowsOut out = b.out(rows, round_up(n));
+      const RowsOut out = b.out(rows, padded(n));
       b.run(b.runtime->kernels->activation, {in, rows, n, 2 * n, kind, gated, out});
       std::vector<double> want;
       for (int i = 0; i < rows; i++) {
@@ -393,16 +308,7 @@ void pooling(Bench& b) {
   b.check.expect(pooled[ld] == 100, "a row that is not pooled was written");
 }
 
-}  // namespace
-
-void test_cuda_kernels(Check& check) {
-  Bench b(check);
-  norms(b);
-  gemms(b);
-  embeddings(b);
-  activations(b);
-  experts(b);
-  pooling(b);
+void attentions(Bench& b) {
   for (const Type type : {Type::kF32, Type::kBf16}) {
     attention(b, type, 4, 2, 16, 16, 0, 0, false);
     attention(b, type, 3, 1, 40, 8, 5, 0, false);
@@ -410,7 +316,80 @@ void test_cuda_kernels(Check& check) {
     attention(b, type, 2, 1, 64, 16, 0, 0, true);
     attention(b, type, 2, 1, 256, 16, 6, 0, true);
   }
-  for (const std::string& complaint : cuda_complaints()) check.expect(false, "%s", complaint.c_str());
+}
+
+// A sum over ranks that are all on this device, each with a part of its own, and the gathering of their parts.
+void peers(Bench& b) {
+  constexpr int kN = 50, kLd = 56, kRowsMax = 2 * kPeerBlocks + 3;
+  for (const int world : {2, 4}) {
+    b.clear();
+    std::vector<PeerLinks> links(world);
+    std::vector<float*> parts(world);
+    std::vector<PeerJoinArgs> joins(world);
+    std::vector<PeerGatherArgs> gathers(world);
+    const auto zeros = [&b](size_t count) { return b.values(std::vector<uint32_t>(count)); };
+    std::vector<uint32_t*> arrived(world);
+    for (uint32_t*& words : arrived) words = zeros(kMaxPeers * kPeerBlocks);
+    for (int r = 0; r < world; r++) {
+      links[r] = {r, world, {}, zeros(kPeerBlocks), zeros(1), 10000000000};
+      std::copy(arrived.begin(), arrived.end(), links[r].arrived);
+    }
+    for (const bool two_shots : {false, true}) {
+      for (const int rows : {1, 5, kRowsMax}) {
+        std::vector<float> sum(static_cast<size_t>(rows) * kLd);
+        for (int r = 0; r < world; r++) parts[r] = b.rows(rows, kN, kLd);
+        for (size_t i = 0; i < sum.size(); i++) {
+          sum[i] = parts[0][i];
+          for (int r = 1; r < world; r++) sum[i] += parts[r][i];
+        }
+        for (int r = 0; r < world; r++) {
+          joins[r] = PeerJoinArgs{};
+          joins[r].links = links[r];
+          std::copy(parts.begin(), parts.end(), joins[r].part);
+          joins[r].two_shots = two_shots;
+          joins[r].rows = rows, joins[r].n = kN, joins[r].ld = kLd;
+          joins[r].x = b.rows(rows, kN, kLd);
+        }
+        b.run_together(b.runtime->kernels->peer_join, joins);
+        for (int r = 0; r < world; r++) {
+          for (int i = 0; i < rows; i++) {
+            const size_t at = static_cast<size_t>(i) * kLd;
+            b.check.expect(same_bits(joins[r].x + at, sum.data() + at, kN), "rank %d of %d: row %d is not the sum in rank order", r, world,
+                           i);
+          }
+        }
+      }
+    }
+    constexpr size_t kCount = 96;
+    std::vector<float*> logits(world);
+    for (float*& part : logits) part = b.rows(1, kCount, kCount);
+    for (int r = 0; r < world; r++) {
+      gathers[r] = {links[r], {}, kCount, b.take<float>(kCount * world)};
+      std::copy(logits.begin(), logits.end(), gathers[r].part);
+    }
+    b.run_together(b.runtime->kernels->peer_gather, gathers);
+    for (const PeerGatherArgs& gather : gathers) {
+      for (int r = 0; r < world; r++)
+        b.check.expect(same_bits(gather.whole + kCount * r, logits[r], kCount), "part %d of %d is not what was gathered", r, world);
+      b.check.expect(*gather.links.stop == 0, "a rank waited for too long");
+    }
+  }
+}
+
+}  // namespace
+
+const std::vector<DeviceCheck>& device_checks() {
+  static const std::vector<DeviceCheck> checks = {
+      {"norms", norms},
+      {"products", gemms},
+      {"embeddings", embeddings},
+      {"rope and attention", attentions},
+      {"activations", activations},
+      {"experts", experts},
+      {"pooling", pooling},
+      {"sums over ranks", peers},
+  };
+  return checks;
 }
 
 }  // namespace lockstep::test

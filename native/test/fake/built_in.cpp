@@ -3,6 +3,7 @@
 //   EMULATED_GPU_MIB=160        memory of each
 //   EMULATED_GPUS_APART=1       they do not reach each other's memory
 //   EMULATED_GPU_FAULT=1:700:FILE   device 1 fails with error 700 (600: it hangs) in its next piece of work once there is such a file
+//   EMULATED_GPU_WRONG=gemm     that kernel gives a wrong value
 #include <unistd.h>
 
 #include <chrono>
@@ -59,6 +60,7 @@ const Runtime* start() {
   machine.devices = static_cast<int>(machine.numbers.size());
   machine.bytes = static_cast<size_t>(number("EMULATED_GPU_MIB", 1024)) << 20;
   machine.peers = number("EMULATED_GPUS_APART", 0) == 0;
+  if (const char* wrong = std::getenv("EMULATED_GPU_WRONG")) machine.wrong_kernel = wrong;
   const Runtime* runtime = test::start_fake_cuda(machine);
   if (const char* fault = std::getenv("EMULATED_GPU_FAULT")) fail_when_asked(fault);
   return runtime;

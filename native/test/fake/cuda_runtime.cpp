@@ -6,6 +6,7 @@
 #include "cuda/kernels.h"
 #include "fake/cuda_machine.h"
 #include "fake/emulate.h"
+#include "fake/wrong_kernels.h"
 
 namespace lockstep::test {
 namespace {
@@ -251,8 +252,8 @@ const char* error_name(Error error) {
   }
 }
 
-const Runtime& table() {
-  static const Runtime runtime = {
+Runtime& table() {
+  static Runtime runtime = {
       [](int* version) {
         *version = machine().setup.driver_version;
         return kSuccess;
@@ -311,7 +312,7 @@ const Runtime& table() {
       },
       error_name,
       error_name,
-      &cuda::kernels(),
+      nullptr,  // of each machine
   };
   return runtime;
 }
@@ -334,6 +335,7 @@ const Runtime* start_fake_cuda(const FakeMachine& setup) {
   m.execs.clear();
   m.graph_launches = 0;
   m.generation++;
+  table().kernels = &kernels_but(setup.wrong_kernel);
   return &table();
 }
 

@@ -19,6 +19,7 @@ struct FakeMachine {
   bool peers = true;               // devices can reach each other's memory
   int lost = -1;                   // what other devices write into the words of this one is lost, whatever the driver says of it
   std::vector<int> numbers = {};   // of the devices among all of the machine, for their names; empty: 0, 1, …
+  std::string wrong_kernel = "";   // that gives a wrong value: see kernels_but
 };
 
 // Work in a stream: kSuccess, kNotReady (asked again later), or the error that breaks the device.

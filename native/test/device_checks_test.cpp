@@ -1,0 +1,47 @@
+// The checks of the kernels (device_bench.h) over an emulated device; and that they find a wrong value, a write behind a row, and a kernel
+// that nobody checks.
+#include "device_bench.h"
+#include "fake/clean.h"
+
+namespace lockstep::test {
+namespace {
+
+void run_checks(Check& check, const std::string& wrong_kernel) {
+  FakeMachine machine{1, 13000, size_t{256} << 20};
+  machine.wrong_kernel = wrong_kernel;
+  Bench bench(check, start_fake_cuda(machine));
+  for (const DeviceCheck& one : device_checks()) {
+    bench.clear();
+    one.run(bench);
+  }
+  check.expect(unchecked_kernels(bench) == 0, "%d kernels of the table are not checked", unchecked_kernels(bench));
+}
+
+// What is wrong on purpose says so in lines that nobody needs to see.
+void finds(Check& check, bool what, const char* text) { check.expect(what, "the checks do not find %s", text); }
+
+void find_what_is_wrong(Check& check) {
+  for (const char* kernel : {"norm", "gemm", "attention", "peer_join"}) {
+    Check found = Check::silent();
+    run_checks(found, kernel);
+    finds(check, found.failures > 0, kernel);
+  }
+  Check found = Check::silent();
+  Bench bench(found, start_fake_cuda({1, 13000, size_t{256} << 20}));
+  finds(check, unchecked_kernels(bench) > 10, "kernels that none of them runs");
+  // One row more than there is room for.
+  float* x = bench.rows(2, 8, 8);
+  const cuda::NormWeights norm{bench.rows(1, 8, 8), nullptr, 0, 1e-5F, false};
+  bench.run(bench.runtime->kernels->norm, {x, nullptr, 2, 8, 8, norm, false, bench.out(1, 8)});
+  finds(check, found.failures > 0, "what is written behind a row");
+}
+
+}  // namespace
+
+void test_cuda_kernels(Check& check) {
+  run_checks(check, "");
+  expect_clean(check);
+  find_what_is_wrong(check);
+}
+
+}  // namespace lockstep::test
