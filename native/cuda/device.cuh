@@ -1,8 +1,7 @@
 // What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, blockDim, gridDim, static __shared__ arrays,
-// __syncthreads,
-// __shfl_xor_sync, the math of <cmath>, and what the first part below defines. nvcc gives them here; native/test gives its own before it
-// includes the file and runs the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel
-// beside it.
+// __syncthreads, __shfl_xor_sync, __threadfence, atomicInc, the math of <cmath>, and what the first part below defines. nvcc gives them
+// here; native/test gives its own before it includes the file and runs the same source on the processor (native/test/fake/emulate.h). What
+// goes beyond that (PTX) has a plain kernel beside it.
 #pragma once
 
 #include "cuda/kernels.h"
@@ -13,6 +12,8 @@
 namespace lockstep::cuda {
 
 constexpr int kWarp = 32;
+constexpr int kMaxDynamicShared = 98 << 10;  // 8.6, 8.9 and 12.x have 99 KiB, of which a block's static arrays are a part
+constexpr int kSharedUnasked = 48 << 10;     // more must be asked for
 
 struct Grid {
   unsigned x, y;
@@ -39,11 +40,22 @@ __device__ inline uint64_t device_time_ns() {
   return now;
 }
 
+// What a launch gives a block beside its static arrays; every device has kMaxDynamicShared bytes for it.
+__device__ inline uint8_t* dynamic_shared() {
+  extern __shared__ uint4 shared_bytes_of_launch[];
+  return reinterpret_cast<uint8_t*>(shared_bytes_of_launch);
+}
+
 // The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
 template <class Args>
-Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream) {
+Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
+  if (shared_bytes > kSharedUnasked) {
+    const Error error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    if (error != kSuccess) return error;
+  }
   cudaLaunchConfig_t config = {};
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.gridDim = dim3(grid.x, grid.y);
   config.blockDim = dim3(static_cast<unsigned>(block));
   config.stream = reinterpret_cast<cudaStream_t>(stream);

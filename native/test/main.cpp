@@ -37,6 +37,7 @@ constexpr PlainTest kPlainTests[] = {
     {"grammar", test_grammar},
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
+    {"tensor cores", test_tensor_cores},
     {"cublaslt", test_cublaslt},
     {"nccl", test_nccl},
     {"peers", test_peers},

@@ -15,6 +15,7 @@ namespace {
 
 using cuda::kWarp;
 constexpr size_t kStackBytes = 64 << 10;
+constexpr uint64_t kPoison = ~uint64_t{0};  // NaN as float and as bf16: what shared memory holds before it is written
 
 // What a fiber waits for before it goes on.
 enum class State { kRuns, kAtBlock, kAtWarp, kEnded };
@@ -32,13 +33,15 @@ struct Fiber {
   Lane lane;
   uint32_t words[2];  // given at exchanges, in turn
   int exchanges;
+  void* given;  // to do_in_warp
   std::unique_ptr<char[]> stack;
 };
 
 // One thread's block that runs; its fibers' stacks are kept for the next.
 struct Block {
   std::vector<Fiber> fibers;
-  float warp_sum = 0;  // of the warp whose turn it is
+  std::vector<uint64_t> shared;  // of the launch
+  float warp_sum = 0;            // of the warp whose turn it is
   int now = 0;
   Place scheduler;
   const std::function<void()>* kernel = nullptr;
@@ -124,6 +127,7 @@ void run_warp(int first, int end) {
 
 std::string run_block(int count) {
   Block& b = block();
+  forget_copies();
   do {
     for (int first = 0; first < count; first += kWarp) run_warp(first, std::min(first + kWarp, count));
     if (all_of(0, count, State::kEnded)) return "";
@@ -170,7 +174,21 @@ float sum_in_warp(float x) {
   return b.warp_sum = sums[0];
 }
 
-std::string run_grid(Index grid, int count, const std::function<void()>& kernel) {
+// The first lane goes on before the others do, and so does the work.
+void do_in_warp(void* mine, void (*work)(void* const* lanes)) {
+  Block& b = block();
+  const int me = b.now;
+  b.fibers[me].given = mine;
+  leave(State::kAtWarp);
+  if (me % kWarp != 0) return;
+  void* lanes[kWarp];
+  for (int lane = 0; lane < kWarp; lane++) lanes[lane] = b.fibers[me + lane].given;
+  work(lanes);
+}
+
+uint8_t* shared_of_launch() { return reinterpret_cast<uint8_t*>(block().shared.data()); }
+
+std::string run_grid(Index grid, int count, int shared_bytes, const std::function<void()>& kernel) {
   Block& b = block();
   if (static_cast<int>(b.fibers.size()) < count) {
     b.fibers.resize(count);
@@ -179,6 +197,7 @@ std::string run_grid(Index grid, int count, const std::function<void()>& kernel)
     }
   }
   b.kernel = &kernel;
+  b.shared.assign((static_cast<size_t>(shared_bytes) + sizeof(uint64_t) - 1) / sizeof(uint64_t), kPoison);
   for (unsigned y = 0; y < grid.y; y++) {
     for (unsigned x = 0; x < grid.x; x++) {
       for (int i = 0; i < count; i++) b.fibers[i].lane = {{static_cast<unsigned>(i), 0}, {x, y}, {static_cast<unsigned>(count), 1}, grid};

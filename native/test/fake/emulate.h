@@ -29,10 +29,13 @@ struct Lane {
 extern thread_local Lane lane_now;
 
 // Runs kernel() for every thread of every block, blocks in order. "" or what is wrong: a barrier that some threads never come to.
-std::string run_grid(Index grid, int block, const std::function<void()>& kernel);
+std::string run_grid(Index grid, int block, int shared_bytes, const std::function<void()>& kernel);
 void sync_block();
 // The word that the lane `mask` away gives at the same call.
 uint32_t exchange_in_warp(uint32_t word, int mask);
+// What the whole warp does at once: `work` gets what each lane has given, which may point into the lanes' own variables.
+void do_in_warp(void* mine, void (*work)(void* const* lanes));
+uint8_t* shared_of_launch();
 // The sum of what the lanes of the warp give, in the order of a butterfly.
 float sum_in_warp(float x);
 void let_others_run();
@@ -44,10 +47,13 @@ bool is_lost(const void* at);
 namespace lockstep::cuda {
 
 constexpr int kWarp = 32;
+constexpr int kMaxDynamicShared = 98 << 10;
 
 struct Grid {
   unsigned x, y;
 };
+
+inline uint8_t* dynamic_shared() { return test::shared_of_launch(); }
 
 // Other devices' kernels are run by other threads, of which there may be more than cores: whoever waits for one lets them.
 inline void store_release_system(uint32_t* at, uint32_t value) {
@@ -66,9 +72,11 @@ inline float warp_sum(float x) { return test::sum_in_warp(x); }
 Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<std::string()> work);
 
 template <class Args>
-Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream) {
+Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
-  return put_kernel(stream, &args, sizeof(Args), [=] { return test::run_grid({grid.x, grid.y}, block, [&] { kernel(args); }); });
+  if (shared_bytes > kMaxDynamicShared) return kInvalidValue;
+  return put_kernel(stream, &args, sizeof(Args),
+                    [=] { return test::run_grid({grid.x, grid.y}, block, shared_bytes, [&] { kernel(args); }); });
 }
 
 }  // namespace lockstep::cuda
@@ -79,6 +87,13 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
 #define gridDim (::lockstep::test::lane_now.grid_dim)
 
 inline void __syncthreads() { lockstep::test::sync_block(); }
+// A launch's blocks take turns.
+inline void __threadfence() {}
+inline unsigned atomicInc(unsigned* at, unsigned last) {
+  const unsigned was = *at;
+  *at = was >= last ? 0 : was + 1;
+  return was;
+}
 
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
@@ -100,3 +115,5 @@ inline unsigned __float_as_uint(float value) {
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
+
+#include "fake/tensor_core.h"
