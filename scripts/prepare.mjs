@@ -120,6 +120,12 @@ export function buildEmulatedAddon() {
   compile('lockstep_emulated', 'build/Release/lockstep_emulated.node', 'building the addon with emulated GPUs …');
 }
 
+/** The program of scripts/gpu-check, over emulated GPUs. */
+export function buildEmulatedGpuCheck() {
+  buildEmulatedAddon();
+  compile('lockstep_gpu_check_emulated', 'build/Release/lockstep_gpu_check_emulated', 'building the checks of GPUs over emulated ones …');
+}
+
 export const nativeTest = 'build/native/test/lockstep_test';
 export const kernelBench = 'build/native/bench/lockstep_kernel_bench';
 

@@ -303,6 +303,7 @@ GpuOptions read_gpu_options(const Napi::Value& value, Reader* r) {
   const char* const choices[] = {"quickest", "peers", "library"};  // SumChoice
   options.sums = static_cast<nccl::SumChoice>(r->choice(object, "sums", "options.gpu", choices, 3));
   options.records = r->boolean(object, "records", "options.gpu");
+  options.one_device = r->boolean(object, "oneDevice", "options.gpu");
   return options;
 }
 
@@ -342,6 +343,7 @@ WeightMap read_weights(const Napi::Value& value, Reader* r) {
   WeightMap map;
   const Napi::Object object = r->object(value, "weights");
   map.files = read_texts(r->get(object, "files", "weights"), "weights.files", r);
+  map.generated = r->get(object, "generated", "weights").ToBoolean();
   const Napi::Array tensors = r->array(r->get(object, "tensors", "weights"), "weights.tensors");
   map.tensors.reserve(tensors.Length());
   for (uint32_t i = 0; i < tensors.Length() && r->ok(); i++) {

@@ -1,6 +1,7 @@
 #include "addon/gpu_group.h"
 
 #include "cuda/discovery.h"
+#include "cuda/one_device.h"
 
 namespace lockstep::addon {
 
@@ -25,9 +26,10 @@ GpuGroup::GpuGroup(std::shared_ptr<cpu::Group> group, const cuda::Runtime* runti
       nccl_(library_.is_open() ? &library_ : nullptr, group_->world_size(), group_->timeout()) {}
 
 std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, const GpuOptions& options, std::string* error) {
-  const cuda::Runtime* runtime = cuda::built_in_runtime();
-  const cuda::Discovery found = cuda::discover(runtime, cuda::has_driver_library());
   const int wanted = group->world_size();
+  const cuda::Runtime* runtime = cuda::built_in_runtime();
+  if (options.one_device) runtime = cuda::share_device(runtime, wanted);
+  const cuda::Discovery found = cuda::discover(runtime, cuda::has_driver_library());
   const auto refuse = [error](const std::string& reason) {
     *error = reason;
     return nullptr;

@@ -17,6 +17,7 @@ struct GpuOptions {
   std::vector<std::string> roots;
   nccl::SumChoice sums = nccl::SumChoice::kQuickest;
   bool records = true;  // see cuda::BackendParts
+  bool one_device = false;
 };
 
 class GpuGroup {

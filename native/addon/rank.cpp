@@ -41,6 +41,7 @@ Napi::Value RankObject::load(const Napi::CallbackInfo& info) {
   const RankShard shard = read_shard(info[0], group_->config(), &reader);
   const WeightMap weights = read_weights(info[1], &reader);
   if (!reader.ok()) return Napi::String::New(env, reader.error());
+  if (weights.generated && !gpu_) return Napi::String::New(env, "weights that are in no file are a GPU's alone");
   packed_.path = info[2].IsString() ? info[2].As<Napi::String>().Utf8Value() : "";
   const Status status = gpu_ ? gpu_->rank.load(shard, weights) : rank_->load(shard, weights, &packed_);
   if (status.ok()) return env.Null();

@@ -126,6 +126,7 @@ struct WeightTensor {
 struct WeightMap {
   std::vector<std::string> files;
   std::vector<WeightTensor> tensors;
+  bool generated = false;  // matrices are made on the GPU (cuda/generated.h), and only vectors are read
 };
 
 struct Range {

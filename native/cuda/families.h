@@ -10,6 +10,7 @@ Error add_embedding(const AddEmbeddingArgs& args, Stream stream);
 Error norm(const NormArgs& args, Stream stream);
 Error add(const AddArgs& args, Stream stream);
 Error pool(const PoolArgs& args, Stream stream);
+Error generate(const GenerateArgs& args, Stream stream);
 Error gemm(const GemmArgs& args, Stream stream);
 Error rope_append(const RopeAppendArgs& args, Stream stream);
 Error attention(const AttentionArgs& args, Stream stream);

@@ -80,6 +80,15 @@ struct AddArgs {
   NormWeights norm;
 };
 
+// out[i][c] = generated_value(key, (first_row + i) * total_cols + first_col + c), zeros behind the row: see generated.h.
+struct GenerateArgs {
+  void* out;  // [rows, ld] of `type`
+  Type type;
+  int rows, cols, ld;
+  int first_row, first_col, total_cols;  // of the whole tensor
+  uint64_t key;
+};
+
 // out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type.
 struct GemmArgs {
   const void* x;  // [.., ld_x]
@@ -226,6 +235,7 @@ struct Kernels {
   Error (*route)(const RouteArgs&, Stream);
   Error (*combine)(const CombineArgs&, Stream);
   Error (*pool)(const PoolArgs&, Stream);
+  Error (*generate)(const GenerateArgs&, Stream);
   Error (*peer_join)(const PeerJoinArgs&, Stream);
   Error (*peer_gather)(const PeerGatherArgs&, Stream);
 };

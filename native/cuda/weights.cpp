@@ -8,6 +8,7 @@
 
 #include "common/quant/float_formats.h"
 #include "common/source_files.h"
+#include "cuda/generated.h"
 
 namespace lockstep::cuda {
 namespace {
@@ -199,6 +200,8 @@ class Uploader {
   Uploader(const Device& device, const WaitBounds& bounds, uint8_t* base) : device_(device), bounds_(bounds), base_(base) {}
   Status init(size_t row_bytes);
   Status upload(const Piece& piece, TensorRows* reader);
+  // What is in no file.
+  Status generate(const Piece& piece);
   Status finish();
 
  private:
@@ -245,6 +248,13 @@ Status Uploader::upload(const Piece& piece, TensorRows* reader) {
   return Status();
 }
 
+Status Uploader::generate(const Piece& piece) {
+  const GenerateArgs args = {base_ + piece.offset, piece.type,         piece.rows.count,
+                             piece.cols.count,     piece.ld,           piece.rows.first,
+                             piece.cols.first,     piece.tensor->cols, generated_key(piece.tensor->name.c_str())};
+  return device_.check(device_.runtime().kernels->generate(args, stream_.get()), "making weights");
+}
+
 Status Uploader::finish() { return stream_.wait(bounds_); }
 
 }  // namespace
@@ -276,7 +286,8 @@ Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightM
   Uploader uploader(device, bounds, out->memory.data());
   LOCKSTEP_RETURN_IF_ERROR(uploader.init(widest));
   TensorRows reader(&files);
-  for (const Piece& piece : planner.pieces()) LOCKSTEP_RETURN_IF_ERROR(uploader.upload(piece, &reader));
+  for (const Piece& piece : planner.pieces())
+    LOCKSTEP_RETURN_IF_ERROR(map.generated && piece.tensor != nullptr ? uploader.generate(piece) : uploader.upload(piece, &reader));
   return uploader.finish();
 }
 

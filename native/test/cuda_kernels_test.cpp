@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 
+#include "cuda/generated.h"
 #include "device_bench.h"
 
 namespace lockstep::test {
@@ -376,6 +377,33 @@ void peers(Bench& b) {
   }
 }
 
+// A part of a tensor, to the bit: a program in another language must make the same.
+void generated(Bench& b) {
+  constexpr int kRows = 3, kCols = 21, kLd = 24, kFirstRow = 5, kFirstCol = 2, kTotal = 40;
+  const uint64_t key = generated_key("layers.3.q");
+  b.check.expect(key == 0xfd42f92b5c5e0c11u, "the key of a name is %llx", static_cast<unsigned long long>(key));
+  for (const Type type : {Type::kF32, Type::kBf16}) {
+    auto* out = b.take<uint8_t>(kRows * kLd * type_bytes(type));
+    b.run(b.runtime->kernels->generate, {out, type, kRows, kCols, kLd, kFirstRow, kFirstCol, kTotal, key});
+    for (int i = 0; i < kRows; i++) {
+      for (int c = 0; c < kLd; c++) {
+        const float want = c < kCols ? generated_value(key, static_cast<uint64_t>(kFirstRow + i) * kTotal + kFirstCol + c) : 0;
+        const float got =
+            type == Type::kF32 ? reinterpret_cast<float*>(out)[i * kLd + c] : from_bf16(reinterpret_cast<uint16_t*>(out)[i * kLd + c]);
+        b.check.expect(got == (type == Type::kF32 ? want : bf16_round(want)), "generated value %d of row %d is %g", c, i, wide(got));
+      }
+    }
+  }
+  double sum = 0, squares = 0;
+  constexpr int kCount = 100000;
+  for (int i = 0; i < kCount; i++) {
+    const double value = wide(generated_value(key, i));
+    sum += value, squares += value * value;
+  }
+  b.check.near(sum / kCount, 0, 3e-4, "mean of generated values", 0);
+  b.check.near(std::sqrt(squares / kCount), 0.02, 2e-4, "deviation of generated values", 0);
+}
+
 }  // namespace
 
 const std::vector<DeviceCheck>& device_checks() {
@@ -388,6 +416,7 @@ const std::vector<DeviceCheck>& device_checks() {
       {"experts", experts},
       {"pooling", pooling},
       {"sums over ranks", peers},
+      {"generated weights", generated},
   };
   return checks;
 }

@@ -42,6 +42,8 @@ export interface GpuOptions {
   readonly sums: 'quickest' | 'peers' | 'library';
   /** Short steps are recorded as graphs, and launched whole from then on. */
   readonly records: boolean;
+  /** All ranks are on GPU 0, which scripts/gpu-check has in place of several. */
+  readonly oneDevice: boolean;
 }
 
 /** A rank's GPU before anything is on it, and what the rank needs there beside the KV cache. In bytes. */

@@ -55,6 +55,7 @@ export function choosePlaces(options: EngineOptions, environment: Environment, l
     cublasLt: options.cublasltLibrary ?? '',
     roots: libraryRoots(environment),
     records: !options.enforceEager,
+    oneDevice: false,
   } as const;
   return { devices: gpus, mode: 'reduce', threadsPerRank: 1, gpu };
 }

@@ -202,6 +202,8 @@ export interface WeightMap {
   /** Absolute paths. */
   readonly files: readonly string[];
   readonly tensors: readonly WeightTensor[];
+  /** Matrices are made on the GPU, by counting (native/cuda/generated.h), and only vectors are read: for measurements of shapes. */
+  readonly generated?: boolean;
 }
 
 /** What `loadModel` finds in a folder or file: everything that does not depend on how it is served. */

@@ -20,6 +20,7 @@ const emulated = {
     roots: [],
     sums: 'quickest',
     records: true,
+    oneDevice: false,
   },
 } as const;
 

@@ -4,6 +4,8 @@
 //   EMULATED_GPUS_APART=1       they do not reach each other's memory
 //   EMULATED_GPU_FAULT=1:700:FILE   device 1 fails with error 700 (600: it hangs) in its next piece of work once there is such a file
 //   EMULATED_GPU_WRONG=gemm     that kernel gives a wrong value
+// The fake libraries are those that lie beside the program.
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -52,9 +54,18 @@ void fail_when_asked(const char* fault) {
   }).detach();
 }
 
+// A file beside the addon or program that this is part of; "": there is none.
+std::string beside(const char* name) {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&beside), &info) == 0) return "";
+  const std::string self = info.dli_fname;
+  const std::string path = self.substr(0, self.rfind('/') + 1) + name;
+  return access(path.c_str(), R_OK) == 0 ? path : "";
+}
+
 const Runtime* start() {
-  test::open_fake_nccl(LOCKSTEP_FAKE_NCCL);
-  test::open_fake_cublaslt(LOCKSTEP_FAKE_CUBLASLT);
+  if (const std::string path = beside("liblockstep_fake_nccl.so"); !path.empty()) test::open_fake_nccl(path.c_str());
+  if (const std::string path = beside("liblockstep_fake_cublaslt.so"); !path.empty()) test::open_fake_cublaslt(path.c_str());
   test::FakeMachine machine;
   machine.numbers = visible_of(number("EMULATED_GPUS", 8));
   machine.devices = static_cast<int>(machine.numbers.size());

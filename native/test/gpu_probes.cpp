@@ -1,0 +1,194 @@
+#include "gpu_probes.h"
+
+#include <chrono>
+#include <cstdio>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "cpu/shm_communicator.h"
+#include "cuda/cublaslt.h"
+#include "cuda/generated.h"
+#include "cuda/one_device.h"
+#include "cuda/peers.h"
+
+namespace lockstep::test {
+namespace {
+
+using namespace cuda;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kTimeout(20000);
+const WaitBounds kBounds{nullptr, kTimeout};
+
+void tell(const std::string& probe, double value, const char* unit, const std::string& note) {
+  std::printf(R"({"probe":"%s","value":%.6g,"unit":"%s","note":"%s"})"
+              "\n",
+              probe.c_str(), value, unit, note.c_str());
+  std::fflush(stdout);
+}
+
+// The best of a few turns, each of `times` calls of `put` and one wait, in microseconds a call. The first turn warms up.
+template <class Put>
+Status time_of(const OwnStream& stream, int times, Put put, double* us) {
+  constexpr int kTurns = 4;
+  for (int turn = 0; turn < kTurns; turn++) {
+    const Clock::time_point start = Clock::now();
+    for (int i = 0; i < times; i++) LOCKSTEP_RETURN_IF_ERROR(put());
+    LOCKSTEP_RETURN_IF_ERROR(stream.wait(kBounds));
+    const double each = std::chrono::duration<double, std::micro>(Clock::now() - start).count() / times;
+    if (turn < 2 || each < *us) *us = each;
+  }
+  return Status();
+}
+
+struct Place {
+  const Device& device;
+  const OwnStream& stream;
+  const bool small;
+  Status check(Error error, const char* what) const { return device.check(error, what); }
+};
+
+Status probe_copy(const Place& at) {
+  const size_t bytes = at.small ? size_t{1} << 20 : size_t{1} << 30;
+  Memory memory;
+  double us = 0;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, 2 * bytes, "the copy"));
+  const Runtime& runtime = at.device.runtime();
+  LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(memory.data(), 1, 2 * bytes, at.stream.get()), "fill"));
+  const auto copy = [&] { return at.check(runtime.copy(memory.data() + bytes, memory.data(), bytes, at.stream.get()), "copy"); };
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 20, copy, &us));
+  tell("copy", 2 * static_cast<double>(bytes) / us / 1e3, "GB/s", std::to_string(bytes >> 20) + " MiB, read and written");
+  return Status();
+}
+
+Status probe_product(const Place& at, const std::vector<std::string>& roots) {
+  const CublasLt library = open_cublaslt("", roots, cublaslt_major(&at.device.runtime()));
+  LtProducts products(library.is_open() ? &library.functions : nullptr, &at.device, &at.stream);
+  LOCKSTEP_RETURN_IF_ERROR(products.init());
+  const Kernels& k = *at.device.runtime().kernels;
+  const int size = at.small ? 64 : 8192;
+  const size_t values = static_cast<size_t>(size) * size;
+  Memory memory;
+  double us = 0;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, values * 8, "a product"));
+  uint16_t *x = memory.as<uint16_t>(), *w = x + values;
+  auto* out = reinterpret_cast<float*>(w + values);
+  for (uint16_t* matrix : {x, w}) {
+    const GenerateArgs random = {matrix, Type::kBf16, size, size, size, 0, 0, size, generated_key(matrix == x ? "x" : "w")};
+    LOCKSTEP_RETURN_IF_ERROR(at.check(k.generate(random, at.stream.get()), "generate"));
+  }
+  const GemmArgs args{x, w, Type::kBf16, nullptr, nullptr, 1, size, size, size, size, size, out, size};
+  const bool by_library = products.can(args);
+  const auto multiply = [&] { return by_library ? products.multiply(args) : at.check(k.gemm(args, at.stream.get()), "gemm"); };
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, by_library ? 20 : 1, multiply, &us));
+  std::string note = "bfloat16, " + std::to_string(size) + " cubed, by " +
+                     (by_library ? "cuBLASLt " + std::to_string(library.version) : "our own kernel: no libcublasLt was found");
+  tell("product", 2.0 * size * size * size / us / 1e6, "TFLOP/s", note);
+  return Status();
+}
+
+Status probe_launch(const Place& at) {
+  constexpr int kRecorded = 100, kN = 64;
+  const Runtime& runtime = at.device.runtime();
+  Memory memory;
+  double us = 0;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, 3 * kN * sizeof(float), "a row"));
+  LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(memory.data(), 0, memory.bytes(), at.stream.get()), "fill"));
+  auto* x = memory.as<float>();
+  const NormArgs args{x, nullptr, 1, kN, kN, {x + kN, nullptr, 1, 1e-5F, false}, false, {x + 2 * kN, nullptr, kN}};
+  const auto start = [&] { return at.check(runtime.kernels->norm(args, at.stream.get()), "a launch"); };
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10 * kRecorded, start, &us));
+  tell("launch", us, "us", "a kernel of one row behind another");
+  RecordedWork work;
+  LOCKSTEP_RETURN_IF_ERROR(work.begin(at.device, at.stream.get()));
+  for (int i = 0; i < kRecorded; i++) LOCKSTEP_RETURN_IF_ERROR(start());
+  LOCKSTEP_RETURN_IF_ERROR(work.end());
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, [&] { return work.launch(); }, &us));
+  tell("recorded launch", us / kRecorded, "us", "the same, a hundred of them recorded");
+  return Status();
+}
+
+// One rank's part of a probe of sums.
+Status time_sums(int rank, const Runtime* runtime, PeerGroup* group, cpu::ShmGroup* meeting, const std::vector<int>& sizes, bool small) {
+  constexpr int kN = 1024, kTimes = 20;
+  const Device device(runtime, rank);
+  OwnStream stream;
+  LOCKSTEP_RETURN_IF_ERROR(device.bind());
+  LOCKSTEP_RETURN_IF_ERROR(stream.create(device));
+  const size_t rows = sizes.back() / kN;
+  Memory memory;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(device, 4 * rows * kN * sizeof(float), "parts"));
+  LOCKSTEP_RETURN_IF_ERROR(device.check(runtime->fill(memory.data(), 0, memory.bytes(), stream.get()), "fill"));
+  auto* at = memory.as<float>();
+  const size_t part = rows * kN;
+  cpu::ShmCommunicator host(meeting, rank);
+  Peers peers(group, &host, &device, &stream);
+  LOCKSTEP_RETURN_IF_ERROR(peers.open({{at, at + part}, at + 2 * part, static_cast<int>(rows), kN, kN, at + 3 * part}));
+  if (!peers.is_open()) return Status(Fault::kDevice, "sums over ranks: " + peers.problem());
+  for (const int values : sizes) {
+    for (const bool two_shots : {false, true}) {
+      PeerJoinArgs args{};
+      args.two_shots = two_shots;
+      args.rows = values / kN, args.n = args.ld = kN;
+      args.x = at + 2 * part;
+      int turn = 0;
+      double us = 0;
+      const auto join = [&] { return device.check(peers.join(args, turn = 1 - turn), "a sum"); };
+      LOCKSTEP_RETURN_IF_ERROR(host.barrier());
+      LOCKSTEP_RETURN_IF_ERROR(time_of(stream, small ? 2 : kTimes, join, &us));
+      if (rank == 0)
+        tell("sum over " + std::to_string(host.world_size) + " ranks", us, "us",
+             std::to_string(values * 4 >> 10) + " KiB in " + (two_shots ? "two shots" : "one shot"));
+    }
+  }
+  return host.barrier();
+}
+
+Status probe_sums(const Runtime* runtime, bool small) {
+  const std::vector<int> sizes =
+      small ? std::vector<int>{2 << 10} : std::vector<int>{2 << 10, 4 << 10, 8 << 10, 16 << 10, 128 << 10, 1 << 20};
+  for (const int world : {2, 4}) {
+    const Runtime* shared = share_device(runtime, world);
+    PeerGroup group(world, kTimeout);
+    cpu::ShmGroup meeting(world, cpu::WaitPolicy(), kTimeout, nullptr);
+    std::vector<Status> results(world);
+    std::vector<std::thread> ranks;
+    for (int r = 0; r < world; r++) {
+      ranks.emplace_back([&, r] {
+        results[r] = time_sums(r, shared, &group, &meeting, sizes, small);
+        if (results[r].ok()) return;
+        group.abort();
+        meeting.abort();
+      });
+    }
+    for (std::thread& rank : ranks) rank.join();
+    for (Status& result : results) LOCKSTEP_RETURN_IF_ERROR(result);
+  }
+  return Status();
+}
+
+Status probe(const Runtime* runtime, const std::vector<std::string>& roots, bool small) {
+  const Device device(runtime, 0);
+  OwnStream stream;
+  LOCKSTEP_RETURN_IF_ERROR(device.bind());
+  LOCKSTEP_RETURN_IF_ERROR(stream.create(device));
+  const Place at{device, stream, small};
+  LOCKSTEP_RETURN_IF_ERROR(probe_copy(at));
+  LOCKSTEP_RETURN_IF_ERROR(probe_launch(at));
+  LOCKSTEP_RETURN_IF_ERROR(probe_product(at, roots));
+  return probe_sums(runtime, small);
+}
+
+}  // namespace
+
+int run_probes(const Runtime* runtime, const std::string& roots, bool small) {
+  std::vector<std::string> folders;
+  std::istringstream words(roots);
+  for (std::string word; std::getline(words, word, ':');) folders.push_back(word);
+  const Status status = probe(runtime, folders, small);
+  if (!status.ok()) std::fprintf(stderr, "%s\n", status.text().c_str());
+  return status.ok() ? 0 : 1;
+}
+
+}  // namespace lockstep::test

@@ -1,0 +1,17 @@
+// What of a device bounds everything that runs there, measured: beside it every other figure is read.
+#pragma once
+
+#include <string>
+
+#include "cuda/runtime.h"
+
+namespace lockstep::test {
+
+// Prints a line of JSON for each: {"probe": name, "value": number, "unit": text, "note": text}. 0, or 1 and a line on stderr.
+//   copy         bytes read and written by a copy on the device, GB/s
+//   product      bfloat16, 8192 x 8192 x 8192, by cuBLASLt where it is found below `roots`, else by our own kernel, TFLOP/s
+//   launch       a kernel of one row after another, and the same out of a recording, us
+//   sum N BYTES  over N ranks on this one device, in one shot or in two, us
+int run_probes(const cuda::Runtime* runtime, const std::string& roots, bool small);
+
+}  // namespace lockstep::test
