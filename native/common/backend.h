@@ -30,6 +30,10 @@ class DeviceBackend {
   virtual bool sums_ranks() const { return false; }
   virtual bool gathers_ranks() const { return false; }
 
+  // Whether sampling too is work that a device does in its order, and end_step writes what came of it: then no rank waits for others before
+  // that.
+  virtual bool samples_in_order() const { return false; }
+
   virtual Status begin_step(const StepView& step) = 0;
   // Around everything from embed to the last layer. A device that has recorded this work in an earlier step does it again in begin_layers
   // and sets *are_done: then nothing of it is called.
@@ -61,6 +65,12 @@ class DeviceBackend {
   virtual const float* logits_part() = 0;
   virtual size_t logits_part_count() const = 0;
   virtual float* logits_whole() = 0;
+  // Around head_input, head and sample of so many rows, as begin_layers and end_layers.
+  virtual Status begin_outputs(int first, int count, bool* are_done) {
+    *are_done = false;
+    return Status();
+  }
+  virtual Status end_outputs(int first, int count) { return Status(); }
   // Samples and scores the rows whose logits are there; writes ids and log-probabilities.
   virtual Status sample(int first, int count) = 0;
   virtual Status end_step() = 0;

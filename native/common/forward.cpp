@@ -91,22 +91,29 @@ Status layers(const ModelSpec& spec, DeviceBackend& backend, Meeting meet, Phase
   return Status();
 }
 
+Status head(int first, int count, DeviceBackend& backend, Meeting meet) {
+  backend.head_input(first, count);
+  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  backend.head(first, count);
+  if (backend.row_parallel == RowParallel::kGather) return meet.communicator.barrier();
+  if (meet.communicator.world_size == 1 || backend.gathers_ranks()) return Status();
+  return meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole());
+}
+
 Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
   const int num_outputs = static_cast<int>(step.outputs.size());
   for (int first = 0; first < num_outputs; first += kHeadRows) {
     const int count = std::min(kHeadRows, num_outputs - first);
-    backend.head_input(first, count);
-    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
-    backend.head(first, count);
-    if (backend.row_parallel == RowParallel::kGather) {
-      LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
-    } else if (meet.communicator.world_size > 1 && !backend.gathers_ranks()) {
-      LOCKSTEP_RETURN_IF_ERROR(meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole()));
+    bool are_done = false;
+    LOCKSTEP_RETURN_IF_ERROR(backend.begin_outputs(first, count, &are_done));
+    if (!are_done) {
+      LOCKSTEP_RETURN_IF_ERROR(head(first, count, backend, meet));
+      clock.book(PhaseTimes::kHead);
+      LOCKSTEP_RETURN_IF_ERROR(backend.sample(first, count));
     }
-    clock.book(PhaseTimes::kHead);
-    LOCKSTEP_RETURN_IF_ERROR(backend.sample(first, count));
+    LOCKSTEP_RETURN_IF_ERROR(backend.end_outputs(first, count));
     // The next rows overwrite the logits; and no rank may read a sampled id before it is written.
-    LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
+    if (!backend.samples_in_order()) LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
     clock.book(PhaseTimes::kSample);
   }
   return Status();

@@ -1,6 +1,7 @@
-// Gumbel noise of a token: a function of (seed, choice, position, id) alone, so that any rank or thread may draw it.
+// Gumbel noise of a token: a function of (seed, choice, position, id) alone, so that any rank, thread or device may draw it.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "common/philox.h"
@@ -10,17 +11,32 @@ namespace lockstep {
 // Words are made for tiles of ids at once; id = tile * kGumbelTile + i takes word i / 256 of counter tile * 256 + i % 256, which lets a
 // compiler put counters side by side in a vector.
 constexpr int kGumbelTile = 1024;
+constexpr uint32_t kGumbelCounters = kGumbelTile / 4;
 constexpr double kGumbelMax = 22.9;  // of a 32-bit word: -log(-log1p(-2^-33)) = 22.87
 
+// The words of ids tile * kGumbelTile + within, + 256, + 512 and + 768; within < kGumbelCounters.
+LOCKSTEP_ANYWHERE inline void four_gumbel_words(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t within,
+                                                uint32_t words[4]) {
+  constexpr uint32_t kDomain = 0x4C4F434B;  // sets these counters apart from any other use of a seed
+  philox4x32(key, tile * kGumbelCounters + within, position, choice, kDomain, words);
+}
 void gumbel_words(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t* words);
 uint32_t gumbel_word(PhiloxKey key, uint32_t position, uint32_t choice, int32_t id);
+
 // -log(-log(u)) for u = 1 - (word + 1/2) / 2^32: a low word is a high value.
-double gumbel_of_word(uint32_t word);
+LOCKSTEP_ANYWHERE inline double gumbel_of_word(uint32_t word) {
+  const double t = (static_cast<double>(word) + 0.5) * 0x1p-32;
+  return -log(-log1p(-t));
+}
 
 // Not below gumbel_of_word(word), from the word's length in bits alone: -log(-log1p(-t)) <= -log(t), and t >= 2^(bits-33).
-inline double gumbel_bound(uint32_t word) {
+LOCKSTEP_ANYWHERE inline double gumbel_bound(uint32_t word) {
   if (word == 0) return kGumbelMax;
+#ifdef __CUDA_ARCH__
+  const int bits = 32 - __clz(static_cast<int>(word));
+#else
   const int bits = 32 - __builtin_clz(word);
+#endif
   return 0.6931472 * (33 - bits);
 }
 

@@ -79,55 +79,66 @@ SampleParams OutputSampler::params_of(const StepView& step, const StepOutput& ou
   return p;
 }
 
-// The id for an output, or one of the sampler's reasons for none.
-int32_t OutputSampler::sample_row(const StepView& step, const StepOutput& output, const float* logits, Sampler* sampler) const {
-  SampleParams params = params_of(step, output);
-  // A position that is dead is behind an end or a wrong draft: nobody looks at what is drawn there.
-  const bool follows = output.grammar != nullptr && output.grammar_at != GrammarRun::kDead;
-  const std::shared_ptr<const TokenMask> mask = follows ? output.grammar->mask(output.grammar_at) : nullptr;
-  if (follows && !mask) return kNothingAllowed;
-  params.mask = mask.get();
-  return sampler->sample(logits, params);
+OutputRequest OutputSampler::request_of(const StepView& step, const StepOutput& output) const {
+  const StepDims& dims = buffers_->dims;
+  const RowColumns& rows = buffers_->rows;
+  OutputRequest request{};
+  request.samples = output.sample;
+  if (output.sample) {
+    request.params = params_of(step, output);
+    // A position that is dead is behind an end or a wrong draft: nobody looks at what is drawn there.
+    const bool follows = output.grammar != nullptr && output.grammar_at != GrammarRun::kDead;
+    if (follows) request.mask = output.grammar->mask(output.grammar_at);
+    request.params.mask = request.mask.get();
+    request.is_stuck = follows && !request.mask;
+  } else {
+    const int32_t id = rows.tokens[static_cast<size_t>(output.row) * dims.max_seq_len + output.position + 1];
+    request.scored_id = id < 0 || id >= spec_->vocab ? 0 : id;
+  }
+  const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
+  request.num_top = std::max(std::min(wanted, dims.max_logprobs), -1);
+  request.num_ids = output.sample ? std::max(0, std::min(rows.numLogprobIds[output.row], std::min(request.num_top, kMaxLogprobIds))) : 0;
+  request.ids = rows.logprobIds + static_cast<size_t>(output.row) * kMaxLogprobIds;
+  return request;
+}
+
+void OutputSampler::write_id(const StepView& step, const StepOutput& output, int32_t id) const {
+  const StepDims& dims = buffers_->dims;
+  const ResultColumns& result = buffers_->result[step.slot];
+  if (output.sample) {
+    // After a wrong draft this is no token of the sequence; a later step overwrites it before anyone reads so far.
+    const int next = output.position + 1;
+    if (next < dims.max_seq_len) buffers_->rows.tokens[static_cast<size_t>(output.row) * dims.max_seq_len + next] = std::max(id, 0);
+    result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1) + output.draw] = id;
+  }
+  result.outputIds[output.at] = std::max(id, 0);
+}
+
+ScorePlace OutputSampler::score_place(const StepView& step, const StepOutput& output) const {
+  const ResultColumns& result = buffers_->result[step.slot];
+  const size_t top = static_cast<size_t>(output.at) * buffers_->dims.max_logprobs;
+  return {result.outputLogprobs + output.at, result.outputRanks + output.at, result.topIds + top, result.topLogprobs + top};
 }
 
 bool OutputSampler::sample(const StepView& step, int index, float* logits, bool writes, Sampler* sampler) const {
-  const StepDims& dims = buffers_->dims;
-  const RowColumns& rows = buffers_->rows;
-  const ResultColumns& result = buffers_->result[step.slot];
   const StepOutput& output = step.outputs[index];
   if (spec_->logit_scale != 1) {
     for (int id = 0; id < spec_->vocab; id++) logits[id] *= spec_->logit_scale;
   }
   if (spec_->logit_softcap > 0) ops_.softcap(logits, spec_->vocab, spec_->logit_softcap);
-
-  int32_t* tokens = rows.tokens + static_cast<size_t>(output.row) * dims.max_seq_len;
-  const int next = output.position + 1;
-  int32_t id = -1;
-  if (output.sample) {
-    id = sample_row(step, output, logits, sampler);
-    if (id == kNotNumbers) return false;
-  } else {
-    id = tokens[next];
-    if (id < 0 || id >= spec_->vocab) id = 0;
-  }
+  const OutputRequest request = request_of(step, output);
+  const int32_t id = !request.samples ? request.scored_id : request.is_stuck ? kNothingAllowed : sampler->sample(logits, request.params);
+  if (id == kNotNumbers) return false;
   if (!writes) return true;
-  if (output.sample) {
-    // After a wrong draft this is no token of the sequence; a later step overwrites it before anyone reads so far.
-    if (next < dims.max_seq_len) tokens[next] = std::max(id, 0);
-    result.sampledIds[static_cast<size_t>(output.entry) * (dims.max_drafts + 1) + output.draw] = id;
-    id = std::max(id, 0);
-  }
-  result.outputIds[output.at] = id;
-  const int wanted = output.sample ? rows.numLogprobs[output.row] : rows.numPromptLogprobs[output.row];
-  if (wanted < 0) return true;
-  const size_t top = static_cast<size_t>(output.at) * dims.max_logprobs;
-  const int shown = std::min(wanted, dims.max_logprobs);
-  const int num_ids = output.sample ? std::min(rows.numLogprobIds[output.row], std::min(shown, kMaxLogprobIds)) : 0;
-  const int32_t* ids = rows.logprobIds + static_cast<size_t>(output.row) * kMaxLogprobIds;
-  const TokenScore score = num_ids > 0 ? sampler->score_ids(logits, id, ids, num_ids, result.topIds + top, result.topLogprobs + top)
-                                       : sampler->score(logits, id, shown, result.topIds + top, result.topLogprobs + top);
-  result.outputLogprobs[output.at] = score.logprob;
-  result.outputRanks[output.at] = score.rank;
+  write_id(step, output, id);
+  if (request.num_top < 0) return true;
+  const ScorePlace place = score_place(step, output);
+  const int32_t scored = std::max(id, 0);
+  const TokenScore score = request.num_ids > 0
+                               ? sampler->score_ids(logits, scored, request.ids, request.num_ids, place.top_ids, place.top_logprobs)
+                               : sampler->score(logits, scored, request.num_top, place.top_ids, place.top_logprobs);
+  *place.logprob = score.logprob;
+  *place.rank = score.rank;
   return true;
 }
 

@@ -4,6 +4,12 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define LOCKSTEP_ANYWHERE __host__ __device__
+#else
+#define LOCKSTEP_ANYWHERE
+#endif
+
 namespace lockstep {
 
 struct PhiloxKey {
@@ -11,7 +17,7 @@ struct PhiloxKey {
 };
 
 // Four words for the counter (c0, c1, c2, c3).
-inline void philox4x32(PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]) {
+LOCKSTEP_ANYWHERE inline void philox4x32(PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t out[4]) {
   for (int round = 0; round < 10; round++) {
     const uint64_t p0 = static_cast<uint64_t>(0xD2511F53U) * c0;
     const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57U) * c2;

@@ -10,12 +10,7 @@ namespace lockstep {
 namespace {
 
 constexpr int kRaceAllShare = 16;
-constexpr float kGreedyBelow = 1e-5F;  // as vLLM: a lower temperature is greedy
-
 constexpr float kNever = -std::numeric_limits<float>::infinity();
-
-bool is_restricted(const SampleParams& p) { return p.mask != nullptr || p.num_allowed > 0 || p.bad_words_len > 0; }
-bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
 
 // Bounded, so that no penalty that a request may name makes an infinite logit, be it divided by the lowest temperature next: that would
 // look as if the weights were broken. What is not a number stays so.
@@ -25,7 +20,68 @@ float penalized(float logit, float repetition) {
   return std::clamp(logit > 0 ? logit / by : logit * by, -kMost, kMost);
 }
 
+// Calls forbid(id) for the last id of every bad word whose other ids the output ends with. Bounded by the column: a length that runs over
+// its end ends the list.
+template <class Forbid>
+void for_bad_words(const SampleParams& p, int vocab, Forbid forbid) {
+  const int length = p.num_tokens + p.num_drafts;
+  const auto token = [&](int i) { return i < p.num_tokens ? p.tokens[i] : p.drafts[i - p.num_tokens]; };
+  for (int at = 0; at < p.bad_words_len;) {
+    const int count = p.bad_words[at];
+    const int32_t* word = p.bad_words + at + 1;
+    at += 1 + count;
+    if (count < 1 || at > p.bad_words_len) return;
+    if (length - p.prompt_len < count - 1) continue;
+    int same = 0;
+    while (same < count - 1 && token(length - (count - 1) + same) == word[same]) same++;
+    const int32_t last = word[count - 1];
+    if (same == count - 1 && last >= 0 && last < vocab) forbid(last);
+  }
+}
+
 }  // namespace
+
+int32_t forced_id(const SampleParams& p) {
+  const auto output = [&](int i) {
+    return p.prompt_len + i < p.num_tokens ? p.tokens[p.prompt_len + i] : p.drafts[p.prompt_len + i - p.num_tokens];
+  };
+  const int32_t end = forced_end_of_thinking(p.thinking, p.num_tokens + p.num_drafts - p.prompt_len, output);
+  if (end >= 0) return end;
+  // The only id that a grammar allows needs no look at the logits.
+  const bool is_only = p.mask != nullptr && p.mask->count == 1 && p.num_allowed == 0 && p.bad_words_len == 0;
+  return is_only ? std::max(p.mask->only, -1) : -1;
+}
+
+void write_allowed(const SampleParams& p, int vocab, uint32_t* words) {
+  const int num_words = (vocab + 31) / 32;
+  const auto is_id = [vocab](int32_t id) { return id >= 0 && id < vocab; };
+  const auto put = [words](int32_t id, bool may) {
+    const uint32_t bit = uint32_t{1} << (id % 32);
+    words[id / 32] = may ? words[id / 32] | bit : words[id / 32] & ~bit;
+  };
+  std::fill(words, words + num_words, ~uint32_t{0});
+  if (p.mask != nullptr) {
+    const int known = std::min(num_words, static_cast<int>(p.mask->words.size()));
+    std::copy(p.mask->words.begin(), p.mask->words.begin() + known, words);
+    std::fill(words + known, words + num_words, 0);
+    for (int i = 0; p.may_stop && i < p.num_stop; i++) {
+      if (is_id(p.stop_ids[i])) put(p.stop_ids[i], true);
+    }
+  }
+  if (p.num_allowed > 0) {
+    std::vector<uint32_t> allowed(num_words, 0);
+    for (int i = 0; i < p.num_allowed; i++) {
+      if (is_id(p.allowed_ids[i])) allowed[p.allowed_ids[i] / 32] |= uint32_t{1} << (p.allowed_ids[i] % 32);
+    }
+    for (int i = 0; i < num_words; i++) words[i] &= allowed[i];
+  }
+  for_bad_words(p, vocab, [&](int32_t id) { put(id, false); });
+  for (int i = 0; p.stop_masked && i < p.num_stop; i++) {
+    if (is_id(p.stop_ids[i])) put(p.stop_ids[i], false);
+  }
+}
+
+double log_sum_exp(uint64_t sum, int fixed_bits, float max) { return std::log(std::ldexp(static_cast<double>(sum), -fixed_bits)) + max; }
 
 Sampler::Sampler(const VocabularyOps& ops, int vocab) : ops_(ops), vocab_(vocab), work_(vocab), values_(vocab), counts_(vocab, 0) {
   candidates_.reserve(vocab);
@@ -55,24 +111,7 @@ void Sampler::restrict(const float* logits, const SampleParams& p) {
     }
     mark(0);
   }
-  forbid_bad_words(p);
-}
-
-// The last id of a sequence whose other ids the output ends with. Bounded by the column: a length that runs over its end ends the list.
-void Sampler::forbid_bad_words(const SampleParams& p) {
-  const int length = p.num_tokens + p.num_drafts;
-  const auto token = [&](int i) { return i < p.num_tokens ? p.tokens[i] : p.drafts[i - p.num_tokens]; };
-  for (int at = 0; at < p.bad_words_len;) {
-    const int count = p.bad_words[at];
-    const int32_t* word = p.bad_words + at + 1;
-    at += 1 + count;
-    if (count < 1 || at > p.bad_words_len) return;
-    if (length - p.prompt_len < count - 1) continue;
-    int same = 0;
-    while (same < count - 1 && token(length - (count - 1) + same) == word[same]) same++;
-    const int32_t last = word[count - 1];
-    if (same == count - 1 && last >= 0 && last < vocab_) work_[last] = kNever;
-  }
+  for_bad_words(p, vocab_, [this](int32_t id) { work_[id] = kNever; });
 }
 
 // In vLLM's order: bias, then the minimum length's mask, then repetition, frequency and presence.
@@ -103,15 +142,10 @@ void Sampler::apply_bias_and_penalties(const SampleParams& p) {
 }
 
 int32_t Sampler::sample(const float* logits, const SampleParams& p) {
-  const auto output = [&](int i) {
-    return p.prompt_len + i < p.num_tokens ? p.tokens[p.prompt_len + i] : p.drafts[p.prompt_len + i - p.num_tokens];
-  };
-  const int32_t end = forced_end_of_thinking(p.thinking, p.num_tokens + p.num_drafts - p.prompt_len, output);
-  if (end >= 0) return end;
+  const int32_t forced = forced_id(p);
+  if (forced >= 0) return forced;
   const bool greedy = p.temperature < kGreedyBelow;
   const float* row = logits;
-  // The only id that a grammar allows needs no look at the logits.
-  if (p.mask != nullptr && p.mask->count == 1 && p.mask->only >= 0 && p.num_allowed == 0 && p.bad_words_len == 0) return p.mask->only;
   if (is_restricted(p) || p.num_bias > 0 || p.stop_masked || has_penalties(p)) {
     std::copy(logits, logits + vocab_, work_.begin());
     if (is_restricted(p)) restrict(logits, p);
@@ -264,12 +298,11 @@ int32_t Sampler::race_all(const float* logits, int32_t best_id, const Candidate&
   return winner;
 }
 
-double Sampler::log_sum_exp(const float* logits) {
+double Sampler::log_sum_of(const float* logits) {
   float max = 0;
   int32_t best = 0;
   ops_.argmax(logits, vocab_, &max, &best);
-  const double sum = std::ldexp(static_cast<double>(ops_.sum_exp(logits, vocab_, max)), -ops_.fixed_bits);
-  return std::log(sum) + max;
+  return log_sum_exp(ops_.sum_exp(logits, vocab_, max), ops_.fixed_bits, max);
 }
 
 TokenScore Sampler::score_of(const float* logits, int32_t id, double log_sum) const {
@@ -279,7 +312,7 @@ TokenScore Sampler::score_of(const float* logits, int32_t id, double log_sum) co
 }
 
 TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_ids, float* top_logprobs) {
-  const double log_sum = log_sum_exp(logits);
+  const double log_sum = log_sum_of(logits);
   if (k > 0) {
     select_top(logits, std::min(k, vocab_));
     for (int i = 0; i < k; i++) {
@@ -292,7 +325,7 @@ TokenScore Sampler::score(const float* logits, int32_t id, int k, int32_t* top_i
 }
 
 TokenScore Sampler::score_ids(const float* logits, int32_t id, const int32_t* ids, int count, int32_t* out_ids, float* out_logprobs) {
-  const double log_sum = log_sum_exp(logits);
+  const double log_sum = log_sum_of(logits);
   for (int i = 0; i < count; i++) {
     const bool there = ids[i] >= 0 && ids[i] < vocab_;
     out_ids[i] = there ? ids[i] : -1;

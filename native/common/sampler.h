@@ -9,6 +9,7 @@
 
 #include "common/grammar.h"
 #include "common/philox.h"
+#include "common/sampled_id.h"
 #include "common/thinking.h"
 
 namespace lockstep {
@@ -48,13 +49,21 @@ struct SampleParams {
   int num_drafts;
 };
 
+inline bool is_restricted(const SampleParams& p) { return p.mask != nullptr || p.num_allowed > 0 || p.bad_words_len > 0; }
+inline bool has_penalties(const SampleParams& p) { return p.presence != 0 || p.frequency != 0 || p.repetition != 1; }
+constexpr float kGreedyBelow = 1e-5F;  // as vLLM: a lower temperature is greedy
+
+// The id that comes whatever the logits are; -1: none.
+int32_t forced_id(const SampleParams& params);
+// [(vocab + 31) / 32] a bit for each id that grammar, allowed ids, bad words and the minimum length let come.
+void write_allowed(const SampleParams& params, int vocab, uint32_t* words);
+// Natural log of a sum of exp(l - max) in units of 2^-fixed_bits, and max.
+double log_sum_exp(uint64_t sum, int fixed_bits, float max);
+
 struct TokenScore {
   float logprob;  // natural log of the softmax of the raw logits
   int32_t rank;   // 1: the likeliest
 };
-
-constexpr int32_t kNotNumbers = -1;
-constexpr int32_t kNothingAllowed = -2;
 
 // One thread's scratch for rows of `vocab` logits.
 class Sampler {
@@ -74,12 +83,11 @@ class Sampler {
   };
   static bool better(const Candidate& a, const Candidate& b) { return a.value > b.value || (a.value == b.value && a.id < b.id); }
   void restrict(const float* logits, const SampleParams& params);
-  void forbid_bad_words(const SampleParams& params);
   void apply_bias_and_penalties(const SampleParams& params);
   void select_top(const float* logits, int k);
   void select_at_least(const float* logits, float least);
   void keep_nucleus(const float* logits, float max, float least, float top_p);
-  double log_sum_exp(const float* logits);
+  double log_sum_of(const float* logits);
   TokenScore score_of(const float* logits, int32_t id, double log_sum) const;
   uint64_t mass(size_t first, size_t end, float max);
   int32_t race_all(const float* logits, int32_t best_id, const Candidate& last, const SampleParams& params) const;

@@ -86,6 +86,7 @@ void CudaBackend::embed() {
   const Matrix& table = w_.embed;
   EmbedArgs args{};
   args.ids = on_device_.ids;
+  args.last = device_sampler_.last();
   args.table = table.data;
   args.type = table.type;
   args.ld = table.ld;
@@ -238,21 +239,16 @@ void CudaBackend::head_input(int first, int count) { norm(w_.final_norm, on_devi
 
 void CudaBackend::head(int, int count) {
   multiply(w_.head, count, logits_, ld_logits_);
+  if (spec_.logit_scale != 1 || spec_.logit_softcap > 0) {
+    const FinishLogitsArgs args = {logits_, count, shard_.vocab.count, ld_logits_, spec_.logit_scale, spec_.logit_softcap};
+    run(k_.finish_logits(args, parts_.stream->get()), "finish_logits");
+  }
   if (gathers_ranks()) run(parts_.peers->gather(logits_whole_, logits_part_count()), "logits of all ranks");
 }
 
-Status CudaBackend::sample(int first, int count) {
+Status CudaBackend::sample(int, int) {
   LOCKSTEP_RETURN_IF_ERROR(status_);
-  const size_t bytes = sizeof(float) * logits_part_count() * shard_.world_size;
-  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(logits_on_host_, logits_whole_, bytes, parts_.stream->get()), "logits"));
-  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
-  for (int i = 0; i < count; i++) {
-    join_vocabulary(logits_on_host_, shard_.world_size, kHeadRows, i, ld_logits_, spec_.vocab, row_logits_.data());
-    // Every rank comes to the same id; rank 0 writes it.
-    if (!outputs_.sample(*step_, first + i, row_logits_.data(), shard_.rank == 0, &sampler_))
-      return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");
-  }
-  return Status();
+  return check(device_sampler_.launch({logits_whole_, shard_.world_size, ld_logits_}), "sample");
 }
 
 }  // namespace lockstep::cuda

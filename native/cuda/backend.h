@@ -1,7 +1,7 @@
 // A GPU's DeviceBackend, in reduce mode: this rank's part of every operation, as kernels in one stream. Activations are float32, and what a
 // product reads is of its matrix's type; the KV cache is float32 or bf16. A step's ids, positions and block tables cross to the device in
-// one copy; of its results only logits come back, to be sampled here. Memory, the beginning and the end of a step are in setup.cpp, the
-// operations in backend.cpp.
+// one copy; ids come back, and log-probabilities where they are asked for (sampling.h). Memory, the beginning and the end of a step are in
+// setup.cpp, the operations in backend.cpp.
 #pragma once
 
 #include <vector>
@@ -12,12 +12,15 @@
 #include "cuda/device.h"
 #include "cuda/kernels.h"
 #include "cuda/peers.h"
+#include "cuda/sampling.h"
 #include "cuda/weights.h"
 
 namespace lockstep::cuda {
 
-// Steps of so few tokens, which the starting of kernels would hold up, are recorded; a recording for each number.
+// Steps of so few tokens, which the starting of kernels would hold up, are recorded: the layers for each number of tokens, the head and the
+// sampling for each number of rows and what they ask for.
 constexpr int kRecordedTokens = 32;
+static_assert(kRecordedTokens <= kHeadRows);
 // Products of so many rows and more are cuBLASLt's, where it is there. None is recorded: what it loads at a first call may not be loaded
 // then.
 constexpr int kLibraryRows = kRecordedTokens + 1;
@@ -57,6 +60,9 @@ class CudaBackend final : public DeviceBackend {
   Status begin_step(const StepView& step) override;
   Status begin_layers(bool* are_done) override;
   Status end_layers() override;
+  bool samples_in_order() const override { return true; }
+  Status begin_outputs(int first, int count, bool* are_done) override;
+  Status end_outputs(int first, int count) override;
   void embed() override;
   void add_embedding() override;
   void attention_input(int layer) override;
@@ -94,6 +100,7 @@ class CudaBackend final : public DeviceBackend {
   struct StepIntegers {
     int32_t *ids, *position, *end_of, *type_of, *table_row;  // [max_tokens]
     int32_t* output_slot;                                    // [max_tokens]
+    int32_t* history_row;                                    // [max_tokens] the sequence row whose history takes the token; -1: none
     PoolEntry* pool;                                         // [max_rows]
     int32_t* tables;                                         // [entries, max_blocks_per_row], last: only those of the step are copied
   };
@@ -102,6 +109,8 @@ class CudaBackend final : public DeviceBackend {
   void take_memory(Cursor* cursor);
   StepIntegers lay_out_integers(Cursor* cursor) const;
   KvCache kv_of(int layer) const;
+  Status record_or_launch(RecordedWork* work, bool* are_done);
+  Status score_on_host(int first, int count);
   Status check(Error error, const char* what) const { return parts_.device->check(error, what); }
   // backend.cpp
   // Notes the first launch that failed; the step's end tells it.
@@ -125,7 +134,8 @@ class CudaBackend final : public DeviceBackend {
   const RankShard shard_;
   const Type kv_type_;
   const OutputSampler outputs_;
-  Sampler sampler_;
+  DeviceSampler device_sampler_;
+  Sampler sampler_;  // for what asks for more than devices tell
   Memory memory_, kv_, pinned_;
 
   int ld_hidden_ = 0, ld_qkv_ = 0, ld_act_ = 0, ld_router_ = 0, ld_logits_ = 0;
@@ -147,12 +157,14 @@ class CudaBackend final : public DeviceBackend {
   float* logits_whole_ = nullptr;  // [ranks, kHeadRows, ld_logits]
   float* pooled_ = nullptr;        // [max_rows, ld_hidden]
   StepIntegers on_device_{}, on_host_{};
-  float *logits_on_host_ = nullptr, *pooled_on_host_ = nullptr;
-  std::vector<float> row_logits_;  // [vocab]
+  float* pooled_on_host_ = nullptr;
+  float* logits_on_host_ = nullptr;  // where rows may ask for more than devices tell
+  std::vector<float> row_logits_;    // [vocab]
 
   // [kRecordedTokens + 1] the layers of a step of so many tokens. All that differs from step to step lies in on_device_.
   std::vector<RecordedWork> recorded_;
-  bool is_recording_ = false;
+  std::vector<RecordedWork> recorded_outputs_;  // [kRecordedTokens + 1, DeviceSampler::kFeatureSets]
+  RecordedWork* recording_ = nullptr;           // that is made
 
   // Of the step that runs.
   const StepView* step_ = nullptr;

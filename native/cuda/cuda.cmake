@@ -1,7 +1,8 @@
 # CUDA where nvcc 12.8 or later is found (CUDACXX, or nvcc on the path): LOCKSTEP_CUDA. Defines lockstep_cuda, the kernels and the
 # runtime's table: compiled by nvcc with the static runtime, or without it one function that says that there is none.
 set(LOCKSTEP_CUDA_DIR ${CMAKE_CURRENT_LIST_DIR})
-set(LOCKSTEP_CUDA_KERNELS activation.cu attention.cu embedding.cu experts.cu gemm.cu generate.cu norm.cu peer.cu rope.cu)
+set(LOCKSTEP_CUDA_KERNELS activation.cu attention.cu embedding.cu experts.cu gemm.cu generate.cu norm.cu peer.cu rope.cu
+  sample.cu sample_score.cu)
 list(TRANSFORM LOCKSTEP_CUDA_KERNELS PREPEND ${LOCKSTEP_CUDA_DIR}/)
 # Machine code for Ampere and Ada (8.x), Hopper and Blackwell (12.x), and what a driver compiles for the others from 9.0 on.
 set(LOCKSTEP_CUDA_ARCHITECTURES 80-real 90a-real 120-real 90-virtual CACHE STRING "what CUDA code is compiled for")
@@ -32,6 +33,8 @@ if(LOCKSTEP_CUDA)
   add_library(lockstep_cuda STATIC ${LOCKSTEP_CUDA_KERNELS} ${LOCKSTEP_CUDA_DIR}/runtime_cudart.cu ${LOCKSTEP_CUDA_DIR}/table.cpp)
   set_target_properties(lockstep_cuda PROPERTIES CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
   target_compile_options(lockstep_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xptxas=-v>)
+  # The CPU's sampler rounds a product before it adds, and the same id comes of the same bits.
+  set_source_files_properties(${LOCKSTEP_CUDA_DIR}/sample.cu ${LOCKSTEP_CUDA_DIR}/sample_score.cu PROPERTIES COMPILE_OPTIONS --fmad=false)
 else()
   add_library(lockstep_cuda STATIC ${LOCKSTEP_CUDA_DIR}/no_runtime.cpp)
 endif()

@@ -1,7 +1,7 @@
 // What all kernels share. A .cu file uses a small part of CUDA: threadIdx, blockIdx, blockDim, gridDim, static __shared__ arrays,
-// __syncthreads, __shfl_xor_sync, __threadfence, atomicInc, the math of <cmath>, and what the first part below defines. nvcc gives them
-// here; native/test gives its own before it includes the file and runs the same source on the processor (native/test/fake/emulate.h). What
-// goes beyond that (PTX) has a plain kernel beside it.
+// __syncthreads, __shfl_xor_sync, __threadfence, atomicInc, atomicAdd, atomicOr and atomicExch, the math of <cmath>, the casts between
+// floats and their bits, and what the first part below defines. nvcc gives them here; native/test gives its own before it includes the file
+// and runs the same source on the processor (native/test/fake/emulate.h). What goes beyond that (PTX) has a plain kernel beside it.
 #pragma once
 
 #include "cuda/kernels.h"
@@ -23,6 +23,19 @@ struct Grid {
 __device__ inline float warp_sum(float x) {
   for (int mask = kWarp / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(0xffffffffu, x, mask);
   return x;
+}
+
+// The largest of a warp, on every lane.
+__device__ inline uint64_t warp_max(uint64_t x) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const uint64_t other = __shfl_xor_sync(0xffffffffu, static_cast<unsigned long long>(x), mask);
+    x = other > x ? other : x;
+  }
+  return x;
+}
+
+__device__ inline void add_wide(uint64_t* at, uint64_t x) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(x));
 }
 
 // Of words that other devices, or the host, read and write too: what was written before the store is seen after a load that sees it.

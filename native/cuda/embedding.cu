@@ -7,9 +7,11 @@ namespace {
 
 constexpr int kThreads = 128;
 
+__device__ int32_t id_of(int32_t given, const int32_t* last) { return given < 0 ? last[-1 - given] : given; }
+
 __global__ void embed_kernel(EmbedArgs a) {
   const int i = blockIdx.x;
-  const int row = a.ids[i] - a.first_row;
+  const int row = id_of(a.ids[i], a.last) - a.first_row;
   const bool is_here = row >= 0 && row < a.table_rows;
   for (int c = threadIdx.x; c < a.n; c += blockDim.x) {
     a.out[static_cast<size_t>(i) * a.ld_out + c] = is_here ? load_as_float(a.table, a.type, static_cast<size_t>(row) * a.ld + c) : 0.0f;
@@ -30,6 +32,12 @@ __global__ void add_embedding_kernel(AddEmbeddingArgs a) {
   }
 }
 
+__global__ void note_tokens_kernel(NoteTokensArgs a) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= a.slots || a.row_of[i] < 0) return;
+  a.history[static_cast<size_t>(a.row_of[i]) * a.history_len + a.position[i]] = id_of(a.ids[i], a.last);
+}
+
 }  // namespace
 
 Error embed(const EmbedArgs& args, Stream stream) {
@@ -37,6 +45,9 @@ Error embed(const EmbedArgs& args, Stream stream) {
 }
 Error add_embedding(const AddEmbeddingArgs& args, Stream stream) {
   return launch(add_embedding_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+}
+Error note_tokens(const NoteTokensArgs& args, Stream stream) {
+  return launch(note_tokens_kernel, {static_cast<unsigned>((args.slots + kThreads - 1) / kThreads), 1}, kThreads, args, stream);
 }
 
 }  // namespace lockstep::cuda

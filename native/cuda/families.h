@@ -18,6 +18,9 @@ Error activation(const ActivationArgs& args, Stream stream);
 Error route(const RouteArgs& args, Stream stream);
 Error peer_join(const PeerJoinArgs& args, Stream stream);
 Error peer_gather(const PeerGatherArgs& args, Stream stream);
+Error finish_logits(const FinishLogitsArgs& args, Stream stream);
+Error note_tokens(const NoteTokensArgs& args, Stream stream);
+Error sample(const SampleArgs& args, Stream stream);
 Error combine(const CombineArgs& args, Stream stream);
 
 }  // namespace lockstep::cuda

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "common/activation.h"
+#include "common/philox.h"
 #include "cuda/runtime.h"
 
 namespace lockstep::cuda {
@@ -36,10 +37,12 @@ struct NormWeights {
   bool layer_norm;  // else RMS norm
 };
 
-// out[i] = table[ids[i] - first_row], zeros where that is another rank's row.
+// out[i] = table[id - first_row], zeros where that is another rank's row. The id is ids[i], or where that is negative what the sequence
+// row -1 - ids[i] sampled last.
 struct EmbedArgs {
-  const int32_t* ids;  // [rows]
-  const void* table;   // [table_rows, ld] of `type`
+  const int32_t* ids;   // [rows]
+  const int32_t* last;  // [sequence rows]
+  const void* table;    // [table_rows, ld] of `type`
   Type type;
   int ld, first_row, table_rows;
   int rows, n;
@@ -223,6 +226,98 @@ struct PeerGatherArgs {
   float* whole;
 };
 
+// logits[i] = cap * tanh(logits[i] * scale / cap); cap 0: scaled alone. In place.
+struct FinishLogitsArgs {
+  float* logits;  // [rows, ld]
+  int rows, n, ld;
+  float scale, softcap;
+};
+
+constexpr int kSampleTile = 1024;     // ids of a block
+constexpr int kDepthBins = 256;       // of the distance from a row's maximum
+constexpr int kSampledTopMax = 1024;  // most of the best that a device tells of a row; for more its logits go to the host
+constexpr int32_t kNoCandidate = -1;
+
+// What is asked of a row of logits. The rules are those of common/sampler.h, and so is the id.
+struct SampleRow {
+  int32_t row;        // of the sequence
+  int32_t keeps;      // 1: `last` takes the id
+  int32_t draws;      // 0: scored_id is scored and nothing is sampled
+  int32_t scored_id;  // what is scored without a draw
+  int32_t is_forced;  // the id, or the sampler's reason for none, is scored_id, whatever the logits are
+  int32_t is_restricted;
+  int32_t mask;            // which of the masks; -1: every id may come
+  float temperature;       // 0: the likeliest
+  int32_t top_k;           // 0: off
+  float top_p, log_min_p;  // 1, -infinity: off
+  float presence, frequency, repetition;
+  int32_t num_tokens;  // of the row's history that penalties look at; 0: there are none
+  int32_t prompt_len;
+  int32_t first_bias, num_bias;  // in extras: ids, then as many values
+  PhiloxKey key;
+  uint32_t choice, position;
+  int32_t num_top;            // best logits to tell; -1: the row is not scored
+  int32_t first_id, num_ids;  // in extras: with ids, their logits are told in the place of the best
+};
+
+struct SampleResult {
+  int32_t id;    // or kNotNumbers, kNothingAllowed
+  int32_t rank;  // 1: the likeliest; of the raw logits, as all below
+  float value;   // the logit of the id (of id 0 where there is none)
+  float max;
+  uint64_t sum;  // of exp(logit - max), in units of 2^-44
+};
+
+// What the kernels of a call leave for each other.
+struct SampleTile {
+  uint64_t raw, key;  // the best of the tile, of the raw logits and of those that are sampled from: sample.cuh
+  double score;       // the winner of the tile
+  int32_t winner;
+};
+struct SampleState {
+  float max;
+  int32_t best;
+  uint64_t cut;     // the worst candidate
+  int32_t is_open;  // the id is still to be raced for
+};
+struct DepthBin {
+  uint64_t mass;
+  uint32_t count;
+};
+
+struct SampleArgs {
+  const float* logits;  // [world, part_rows, ld] the ranks' parts of the vocabulary: see join_vocabulary
+  int world, part_rows, ld, vocab;
+  int count;
+  bool edits, narrows, races, scores;  // whether any row has a mask, a bias or penalties; a top_k or top_p; a temperature; is scored
+  const SampleRow* rows;               // [count]
+  const int32_t* extras;
+  const uint32_t* masks;  // [.., mask_words] a bit an id
+  int mask_words;
+  const int32_t* history;  // [rows, history_len] the tokens of each sequence
+  int history_len;
+  uint32_t* seen;         // [count, vocab] zeros between calls
+  float* edited;          // [count, vocab]
+  SampleTile* tiles;      // [count, tiles]
+  SampleState* states;    // [count]
+  DepthBin* bins;         // [count, kDepthBins]
+  uint32_t* tickets;      // [count] zeros between calls
+  SampleResult* results;  // [count]
+  int32_t* top_ids;       // [count, max_top]
+  float* top_values;
+  int max_top;
+  int32_t* last;  // [rows] the id that each sequence sampled last
+};
+
+// history[row_of[i]][position[i]] = the id of slot i, where row_of[i] is not negative.
+struct NoteTokensArgs {
+  const int32_t *ids, *last;         // as EmbedArgs
+  const int32_t *row_of, *position;  // [slots]
+  int slots;
+  int32_t* history;
+  int history_len;
+};
+
 struct Kernels {
   Error (*embed)(const EmbedArgs&, Stream);
   Error (*add_embedding)(const AddEmbeddingArgs&, Stream);
@@ -238,6 +333,9 @@ struct Kernels {
   Error (*generate)(const GenerateArgs&, Stream);
   Error (*peer_join)(const PeerJoinArgs&, Stream);
   Error (*peer_gather)(const PeerGatherArgs&, Stream);
+  Error (*finish_logits)(const FinishLogitsArgs&, Stream);
+  Error (*note_tokens)(const NoteTokensArgs&, Stream);
+  Error (*sample)(const SampleArgs&, Stream);
 };
 
 // The table of what is linked: compiled by nvcc, or by tests for the processor.

@@ -1,6 +1,7 @@
 // The backend's memory, and the beginning and end of a step.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "cuda/backend.h"
 
@@ -16,8 +17,10 @@ CudaBackend::CudaBackend(const BackendParts& parts, const RankShard& shard, Type
       shard_(shard),
       kv_type_(kv_type),
       outputs_(parts.buffers, parts.spec, parts.grammars, parts.vocabulary),
+      device_sampler_(parts.buffers->dims, parts.spec->vocab, parts.vocabulary.fixed_bits),
       sampler_(parts.vocabulary, parts.spec->vocab),
-      recorded_(kRecordedTokens + 1) {
+      recorded_(kRecordedTokens + 1),
+      recorded_outputs_((kRecordedTokens + 1) * DeviceSampler::kFeatureSets) {
   row_parallel = RowParallel::kReduce;
 }
 
@@ -32,7 +35,7 @@ T* CudaBackend::Cursor::take(size_t count) {
 CudaBackend::StepIntegers CudaBackend::lay_out_integers(Cursor* cursor) const {
   const size_t tokens = dims_.max_tokens;
   StepIntegers out{};
-  for (int32_t** column : {&out.ids, &out.position, &out.end_of, &out.type_of, &out.table_row, &out.output_slot})
+  for (int32_t** column : {&out.ids, &out.position, &out.end_of, &out.type_of, &out.table_row, &out.output_slot, &out.history_row})
     *column = cursor->take<int32_t>(tokens);
   out.pool = cursor->take<PoolEntry>(dims_.max_rows);
   out.tables = cursor->take<int32_t>(static_cast<size_t>(dims_.max_rows) * dims_.max_blocks_per_row);
@@ -90,7 +93,7 @@ Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, cons
   LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
   Cursor size{nullptr};
   backend.take_memory(&size);
-  *bytes = size.used;
+  *bytes = size.used + backend.device_sampler_.device_bytes();
   return Status();
 }
 
@@ -110,7 +113,7 @@ Status CudaBackend::init() {
 
   const auto lay_out_host = [&](Cursor* cursor) {
     on_host_ = lay_out_integers(cursor);
-    logits_on_host_ = cursor->take<float>(logits_part_count() * shard_.world_size);
+    logits_on_host_ = cursor->take<float>(dims_.max_logprobs > kSampledTopMax ? logits_part_count() * shard_.world_size : 0);
     if (dims_.pooled_len > 0) pooled_on_host_ = cursor->take<float>(static_cast<size_t>(dims_.max_rows) * ld_hidden_);
   };
   Cursor host_size{nullptr};
@@ -118,11 +121,12 @@ Status CudaBackend::init() {
   LOCKSTEP_RETURN_IF_ERROR(pinned_.reserve_pinned(*parts_.device, host_size.used, "what a step sends and gets"));
   Cursor host{pinned_.data()};
   lay_out_host(&host);
-  return Status();
+  return device_sampler_.init(*parts_.device, *parts_.stream, parts_.bounds);
 }
 
 void CudaBackend::abandon_memory() {
   for (Memory* memory : {&memory_, &kv_, &pinned_}) memory->abandon();
+  device_sampler_.abandon_memory();
 }
 
 PeerMemory CudaBackend::peer_memory() const {
@@ -146,6 +150,7 @@ Status CudaBackend::begin_step(const StepView& step) {
   y_ = parts_of_sum_[0];
   input_is_ready_ = false;
   const RowColumns& rows = parts_.buffers->rows;
+  bool is_noted = false;
   for (int slot = 0; slot < m_; slot++) {
     const StepEntry& entry = step.entries[step.slot_entry[slot]];
     on_host_.ids[slot] = step.slot_token[slot];
@@ -154,6 +159,9 @@ Status CudaBackend::begin_step(const StepView& step) {
     on_host_.table_row[slot] = step.slot_entry[slot];
     const bool second = step.slot_position[slot] >= rows.secondSegment[entry.row];
     on_host_.type_of[slot] = second ? std::max(std::min(1, spec_.token_types - 1), 0) : 0;
+    const bool has_history = device_sampler_.has_history(entry.row, rows);
+    on_host_.history_row[slot] = has_history ? entry.row : -1;
+    is_noted = is_noted || has_history;
   }
   for (size_t i = 0; i < step.outputs.size(); i++) on_host_.output_slot[i] = step.outputs[i].slot;
   const size_t table_len = dims_.max_blocks_per_row;
@@ -163,38 +171,86 @@ Status CudaBackend::begin_step(const StepView& step) {
     if (entry.num_pooled > 0) on_host_.pool[num_pooled_++] = {entry.row, entry.pool_slot, entry.num_pooled, entry.pool_adds ? 1 : 0};
   }
   const int32_t* end = on_host_.tables + table_len * step.entries.size();
-  return check(runtime_.copy(on_device_.ids, on_host_.ids, sizeof(int32_t) * (end - on_host_.ids), parts_.stream->get()),
-               "a step's ids and block tables");
+  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(on_device_.ids, on_host_.ids, sizeof(int32_t) * (end - on_host_.ids), parts_.stream->get()),
+                                 "a step's ids and block tables"));
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.begin_step(step));
+  if (!is_noted) return Status();
+  const NoteTokensArgs args = {
+      on_device_.ids,   device_sampler_.last(), on_device_.history_row, on_device_.position, m_, device_sampler_.history(),
+      dims_.max_seq_len};
+  return check(k_.note_tokens(args, parts_.stream->get()), "note_tokens");
 }
 
 // The ranks see the same plan, so that all of them record, or none does. Nothing else is in flight then: NCCL may wait for the others while
 // it records.
-Status CudaBackend::begin_layers(bool* are_done) {
-  *are_done = false;
-  if (!parts_.records || m_ > kRecordedTokens) return Status();
-  RecordedWork& work = recorded_[m_];
-  if (work.is_ready()) {
+Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
+  if (work->is_ready()) {
     *are_done = true;
-    return work.launch();
+    return work->launch();
   }
   LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
-  LOCKSTEP_RETURN_IF_ERROR(work.begin(*parts_.device, parts_.stream->get()));
-  is_recording_ = true;
+  LOCKSTEP_RETURN_IF_ERROR(work->begin(*parts_.device, parts_.stream->get()));
+  recording_ = work;
   return Status();
 }
 
+Status CudaBackend::begin_layers(bool* are_done) {
+  *are_done = false;
+  return parts_.records && m_ <= kRecordedTokens ? record_or_launch(&recorded_[m_], are_done) : Status();
+}
+
 Status CudaBackend::end_layers() {
-  if (!is_recording_) return Status();
-  is_recording_ = false;
   LOCKSTEP_RETURN_IF_ERROR(status_);
-  LOCKSTEP_RETURN_IF_ERROR(recorded_[m_].end());
-  return recorded_[m_].launch();
+  RecordedWork* work = std::exchange(recording_, nullptr);
+  if (work == nullptr) return Status();
+  LOCKSTEP_RETURN_IF_ERROR(work->end());
+  return work->launch();
+}
+
+// What the rows ask for is known now, grammars' masks included, which were made while the layers run.
+Status CudaBackend::begin_outputs(int first, int count, bool* are_done) {
+  *are_done = false;
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.begin());
+  for (int i = first; i < first + count; i++) device_sampler_.add(step_->outputs[i], outputs_.request_of(*step_, step_->outputs[i]));
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.send());
+  if (!parts_.records || m_ > kRecordedTokens) return Status();
+  return record_or_launch(&recorded_outputs_[count * DeviceSampler::kFeatureSets + device_sampler_.features()], are_done);
+}
+
+Status CudaBackend::end_outputs(int first, int count) {
+  LOCKSTEP_RETURN_IF_ERROR(end_layers());
+  if (shard_.rank != 0) return Status();
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.fetch(*step_, first));
+  return logits_on_host_ == nullptr ? Status() : score_on_host(first, count);
+}
+
+// Outputs that ask for more than a device tells: their logits come here.
+Status CudaBackend::score_on_host(int first, int count) {
+  const auto asks_for_more = [&](int i) { return outputs_.request_of(*step_, step_->outputs[i]).num_top > kSampledTopMax; };
+  int next = first;
+  while (next < first + count && !asks_for_more(next)) next++;
+  if (next == first + count) return Status();
+  const size_t bytes = sizeof(float) * logits_part_count() * shard_.world_size;
+  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(logits_on_host_, logits_whole_, bytes, parts_.stream->get()), "logits"));
+  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
+  for (int i = next; i < first + count; i++) {
+    if (!asks_for_more(i)) continue;
+    const OutputRequest request = outputs_.request_of(*step_, step_->outputs[i]);
+    join_vocabulary(logits_on_host_, shard_.world_size, kHeadRows, i - first, ld_logits_, spec_.vocab, row_logits_.data());
+    const ScorePlace place = outputs_.score_place(*step_, step_->outputs[i]);
+    const int32_t id = std::max(device_sampler_.id_of(*step_, i), 0);
+    const TokenScore score = sampler_.score(row_logits_.data(), id, request.num_top, place.top_ids, place.top_logprobs);
+    *place.logprob = score.logprob;
+    *place.rank = score.rank;
+  }
+  return Status();
 }
 
 Status CudaBackend::end_step() {
   LOCKSTEP_RETURN_IF_ERROR(status_);
   LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
   if (shard_.rank != 0) return Status();
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.tell(*step_, outputs_));
   for (int i = 0; i < num_pooled_; i++) {
     const int32_t row = on_host_.pool[i].row;
     std::memcpy(parts_.buffers->rows.pooled + static_cast<size_t>(row) * spec_.hidden,

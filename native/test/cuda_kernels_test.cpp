@@ -112,9 +112,10 @@ void embeddings(Bench& b) {
   const int n = 21, ld = 24, rows = 4;
   float* table = b.rows(10, n, ld);
   const uint16_t* halves = b.halves(table, 10 * ld);
-  const std::vector<int32_t> ids = {5, 12, 9, 3};
+  const std::vector<int32_t> ids = {5, 12, 9, 3}, given = {5, 12, -3, 3}, last = {1, 2, 9};  // the third is what sequence 2 sampled last
   float* out = b.take<float>(rows * ld);
-  b.run(b.runtime->kernels->embed, {b.values(ids), halves, Type::kBf16, ld, 4, 6, rows, n, out, ld});  // rows 4 … 9 are here
+  const int32_t *on_ids = b.values(given), *on_last = b.values(last);
+  b.run(b.runtime->kernels->embed, {on_ids, on_last, halves, Type::kBf16, ld, 4, 6, rows, n, out, ld});  // rows 4 … 9 are here
   for (int i = 0; i < rows; i++) {
     const bool is_here = ids[i] >= 4 && ids[i] < 10;
     for (int c = 0; c < n; c++) b.check.expect(out[i * ld + c] == (is_here ? table[(ids[i] - 4) * ld + c] : 0), "embed: row %d", i);
@@ -417,6 +418,7 @@ const std::vector<DeviceCheck>& device_checks() {
       {"pooling", pooling},
       {"sums over ranks", peers},
       {"generated weights", generated},
+      {"sampling", check_sampling},
   };
   return checks;
 }

@@ -107,6 +107,8 @@ struct DeviceCheck {
 };
 // All of them: what is added to the kernels' table gets a row here. scripts/gpu-check fails for a kernel that none of them runs.
 const std::vector<DeviceCheck>& device_checks();
+// That of sampling, in a file of its own (cuda_sampler_test.cpp): some three hundred rows, others each time.
+void check_sampling(Bench& b);
 // Kernels of the table that the bench has not run.
 int unchecked_kernels(const Bench& bench);
 

@@ -44,4 +44,12 @@ void test_cuda_kernels(Check& check) {
   find_what_is_wrong(check);
 }
 
+void test_cuda_sampler(Check& check) {
+  {
+    Bench bench(check, start_fake_cuda({1, 13000, size_t{256} << 20}));
+    for (int i = 0; i < 8; i++) check_sampling(bench);
+  }
+  expect_clean(check);
+}
+
 }  // namespace lockstep::test

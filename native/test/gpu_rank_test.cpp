@@ -102,8 +102,8 @@ Run run_gpu(Check& check, int world, int drafts, cuda::Type kv_type, const Weigh
     }
   }
   expect_clean(check);
-  // The prompt is too long to be recorded; of the decode steps the first is recorded and run.
-  const long launches = records && drafts == 0 ? static_cast<long>(kOutput - 1) * world : cuda_graph_launches();
+  // The prompt is too long to be recorded; of the decode steps the first is recorded and run: the layers, then what comes of them.
+  const long launches = records && drafts == 0 ? 2L * (kOutput - 1) * world : cuda_graph_launches();
   check.expect(cuda_graph_launches() == launches && (records || launches == 0), "%ld launches of recordings", cuda_graph_launches());
   return run;
 }

@@ -38,6 +38,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
     {"tensor cores", test_tensor_cores},
+    {"cuda sampler", test_cuda_sampler},
     {"cublaslt", test_cublaslt},
     {"nccl", test_nccl},
     {"peers", test_peers},

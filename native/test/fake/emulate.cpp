@@ -31,7 +31,7 @@ struct Fiber {
   State state;
   bool has_begun = false;
   Lane lane;
-  uint32_t words[2];  // given at exchanges, in turn
+  uint64_t words[2];  // given at exchanges, in turn
   int exchanges;
   void* given;  // to do_in_warp
   std::unique_ptr<char[]> stack;
@@ -42,6 +42,7 @@ struct Block {
   std::vector<Fiber> fibers;
   std::vector<uint64_t> shared;  // of the launch
   float warp_sum = 0;            // of the warp whose turn it is
+  uint64_t warp_max = 0;
   int now = 0;
   Place scheduler;
   const std::function<void()>* kernel = nullptr;
@@ -148,7 +149,7 @@ uint32_t exchange_in_warp(uint32_t word, int mask) {
   const int turn = b.fibers[me].exchanges++ & 1;
   b.fibers[me].words[turn] = word;
   leave(State::kAtWarp);
-  return b.fibers[me ^ mask].words[turn];
+  return static_cast<uint32_t>(b.fibers[me ^ mask].words[turn]);
 }
 
 void let_others_run() {
@@ -172,6 +173,17 @@ float sum_in_warp(float x) {
     for (int lane = 0; lane < half; lane++) sums[lane] += sums[lane + half];
   }
   return b.warp_sum = sums[0];
+}
+
+uint64_t max_in_warp(uint64_t x) {
+  Block& b = block();
+  const int me = b.now;
+  const int turn = b.fibers[me].exchanges++ & 1;
+  b.fibers[me].words[turn] = x;
+  leave(State::kAtWarp);
+  if (me % kWarp != 0) return b.warp_max;
+  for (int lane = 0; lane < kWarp; lane++) x = std::max(x, b.fibers[me + lane].words[turn]);
+  return b.warp_max = x;
 }
 
 // The first lane goes on before the others do, and so does the work.

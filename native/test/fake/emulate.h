@@ -38,6 +38,7 @@ void do_in_warp(void* mine, void (*work)(void* const* lanes));
 uint8_t* shared_of_launch();
 // The sum of what the lanes of the warp give, in the order of a butterfly.
 float sum_in_warp(float x);
+uint64_t max_in_warp(uint64_t x);
 void let_others_run();
 // Whether what this device writes there is lost (FakeMachine::lost).
 bool is_lost(const void* at);
@@ -67,6 +68,8 @@ inline uint64_t device_time_ns() { return std::chrono::nanoseconds(std::chrono::
 
 // In place of five exchanges: most of what an emulated step costs is the changing of turns.
 inline float warp_sum(float x) { return test::sum_in_warp(x); }
+inline uint64_t warp_max(uint64_t x) { return test::max_in_warp(x); }
+inline void add_wide(uint64_t* at, uint64_t x) { *at += x; }
 
 // Of fake/cuda_runtime.cpp: checks stream, device and every pointer among the arguments, and puts the work into the stream.
 Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<std::string()> work);
@@ -105,6 +108,37 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
   return value;
 }
 
+// Threads take turns too, and none is interrupted in between.
+template <class T>
+T lockstep_exchange(T* at, T value) {
+  const T old = *at;
+  *at = value;
+  return old;
+}
+template <class T>
+T atomicAdd(T* at, T value) {
+  return lockstep_exchange(at, static_cast<T>(*at + value));
+}
+template <class T>
+T atomicOr(T* at, T value) {
+  return lockstep_exchange(at, static_cast<T>(*at | value));
+}
+template <class T>
+T atomicExch(T* at, T value) {
+  return lockstep_exchange(at, value);
+}
+
+inline unsigned long long __float2ull_rn(float x) { return static_cast<unsigned long long>(std::nearbyint(x)); }
+inline long long __double_as_longlong(double x) {
+  long long bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
+}
+inline double __longlong_as_double(long long bits) {
+  double x;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
 inline float __uint_as_float(unsigned bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));
