@@ -73,7 +73,7 @@ class DeviceBackend {
   virtual Status end_outputs(int first, int count) { return Status(); }
   // Samples and scores the rows whose logits are there; writes ids and log-probabilities.
   virtual Status sample(int first, int count) = 0;
-  virtual Status end_step() = 0;
+  virtual Status end_step(const StepView& step) = 0;
 
   // Whether a row-parallel result of this layer still has to be added to x.
   virtual bool adds_attention(int layer) const = 0;

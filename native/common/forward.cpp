@@ -135,9 +135,8 @@ Status check_plan(const ModelSpec& spec, const StepView& step) {
 
 }  // namespace
 
-Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
+Status begin_forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
   *times = PhaseTimes();
-  communicator.take_wait_us();
   PhaseClock clock(times);
   Meeting meet{backend, communicator};
   LOCKSTEP_RETURN_IF_ERROR(check_plan(spec, step));
@@ -153,11 +152,19 @@ Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backe
     }
     LOCKSTEP_RETURN_IF_ERROR(head_and_sample(step, backend, meet, clock));
   }
-  LOCKSTEP_RETURN_IF_ERROR(backend.end_step());
+  clock.finish();
+  return Status();
+}
+
+Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
+  const auto start = std::chrono::steady_clock::now();
+  communicator.take_wait_us();
+  LOCKSTEP_RETURN_IF_ERROR(begin_forward(spec, step, backend, communicator, times));
+  LOCKSTEP_RETURN_IF_ERROR(backend.end_step(step));
   // A plan's rows may be given away once the step is reported: nobody reads them after this.
   LOCKSTEP_RETURN_IF_ERROR(communicator.barrier());
   times->us[PhaseTimes::kWait] = communicator.take_wait_us();
-  clock.finish();
+  times->us[PhaseTimes::kTotal] = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
   return Status();
 }
 

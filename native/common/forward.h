@@ -16,4 +16,7 @@ struct PhaseTimes {
 // Runs the step that `step` describes. Every rank of the group calls it with the same plan.
 Status forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times);
 
+// Its work, without the end: for devices that work in their own order, and end a step when the next may have begun.
+Status begin_forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times);
+
 }  // namespace lockstep

@@ -16,14 +16,17 @@ Status StepReader::init(const StepBuffers* buffers, int vocab, const GrammarStor
   buffers_ = buffers;
   vocab_ = vocab;
   const StepDims& dims = buffers->dims;
-  view_.buffers = buffers;
-  view_.entries.reserve(dims.max_rows);
-  view_.outputs.reserve(dims.max_tokens);
-  view_.slot_entry.reserve(dims.max_tokens);
-  view_.slot_position.reserve(dims.max_tokens);
-  view_.slot_token.reserve(dims.max_tokens);
-  view_.guesses.assign(static_cast<size_t>(dims.max_rows) * (dims.max_drafts + 1), 0);
+  for (StepView& view : views_) {
+    view.buffers = buffers;
+    view.entries.reserve(dims.max_rows);
+    view.outputs.reserve(dims.max_tokens);
+    view.slot_entry.reserve(dims.max_tokens);
+    view.slot_position.reserve(dims.max_tokens);
+    view.slot_token.reserve(dims.max_tokens);
+    view.guesses.assign(static_cast<size_t>(dims.max_rows) * (dims.max_drafts + 1), 0);
+  }
   length_.assign(dims.max_rows, -1);
+  newest_is_unknown_.assign(dims.max_rows, 0);
   seen_in_.assign(dims.max_rows, 0);
   grammars_ = grammars;
   following_.assign(dims.max_rows, {});
@@ -34,14 +37,15 @@ Status StepReader::init(const StepBuffers* buffers, int vocab, const GrammarStor
 Status StepReader::read(int epoch) {
   const StepDims& dims = buffers_->dims;
   const PlanColumns& plan = buffers_->plan[epoch & 1];
-  view_.entries.clear();
-  view_.outputs.clear();
-  view_.slot_entry.clear();
-  view_.slot_position.clear();
-  view_.slot_token.clear();
-  view_.epoch = epoch;
-  view_.slot = epoch & 1;
-  view_.pools = false;
+  view_ = &views_[epoch & 1];
+  view_->entries.clear();
+  view_->outputs.clear();
+  view_->slot_entry.clear();
+  view_->slot_position.clear();
+  view_->slot_token.clear();
+  view_->epoch = epoch;
+  view_->slot = epoch & 1;
+  view_->pools = false;
   planned_slots_ = planned_outputs_ = 0;
   if (plan.planHeader[0] != epoch) return bad(number("slot holds epoch", plan.planHeader[0]) + ", asked for " + std::to_string(epoch));
   const int num_entries = plan.planHeader[1];
@@ -51,8 +55,32 @@ Status StepReader::read(int epoch) {
   for (int i = 0; i < num_entries; i++) LOCKSTEP_RETURN_IF_ERROR(read_entry(plan, i));
   if (planned_slots_ != num_tokens) return bad(number("slots end before", num_tokens));
   if (planned_outputs_ != plan.planHeader[3]) return bad(number("outputs", plan.planHeader[3]));
-  view_.num_tokens = static_cast<int>(view_.slot_token.size());
+  view_->num_tokens = static_cast<int>(view_->slot_token.size());
   return Status();
+}
+
+// What a step samples is looked at by grammars, drafts, bad words and bounds on reasoning.
+bool StepReader::may_read_ahead(int epoch) const {
+  const StepDims& dims = buffers_->dims;
+  const RowColumns& rows = buffers_->rows;
+  const PlanColumns& plan = buffers_->plan[epoch & 1];
+  const int num_entries = plan.planHeader[1];
+  if (dims.max_drafts > 0 || view_->pools || num_entries < 0 || num_entries > dims.max_rows) return false;
+  for (int i = 0; i < num_entries; i++) {
+    const int row = plan.rows[i];
+    if (row < 0 || row >= dims.max_rows) return false;
+    if ((plan.entryFlags[i] & (kEntryPoolFirst | kEntryPoolLast | kEntryPoolSum)) != 0) return false;
+    if (rows.grammar[row] != 0 || rows.badWordsLen[row] > 0 || rows.thinkingBudget[row] >= 0) return false;
+  }
+  return true;
+}
+
+Status StepReader::read_ahead(int epoch) {
+  for (const StepEntry& entry : view_->entries) {
+    length_[entry.row] = entry.position + entry.num_slots;
+    newest_is_unknown_[entry.row] = entry.num_draws > 0 ? 1 : newest_is_unknown_[entry.row];
+  }
+  return read(epoch);
 }
 
 Status StepReader::read_entry(const PlanColumns& plan, int entry) {
@@ -60,7 +88,7 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
   const int row = plan.rows[entry];
   const int flags = plan.entryFlags[entry];
   if (row < 0 || row >= dims.max_rows) return bad(number("row", row));
-  if (seen_in_[row] == view_.epoch + 1) return bad(number("two entries have row", row));
+  if (seen_in_[row] == view_->epoch + 1) return bad(number("two entries have row", row));
   const int planned = plan.queryStart[entry + 1] - plan.queryStart[entry];
   if (plan.queryStart[entry] != planned_slots_ || planned < 1 || planned_slots_ + planned > plan.planHeader[2])
     return bad(number("slots of row", row));
@@ -78,7 +106,10 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
     if (tokens[i] < 0 || tokens[i] >= vocab_)
       return bad(number("token", tokens[i]) + " of row " + std::to_string(row) + " is not in the vocabulary");
   }
-  if (reset) LOCKSTEP_RETURN_IF_ERROR(begin_grammar(row));
+  if (reset) {
+    newest_is_unknown_[row] = 0;
+    LOCKSTEP_RETURN_IF_ERROR(begin_grammar(row));
+  }
   LOCKSTEP_RETURN_IF_ERROR(add_slots(plan, entry, span));
 
   const bool sample = (flags & kEntrySample) != 0;
@@ -90,7 +121,7 @@ Status StepReader::read_entry(const PlanColumns& plan, int entry) {
     return bad(number("outputStart of row", row));
   planned_slots_ += planned;
   planned_outputs_ += planned_outputs;
-  seen_in_[row] = view_.epoch + 1;
+  seen_in_[row] = view_->epoch + 1;
   return Status();
 }
 
@@ -171,31 +202,33 @@ GrammarRun::Position StepReader::follow(int row, int num_tokens) {
 
 Status StepReader::add_slots(const PlanColumns& plan, int entry, const Span& span) {
   const int row = plan.rows[entry];
-  const int first_slot = static_cast<int>(view_.slot_token.size());
-  const int first_output = static_cast<int>(view_.outputs.size());
+  const int first_slot = static_cast<int>(view_->slot_token.size());
+  const int first_output = static_cast<int>(view_->outputs.size());
   const int32_t* tokens = tokens_of(row);
   const bool score = (plan.entryFlags[entry] & kEntryPromptLogprobs) != 0;
   const int num_draws = (plan.entryFlags[entry] & kEntrySample) == 0 ? 0 : span.drafts ? span.count : 1;
   GrammarRun* grammar = num_draws == 0 ? nullptr : following_[row].run.get();
   GrammarRun::Position at = grammar == nullptr ? GrammarRun::kDead : follow(row, span.position + span.count - num_draws + 1);
   for (int i = 0; i < span.count; i++) {
-    const int32_t token = span.drafts && i > 0 ? guesses_of(entry)[i - 1] : tokens[span.position + i];
-    if (token < 0 || token >= vocab_) return bad(number("token", token) + " of row " + std::to_string(row) + " is not in the vocabulary");
-    view_.slot_entry.push_back(entry);
-    view_.slot_position.push_back(span.position + i);
-    view_.slot_token.push_back(token);
+    const bool is_unknown = newest_is_unknown_[row] != 0 && span.position + i == length_[row];
+    const int32_t token = is_unknown ? -1 - row : span.drafts && i > 0 ? guesses_of(entry)[i - 1] : tokens[span.position + i];
+    if (!is_unknown && (token < 0 || token >= vocab_))
+      return bad(number("token", token) + " of row " + std::to_string(row) + " is not in the vocabulary");
+    view_->slot_entry.push_back(entry);
+    view_->slot_position.push_back(span.position + i);
+    view_->slot_token.push_back(token);
     const int draw = i - (span.count - num_draws);
-    const int output = static_cast<int>(view_.outputs.size()) - first_output;
+    const int output = static_cast<int>(view_->outputs.size()) - first_output;
     if (draw > 0 && grammar != nullptr) at = grammar->advance(at, token);
     if (draw >= 0 || score) {
-      view_.outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output,
-                               draw >= 0 ? grammar : nullptr, at});
+      view_->outputs.push_back({first_slot + i, entry, row, span.position + i, draw >= 0, draw, plan.outputStart[entry] + output,
+                                draw >= 0 ? grammar : nullptr, at});
     }
   }
-  const int num_outputs = static_cast<int>(view_.outputs.size()) - first_output;
-  view_.entries.push_back(
+  const int num_outputs = static_cast<int>(view_->outputs.size()) - first_output;
+  view_->entries.push_back(
       {row, first_slot, span.count, span.position, first_output, num_outputs, num_draws, span.num_guesses, first_slot, 0, false});
-  set_pooling(plan.entryFlags[entry], &view_.entries.back());
+  set_pooling(plan.entryFlags[entry], &view_->entries.back());
   return Status();
 }
 
@@ -207,12 +240,12 @@ void StepReader::set_pooling(int flags, StepEntry* entry) {
     entry->num_pooled = 1;
     if ((flags & kEntryPoolLast) != 0) entry->pool_slot += entry->num_slots - 1;
   }
-  view_.pools = view_.pools || entry->num_pooled > 0;
+  view_->pools = view_->pools || entry->num_pooled > 0;
 }
 
 void StepReader::ask_masks(MaskMaker* maker) const {
   std::vector<MaskMaker::Job> jobs;
-  for (const StepOutput& output : view_.outputs) {
+  for (const StepOutput& output : view_->outputs) {
     if (output.grammar != nullptr && !output.grammar->has_mask(output.grammar_at))
       jobs.push_back({following_[output.row].run, output.grammar_at});
   }
@@ -228,17 +261,19 @@ Status StepReader::check_blocks(int row, int from_position, int end_position) co
   return Status();
 }
 
-void StepReader::commit(bool report) {
-  const ResultColumns& result = buffers_->result[view_.slot];
-  for (size_t i = 0; i < view_.entries.size(); i++) {
-    const StepEntry& entry = view_.entries[i];
+void StepReader::commit(int epoch, bool report) {
+  const StepView& view = views_[epoch & 1];
+  const ResultColumns& result = buffers_->result[view.slot];
+  for (size_t i = 0; i < view.entries.size(); i++) {
+    const StepEntry& entry = view.entries[i];
     // Each draw counts only if all drafts before it were right, which is how far this goes.
     const int32_t* drawn = tokens_of(entry.row) + entry.position + entry.num_slots - entry.num_draws + 1;
-    const int32_t* guesses = guesses_of(i);
+    const int32_t* guesses = view.guesses.data() + i * (static_cast<size_t>(buffers_->dims.max_drafts) + 1);
     int right = 0;
     while (right < std::min(entry.num_guesses, entry.num_draws) && drawn[right] == guesses[right]) right++;
     const int settled = entry.num_draws == 0 ? 0 : std::min(right, entry.num_draws - 1) + 1;
     length_[entry.row] = entry.position + entry.num_slots - entry.num_draws + settled;
+    newest_is_unknown_[entry.row] = 0;
     const Following& following = following_[entry.row];
     const GrammarRun::Position at = !following.run || settled == 0 ? GrammarRun::kDead : follow(entry.row, length_[entry.row] + 1);
     if (!report) continue;
@@ -250,7 +285,7 @@ void StepReader::commit(bool report) {
     result.numGuessed[i] = entry.num_guesses;
     result.numRight[i] = right;
   }
-  if (report) result.resultHeader[2] = view_.num_tokens;
+  if (report) result.resultHeader[2] = view.num_tokens;
 }
 
 }  // namespace lockstep

@@ -45,7 +45,7 @@ struct StepView {
   bool pools = false;  // whether any entry does
   std::vector<StepEntry> entries;
   std::vector<StepOutput> outputs;
-  // [num_tokens]
+  // [num_tokens] A token -1 - row is what that row samples in the step before, which still runs.
   std::vector<int32_t> slot_entry, slot_position, slot_token;
   std::vector<int32_t> guesses;  // [entries, max_drafts + 1]
 };
@@ -58,12 +58,18 @@ class StepReader {
   Status init(const StepBuffers* buffers, int vocab, const GrammarStore* grammars);
   // Fills view() from the plan of `epoch`. After an error the rank makes no further step.
   Status read(int epoch);
-  const StepView& view() const { return view_; }
+  // The last that was read; and that of one of the last two epochs.
+  const StepView& view() const { return *view_; }
+  const StepView& view(int epoch) const { return views_[epoch & 1]; }
+  // Whether the plan of the next epoch can be read while the step that was read last still runs: of all that it samples, only the ids that
+  // are fed back matter to the next.
+  bool may_read_ahead(int epoch) const;
+  Status read_ahead(int epoch);
   // The masks that the step's sampling will look at.
   void ask_masks(MaskMaker* maker) const;
   // After the step has run and every rank sees what was drawn: a draft was right when it is what was drawn in its place, and rows are as
   // long as their right drafts make them. `report`: writes what the result says of it; one rank does.
-  void commit(bool report);
+  void commit(int epoch, bool report);
 
  private:
   // The slots that a plan gives an entry, and those that it takes.
@@ -80,16 +86,18 @@ class StepReader {
   Status add_slots(const PlanColumns& plan, int entry, const Span& span);
   void set_pooling(int flags, StepEntry* entry);
   Status check_blocks(int row, int from_position, int end_position) const;
-  int32_t* guesses_of(size_t entry) { return view_.guesses.data() + entry * (static_cast<size_t>(buffers_->dims.max_drafts) + 1); }
+  int32_t* guesses_of(size_t entry) { return view_->guesses.data() + entry * (static_cast<size_t>(buffers_->dims.max_drafts) + 1); }
   const int32_t* tokens_of(int row) const { return buffers_->rows.tokens + static_cast<size_t>(row) * buffers_->dims.max_seq_len; }
 
   const StepBuffers* buffers_ = nullptr;
   int vocab_ = 0;
-  StepView view_;
+  StepView views_[kNumSlots];
+  StepView* view_ = &views_[0];
   PromptLookup lookup_;
   int planned_slots_ = 0, planned_outputs_ = 0;
-  std::vector<int32_t> length_;   // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
-  std::vector<int32_t> seen_in_;  // [max_rows] epoch (+ 1) in which the row was last seen: twice in a plan is a fault
+  std::vector<int32_t> length_;             // [max_rows] tokens whose K and V are in the cache; -1: the row was never reset
+  std::vector<uint8_t> newest_is_unknown_;  // [max_rows] token number length_ is sampled by a step that still runs
+  std::vector<int32_t> seen_in_;            // [max_rows] epoch (+ 1) in which the row was last seen: twice in a plan is a fault
   // How far a row's output has followed its grammar.
   struct Following {
     std::shared_ptr<GrammarRun> run;

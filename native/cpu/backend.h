@@ -50,7 +50,7 @@ class CpuBackend final : public DeviceBackend {
   size_t logits_part_count() const override { return static_cast<size_t>(kHeadRows) * s_.ld_logits; }
   float* logits_whole() override { return logits_whole_; }
   Status sample(int first, int count) override;
-  Status end_step() override;
+  Status end_step(const StepView& step) override;
   bool adds_attention(int layer) const override { return !gather_ || spec_.layers[layer].after_attention.present; }
   bool adds_mlp(int layer) const override { return !gather_ || spec_.layers[layer].after_mlp.present; }
 

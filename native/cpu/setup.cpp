@@ -96,8 +96,8 @@ Status CpuBackend::begin_step(const StepView& step) {
   return Status();
 }
 
-Status CpuBackend::end_step() {
-  if (shard_.rank == 0) group_->buffers().result[step_->slot].resultHeader[0] = step_->epoch;
+Status CpuBackend::end_step(const StepView& step) {
+  if (shard_.rank == 0) group_->buffers().result[step.slot].resultHeader[0] = step.epoch;
   return threads_->status();
 }
 

@@ -61,6 +61,14 @@ class CudaBackend final : public DeviceBackend {
   Status begin_layers(bool* are_done) override;
   Status end_layers() override;
   bool samples_in_order() const override { return true; }
+  // Whether the step of such a plan can be put behind the one that runs, whose end it does not wait for: with other ranks, only what waits
+  // for none of them on the host's side, since they may not have come so far.
+  bool may_go_ahead(int num_tokens) const;
+  // The next step goes ahead, or not.
+  void set_ahead(bool is_ahead) { is_ahead_ = is_ahead; }
+  // Behind all work of the step that was begun last; and whether the device has come there.
+  Status mark_end();
+  bool has_ended(const StepView& step, Status* answer) const { return ended_[step.slot].has_come(answer); }
   Status begin_outputs(int first, int count, bool* are_done) override;
   Status end_outputs(int first, int count) override;
   void embed() override;
@@ -84,7 +92,7 @@ class CudaBackend final : public DeviceBackend {
   size_t logits_part_count() const override { return static_cast<size_t>(kHeadRows) * ld_logits_; }
   float* logits_whole() override { return logits_whole_; }
   Status sample(int first, int count) override;
-  Status end_step() override;
+  Status end_step(const StepView& step) override;
   bool adds_attention(int) const override { return true; }
   bool adds_mlp(int) const override { return true; }
 
@@ -156,7 +164,7 @@ class CudaBackend final : public DeviceBackend {
   float* logits_ = nullptr;        // [kHeadRows, ld_logits]
   float* logits_whole_ = nullptr;  // [ranks, kHeadRows, ld_logits]
   float* pooled_ = nullptr;        // [max_rows, ld_hidden]
-  StepIntegers on_device_{}, on_host_{};
+  StepIntegers on_device_{}, on_host_[kNumSlots] = {};
   float* pooled_on_host_ = nullptr;
   float* logits_on_host_ = nullptr;  // where rows may ask for more than devices tell
   std::vector<float> row_logits_;    // [vocab]
@@ -165,6 +173,9 @@ class CudaBackend final : public DeviceBackend {
   std::vector<RecordedWork> recorded_;
   std::vector<RecordedWork> recorded_outputs_;  // [kRecordedTokens + 1, DeviceSampler::kFeatureSets]
   RecordedWork* recording_ = nullptr;           // that is made
+  // A step that goes ahead makes no recording, since that may wait for the device: the next does not go ahead, and makes it.
+  bool is_ahead_ = false, lacks_recording_ = false;
+  OwnEvent ended_[kNumSlots];
 
   // Of the step that runs.
   const StepView* step_ = nullptr;

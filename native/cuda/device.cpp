@@ -5,15 +5,10 @@
 namespace lockstep::cuda {
 namespace {
 
-// Until `query` no longer says that it is not ready.
-template <class Query>
-Status wait_for(const Device& device, const WaitBounds& bounds, Query query) {
-  return poll_until(bounds, "the device", [&](Status* answer) {
-    const Error error = query();
-    if (error == kNotReady) return false;
-    *answer = device.check(error, "work in the stream");
-    return true;
-  });
+bool is_over(const Device& device, Error error, Status* answer) {
+  if (error == kNotReady) return false;
+  *answer = device.check(error, "work in the stream");
+  return true;
 }
 
 }  // namespace
@@ -47,7 +42,8 @@ Status OwnStream::create(const Device& device) {
 }
 
 Status OwnStream::wait(const WaitBounds& bounds) const {
-  return wait_for(*device_, bounds, [this] { return device_->runtime().stream_query(stream_); });
+  return poll_until(bounds, "the device",
+                    [this](Status* answer) { return is_over(*device_, device_->runtime().stream_query(stream_), answer); });
 }
 
 OwnEvent::~OwnEvent() {
@@ -64,8 +60,10 @@ Status OwnEvent::record(const OwnStream& stream) const {
 }
 
 Status OwnEvent::wait(const WaitBounds& bounds) const {
-  return wait_for(*device_, bounds, [this] { return device_->runtime().event_query(event_); });
+  return poll_until(bounds, "the device", [this](Status* answer) { return has_come(answer); });
 }
+
+bool OwnEvent::has_come(Status* answer) const { return is_over(*device_, device_->runtime().event_query(event_), answer); }
 
 Memory::~Memory() {
   if (data_ == nullptr) return;

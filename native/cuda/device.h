@@ -67,6 +67,8 @@ class OwnEvent {
   Status record(const OwnStream& stream) const;
   // Until the stream has come to where this was last recorded; at once if it never was.
   Status wait(const WaitBounds& bounds) const;
+  // Whether it has; *answer is how that went.
+  bool has_come(Status* answer) const;
 
  private:
   const Device* device_ = nullptr;

@@ -112,7 +112,7 @@ Status CudaBackend::init() {
   LOCKSTEP_RETURN_IF_ERROR(kv_.reserve_device(*parts_.device, 2 * kv_bytes * spec_.layers.size(), "the KV cache"));
 
   const auto lay_out_host = [&](Cursor* cursor) {
-    on_host_ = lay_out_integers(cursor);
+    for (StepIntegers& integers : on_host_) integers = lay_out_integers(cursor);
     logits_on_host_ = cursor->take<float>(dims_.max_logprobs > kSampledTopMax ? logits_part_count() * shard_.world_size : 0);
     if (dims_.pooled_len > 0) pooled_on_host_ = cursor->take<float>(static_cast<size_t>(dims_.max_rows) * ld_hidden_);
   };
@@ -121,6 +121,7 @@ Status CudaBackend::init() {
   LOCKSTEP_RETURN_IF_ERROR(pinned_.reserve_pinned(*parts_.device, host_size.used, "what a step sends and gets"));
   Cursor host{pinned_.data()};
   lay_out_host(&host);
+  for (OwnEvent& ended : ended_) LOCKSTEP_RETURN_IF_ERROR(ended.create(*parts_.device));
   return device_sampler_.init(*parts_.device, *parts_.stream, parts_.bounds);
 }
 
@@ -144,34 +145,35 @@ Status CudaBackend::begin_step(const StepView& step) {
   m_ = step.num_tokens;
   num_pooled_ = 0;
   status_ = Status();
-  // Ranks have met since the last step, so that every step, and so every recording, may begin with the same part.
+  // Ranks have met since the last step (or see may_go_ahead), so that every step, and so every recording, may begin with the same part.
   way_ = parts_.peers->is_open() ? parts_.peers->way_for(m_) : JoinWay::kLibrary;
   turn_ = 0;
   y_ = parts_of_sum_[0];
   input_is_ready_ = false;
   const RowColumns& rows = parts_.buffers->rows;
+  StepIntegers& host = on_host_[step.slot];
   bool is_noted = false;
   for (int slot = 0; slot < m_; slot++) {
     const StepEntry& entry = step.entries[step.slot_entry[slot]];
-    on_host_.ids[slot] = step.slot_token[slot];
-    on_host_.position[slot] = step.slot_position[slot];
-    on_host_.end_of[slot] = entry.position + entry.num_slots;
-    on_host_.table_row[slot] = step.slot_entry[slot];
+    host.ids[slot] = step.slot_token[slot];
+    host.position[slot] = step.slot_position[slot];
+    host.end_of[slot] = entry.position + entry.num_slots;
+    host.table_row[slot] = step.slot_entry[slot];
     const bool second = step.slot_position[slot] >= rows.secondSegment[entry.row];
-    on_host_.type_of[slot] = second ? std::max(std::min(1, spec_.token_types - 1), 0) : 0;
+    host.type_of[slot] = second ? std::max(std::min(1, spec_.token_types - 1), 0) : 0;
     const bool has_history = device_sampler_.has_history(entry.row, rows);
-    on_host_.history_row[slot] = has_history ? entry.row : -1;
+    host.history_row[slot] = has_history ? entry.row : -1;
     is_noted = is_noted || has_history;
   }
-  for (size_t i = 0; i < step.outputs.size(); i++) on_host_.output_slot[i] = step.outputs[i].slot;
+  for (size_t i = 0; i < step.outputs.size(); i++) host.output_slot[i] = step.outputs[i].slot;
   const size_t table_len = dims_.max_blocks_per_row;
   for (size_t i = 0; i < step.entries.size(); i++) {
     const StepEntry& entry = step.entries[i];
-    std::memcpy(on_host_.tables + table_len * i, rows.blockTables + table_len * entry.row, sizeof(int32_t) * table_len);
-    if (entry.num_pooled > 0) on_host_.pool[num_pooled_++] = {entry.row, entry.pool_slot, entry.num_pooled, entry.pool_adds ? 1 : 0};
+    std::memcpy(host.tables + table_len * i, rows.blockTables + table_len * entry.row, sizeof(int32_t) * table_len);
+    if (entry.num_pooled > 0) host.pool[num_pooled_++] = {entry.row, entry.pool_slot, entry.num_pooled, entry.pool_adds ? 1 : 0};
   }
-  const int32_t* end = on_host_.tables + table_len * step.entries.size();
-  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(on_device_.ids, on_host_.ids, sizeof(int32_t) * (end - on_host_.ids), parts_.stream->get()),
+  const int32_t* end = host.tables + table_len * step.entries.size();
+  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(on_device_.ids, host.ids, sizeof(int32_t) * (end - host.ids), parts_.stream->get()),
                                  "a step's ids and block tables"));
   LOCKSTEP_RETURN_IF_ERROR(device_sampler_.begin_step(step));
   if (!is_noted) return Status();
@@ -188,6 +190,10 @@ Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
     *are_done = true;
     return work->launch();
   }
+  if (is_ahead_) {
+    lacks_recording_ = true;
+    return Status();
+  }
   LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
   LOCKSTEP_RETURN_IF_ERROR(work->begin(*parts_.device, parts_.stream->get()));
   recording_ = work;
@@ -196,6 +202,7 @@ Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
 
 Status CudaBackend::begin_layers(bool* are_done) {
   *are_done = false;
+  if (!is_ahead_) lacks_recording_ = false;
   return parts_.records && m_ <= kRecordedTokens ? record_or_launch(&recorded_[m_], are_done) : Status();
 }
 
@@ -246,17 +253,29 @@ Status CudaBackend::score_on_host(int first, int count) {
   return Status();
 }
 
-Status CudaBackend::end_step() {
+bool CudaBackend::may_go_ahead(int num_tokens) const {
+  if (lacks_recording_ || logits_on_host_ != nullptr) return false;
+  if (shard_.world_size == 1) return true;
+  // The gathering of logits shows that every rank has read the parts of all sums before, which the next step writes.
+  const bool parts_are_read = parts_.peers->is_open() && !step_->outputs.empty();
+  return parts_are_read && num_tokens <= kRecordedTokens && parts_.peers->way_for(num_tokens) != JoinWay::kLibrary;
+}
+
+Status CudaBackend::mark_end() {
   LOCKSTEP_RETURN_IF_ERROR(status_);
-  LOCKSTEP_RETURN_IF_ERROR(parts_.stream->wait(parts_.bounds));
+  return ended_[step_->slot].record(*parts_.stream);
+}
+
+Status CudaBackend::end_step(const StepView& step) {
+  LOCKSTEP_RETURN_IF_ERROR(ended_[step.slot].wait(parts_.bounds));
   if (shard_.rank != 0) return Status();
-  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.tell(*step_, outputs_));
+  LOCKSTEP_RETURN_IF_ERROR(device_sampler_.tell(step, outputs_));
   for (int i = 0; i < num_pooled_; i++) {
-    const int32_t row = on_host_.pool[i].row;
+    const int32_t row = on_host_[step.slot].pool[i].row;
     std::memcpy(parts_.buffers->rows.pooled + static_cast<size_t>(row) * spec_.hidden,
                 pooled_on_host_ + static_cast<size_t>(row) * ld_hidden_, sizeof(float) * spec_.hidden);
   }
-  parts_.buffers->result[step_->slot].resultHeader[0] = step_->epoch;
+  parts_.buffers->result[step.slot].resultHeader[0] = step.epoch;
   return Status();
 }
 

@@ -76,8 +76,12 @@ Status NcclCommunicator::all_gather(const float* part, size_t count, float* whol
 }
 
 Status NcclCommunicator::barrier() {
-  const auto start = std::chrono::steady_clock::now();
   LOCKSTEP_RETURN_IF_ERROR(stream_->wait(bounds()));
+  return meet();
+}
+
+Status NcclCommunicator::meet() {
+  const auto start = std::chrono::steady_clock::now();
   LOCKSTEP_RETURN_IF_ERROR(host_->barrier());
   wait_us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
   return Status();

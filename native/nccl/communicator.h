@@ -64,6 +64,8 @@ class NcclCommunicator final : public Communicator {
   Status all_gather(const float* part, size_t count, float* whole) override;
   // The stream is done, and every rank is here.
   Status barrier() override;
+  // Every rank is here, whatever its stream does.
+  Status meet();
   void abort() noexcept override;
   double take_wait_us() override;
 

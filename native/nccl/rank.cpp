@@ -1,5 +1,7 @@
 #include "nccl/rank.h"
 
+#include <utility>
+
 namespace lockstep::nccl {
 
 GpuRank::GpuRank(const RankContext& context, Communicator* host, int rank)
@@ -55,10 +57,50 @@ Status GpuRank::join_others() {
   return peers_.is_open() && group.has_library() ? peers_.measure(&communicator_) : Status();
 }
 
+RankSeat GpuRank::seat() { return {context_.spec, context_.buffers, &reader_, backend_.get(), &communicator_, context_.mask_maker}; }
+
+Status GpuRank::launch(int epoch, bool is_ahead) {
+  const int slot = epoch & 1;
+  begun_[slot] = std::chrono::steady_clock::now();
+  LOCKSTEP_RETURN_IF_ERROR(is_ahead ? reader_.read_ahead(epoch) : reader_.read(epoch));
+  if (communicator_.rank == 0) reader_.ask_masks(context_.mask_maker);
+  backend_->set_ahead(is_ahead);
+  LOCKSTEP_RETURN_IF_ERROR(begin_forward(*context_.spec, reader_.view(), *backend_, communicator_, &times_[slot]));
+  LOCKSTEP_RETURN_IF_ERROR(backend_->mark_end());
+  launched_ = epoch;
+  if (is_ahead) steps_ahead_++;
+  return Status();
+}
+
+Status GpuRank::launch_next(int epoch) {
+  const int dispatched = __atomic_load_n(context_.buffers->control.control + kControlDispatched, __ATOMIC_ACQUIRE);
+  if (static_cast<int32_t>(static_cast<uint32_t>(dispatched) - static_cast<uint32_t>(epoch)) <= 0) return Status();
+  const int next = static_cast<int32_t>(static_cast<uint32_t>(epoch) + 1);
+  const PlanColumns& plan = context_.buffers->plan[next & 1];
+  if (!reader_.may_read_ahead(next) || !backend_->may_go_ahead(plan.planHeader[2])) return Status();
+  return launch(next, true);
+}
+
+Status GpuRank::run(int epoch) {
+  if (launched_ != epoch) LOCKSTEP_RETURN_IF_ERROR(launch(epoch, false));
+  const StepView& step = reader_.view(epoch);
+  LOCKSTEP_RETURN_IF_ERROR(cuda::poll_until(communicator_.bounds(), "the device", [&](Status* answer) {
+    if (launched_ == epoch) *answer = launch_next(epoch);
+    return !answer->ok() || backend_->has_ended(step, answer);
+  }));
+  LOCKSTEP_RETURN_IF_ERROR(backend_->end_step(step));
+  // A plan's rows may be given away once the step is reported, and what rank 0 wrote is read by all.
+  LOCKSTEP_RETURN_IF_ERROR(communicator_.meet());
+  PhaseTimes& times = times_[epoch & 1];
+  times.us[PhaseTimes::kWait] = communicator_.take_wait_us();
+  times.us[PhaseTimes::kTotal] = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begun_[epoch & 1]).count();
+  end_of_step(seat(), epoch, times);
+  return Status();
+}
+
 Status GpuRank::step(int epoch) {
   Status ready = is_loaded_ ? Status() : Status(Fault::kNotLoaded, "a step before every rank has loaded its weights");
-  return run_step({context_.spec, context_.buffers, &reader_, backend_.get(), &communicator_, context_.mask_maker}, epoch,
-                  std::move(ready));
+  return told(seat(), epoch, ready.ok() ? run(epoch) : std::move(ready));
 }
 
 }  // namespace lockstep::nccl

@@ -69,6 +69,7 @@ class GpuRanks {
   std::vector<Status> step(int epoch) {
     return on_ranks([&](int r) { return ranks_[r]->step(epoch); });
   }
+  long steps_ahead() const { return ranks_[0]->steps_ahead(); }
   void expect_step(int epoch) {
     for (const Status& status : step(epoch)) check_.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
   }
@@ -134,6 +135,41 @@ Run run_cpu(Check& check, cpu::KvType kv_type, const WeightMap& weights) {
     read_result(buffer.views, epoch, &run);
   }
   return run;
+}
+
+// Plans are there before the step before them has ended, as the scheduler writes them: the same bits as one after the other.
+void goes_ahead(Check& check) {
+  const WeightFile floats(WeightFormat::kF32);
+  for (const int world : {1, 3}) {
+    Run runs[2];
+    for (const bool is_early : {false, true}) {
+      Buffer buffer(world);
+      buffer.dims.max_drafts = buffer.views.dims.max_drafts = 0;
+      StepBuffers& b = buffer.views;
+      fill_rows(b, kShortPrompt);
+      {
+        GpuRanks ranks(check, &buffer, small_spec(), cuda::Type::kF32, kTimeout, true, SumChoice::kPeersAlone);
+        ranks.load(floats.map());
+        write_plan(b, 1, 0, kShortPrompt);
+        for (int epoch = 1; epoch <= kOutput; epoch++) {
+          if (epoch < kOutput && is_early) write_plan(b, epoch + 1, 0, kShortPrompt);
+          b.control.control[kControlDispatched] = is_early ? std::min(epoch + 1, kOutput) : epoch;
+          ranks.expect_step(epoch);
+          read_result(b, epoch, &runs[is_early ? 1 : 0]);
+          if (!is_early) write_plan(b, epoch + 1, 0, kShortPrompt);
+        }
+        // With other ranks a step that lacks its recording, and the next one that makes it, are not ahead.
+        check.expect(ranks.steps_ahead() >= (is_early ? kOutput / 2 : 0) && (is_early || ranks.steps_ahead() == 0), "%ld steps were ahead",
+                     ranks.steps_ahead());
+      }
+      expect_clean(check);
+    }
+    for (int row = 0; row < kRows; row++) {
+      const bool same = runs[0].ids[row] == runs[1].ids[row] && runs[0].logprobs[row].size() == runs[1].logprobs[row].size() &&
+                        same_bits(runs[0].logprobs[row].data(), runs[1].logprobs[row].data(), runs[0].logprobs[row].size());
+      check.expect(same && runs[0].ids[row].size() == kOutput, "%d GPUs: row %d has other bits when steps go ahead", world, row);
+    }
+  }
 }
 
 void as_on_the_cpu(Check& check) {
@@ -247,6 +283,7 @@ void failures_end(Check& check) {
 
 void test_gpu_ranks(Check& check) {
   as_on_the_cpu(check);
+  goes_ahead(check);
   pools(check);
   failures_end(check);
 }

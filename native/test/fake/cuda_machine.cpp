@@ -118,11 +118,11 @@ bool run_one(StreamTag* stream, Error* error) {
 
 }  // namespace
 
-Error run_work(StreamTag* stream) {
+Error run_work(StreamTag* stream, const std::function<bool()>& is_enough) {
   const std::unique_lock<std::mutex> running(stream->running, std::try_to_lock);
   if (!running.owns_lock()) return kNotReady;
   Error error = kSuccess;
-  while (run_one(stream, &error)) {
+  while (!is_enough() && run_one(stream, &error)) {
   }
   return error;
 }

@@ -111,7 +111,8 @@ auto find(Map& map, Key key, const char* what) -> decltype(map.begin()->second.g
 bool reaches(int device, const void* pointer, size_t bytes, const char* what, bool may_be_pageable);
 // Into the stream, or what it is captured into.
 cuda::Error put(cuda::Stream stream, Work work);
-// Runs what is in the stream until something is not ready. Not with the machine locked: work of one stream may wait for that of another.
-cuda::Error run_work(cuda::StreamTag* stream);
+// Runs what is in the stream until something is not ready, or `is_enough`: whoever asks for one thing is not held up by what is behind it,
+// which may wait for others. Not with the machine locked: work of one stream may wait for that of another.
+cuda::Error run_work(cuda::StreamTag* stream, const std::function<bool()>& is_enough);
 
 }  // namespace lockstep::test

@@ -30,7 +30,7 @@ Error stream_query(Stream handle) {
       return kNotReady;
     }
   }
-  return answer(run_work(stream));
+  return answer(run_work(stream, [] { return false; }));
 }
 
 Error event_query(Event handle) {
@@ -42,7 +42,7 @@ Error event_query(Event handle) {
     if (event == nullptr) return answer(kInvalidHandle);
     if (*event->reached == event->recorded) return kSuccess;
   }
-  const Error error = run_work(event->stream);
+  const Error error = run_work(event->stream, [event] { return *event->reached == event->recorded; });
   if (error != kSuccess && error != kNotReady) return answer(error);
   return *event->reached == event->recorded ? kSuccess : kNotReady;
 }
