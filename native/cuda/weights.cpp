@@ -1,20 +1,20 @@
-// The plan is made twice: first with no memory, to learn how much is needed, then with it; then its pieces are copied, through two pinned
-// buffers in turn, so that reading goes on while one is on its way.
+// The plan is made twice: first with no memory, to learn how much is needed, then with it; then its pieces are brought (upload.h).
 #include "cuda/weights.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <memory>
+#include <thread>
 
 #include "common/quant/float_formats.h"
 #include "common/source_files.h"
 #include "cuda/generated.h"
+#include "cuda/upload.h"
 
 namespace lockstep::cuda {
 namespace {
 
 constexpr size_t kPieceAlign = 256;
-constexpr size_t kStagingBytes = size_t{8} << 20;
 constexpr int kRowsAtOnce = 32;
 
 // Rows and columns of a tensor, or values that are there already, and where they go.
@@ -194,68 +194,74 @@ void put_row(const float* values, int count, Type type, int ld, uint8_t* to) {
   for (int i = 0; i < count; i++) halves[i] = quant::float_to_bf16(values[i]);
 }
 
-// Two pinned buffers: one is filled while the other is copied.
-class Uploader {
- public:
-  Uploader(const Device& device, const WaitBounds& bounds, uint8_t* base) : device_(device), bounds_(bounds), base_(base) {}
-  Status init(size_t row_bytes);
-  Status upload(const Piece& piece, TensorRows* reader);
-  // What is in no file.
-  Status generate(const Piece& piece);
-  Status finish();
-
- private:
-  struct Buffer {
-    Memory memory;
-    OwnEvent copied;
-  };
-  const Device& device_;
-  const WaitBounds& bounds_;
-  uint8_t* const base_;
-  OwnStream stream_;
-  std::array<Buffer, 2> buffers_;
-  int next_ = 0;
-};
-
-Status Uploader::init(size_t row_bytes) {
-  LOCKSTEP_RETURN_IF_ERROR(stream_.create(device_));
-  for (Buffer& buffer : buffers_) {
-    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.create(device_));
-    LOCKSTEP_RETURN_IF_ERROR(buffer.memory.reserve_pinned(device_, std::max(kStagingBytes, row_bytes), "reading weights"));
-  }
-  return Status();
+// Whether the values lie in the file as they are wanted.
+bool lies_as(const WeightTensor& tensor, Type type) {
+  const TensorSource& source = tensor.source;
+  return source.type == (type == Type::kF32 ? ElementType::kF32 : ElementType::kBf16) && !tensor.scaling.present && !source.transposed &&
+         source.interleaved_head_dim == 0 && tensor.bias == 0;
 }
 
-Status Uploader::upload(const Piece& piece, TensorRows* reader) {
+// Rows first … first + count - 1 of a piece: straight from the file where they lie there as they are wanted.
+Status make_rows(const Piece& piece, int first, int count, const SourceFiles& files, TensorRows* reader, uint8_t* to) {
   const size_t row_bytes = piece.ld * type_bytes(piece.type);
-  if (row_bytes == 0) return Status();
-  const int fit = static_cast<int>(std::min<size_t>(kStagingBytes / row_bytes, kRowsAtOnce));
-  const int step = std::max(fit, 1);
-  for (int row = 0; row < piece.rows.count; row += step) {
-    const int count = std::min(step, piece.rows.count - row);
-    Buffer& buffer = buffers_[next_];
-    next_ = 1 - next_;
-    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.wait(bounds_));
-    const float* rows[kRowsAtOnce] = {piece.values.data()};
-    if (piece.tensor != nullptr) LOCKSTEP_RETURN_IF_ERROR(reader->floats(*piece.tensor, piece.rows.first + row, count, rows));
-    for (int i = 0; i < count; i++)
-      put_row(rows[i] + piece.cols.first, piece.cols.count, piece.type, piece.ld, buffer.memory.data() + row_bytes * i);
-    uint8_t* to = base_ + piece.offset + row_bytes * row;
-    LOCKSTEP_RETURN_IF_ERROR(
-        device_.check(device_.runtime().copy(to, buffer.memory.data(), row_bytes * count, stream_.get()), "copying weights"));
-    LOCKSTEP_RETURN_IF_ERROR(buffer.copied.record(stream_));
+  const auto put = [&](const float* values, int row) {
+    put_row(values + piece.cols.first, piece.cols.count, piece.type, piece.ld, to + row_bytes * row);
+  };
+  if (piece.tensor == nullptr) {
+    put(piece.values.data(), 0);
+    return Status();
+  }
+  const WeightTensor& tensor = *piece.tensor;
+  if (!lies_as(tensor, piece.type)) {
+    for (int row = 0; row < count; row += kRowsAtOnce) {
+      const float* rows[kRowsAtOnce];
+      const int held = std::min(kRowsAtOnce, count - row);
+      LOCKSTEP_RETURN_IF_ERROR(reader->floats(tensor, piece.rows.first + first + row, held, rows));
+      for (int i = 0; i < held; i++) put(rows[i], row + i);
+    }
+    return Status();
+  }
+  const TensorSource& source = tensor.source;
+  const int64_t value_bytes = static_cast<int64_t>(type_bytes(piece.type));
+  const int64_t start = source.byte_offset + ((source.first_row + piece.rows.first + first) * source.cols + piece.cols.first) * value_bytes;
+  if (piece.ld == source.cols) return files.read(source.file, start, static_cast<int64_t>(row_bytes) * count, to);
+  const int64_t held_bytes = piece.cols.count * value_bytes;
+  for (int row = 0; row < count; row++, to += row_bytes) {
+    LOCKSTEP_RETURN_IF_ERROR(files.read(source.file, start + row * source.cols * value_bytes, held_bytes, to));
+    std::memset(to + held_bytes, 0, row_bytes - held_bytes);
   }
   return Status();
 }
 
-Status Uploader::generate(const Piece& piece) {
-  const GenerateArgs args = {base_ + piece.offset, piece.type,         piece.rows.count,
-                             piece.cols.count,     piece.ld,           piece.rows.first,
-                             piece.cols.first,     piece.tensor->cols, generated_key(piece.tensor->name.c_str())};
-  return device_.check(device_.runtime().kernels->generate(args, stream_.get()), "making weights");
+GenerateArgs generated(const Piece& piece, uint8_t* base) {
+  return {base + piece.offset, piece.type,         piece.rows.count,
+          piece.cols.count,    piece.ld,           piece.rows.first,
+          piece.cols.first,    piece.tensor->cols, generated_key(piece.tensor->name.c_str())};
 }
 
-Status Uploader::finish() { return stream_.wait(bounds_); }
+// With `map.generated` matrices are in no file.
+Status bring(const std::vector<Piece>& pieces, const WeightMap& map, const SourceFiles& files, int threads, const Device& device,
+             const WaitBounds& bounds, uint8_t* base) {
+  OwnStream stream;
+  LOCKSTEP_RETURN_IF_ERROR(stream.create(device));
+  std::vector<const Piece*> read;
+  std::vector<Upload> uploads;
+  for (const Piece& piece : pieces) {
+    if (map.generated && piece.tensor != nullptr) {
+      LOCKSTEP_RETURN_IF_ERROR(device.check(device.runtime().kernels->generate(generated(piece, base), stream.get()), "making weights"));
+      continue;
+    }
+    read.push_back(&piece);
+    uploads.push_back({piece.offset, piece.ld * type_bytes(piece.type), piece.rows.count});
+  }
+  LOCKSTEP_RETURN_IF_ERROR(upload(device, bounds, base, uploads, threads, [&]() -> MakeUnits {
+    return [&, reader = std::make_shared<TensorRows>(&files)](size_t index, int first, int count, uint8_t* to) {
+      const Status status = make_rows(*read[index], first, count, files, reader.get(), to);
+      return status.ok() ? status : Status(status.fault(), "tensor " + read[index]->tensor->name + ": " + status.text());
+    };
+  }));
+  return stream.wait(bounds);
+}
 
 }  // namespace
 
@@ -281,14 +287,8 @@ Status load_weights(const ModelSpec& spec, const RankShard& shard, const WeightM
   Planner planner(spec, shard, &tensors, out->memory.data(), out);
   LOCKSTEP_RETURN_IF_ERROR(planner.plan());
 
-  size_t widest = 0;
-  for (const Piece& piece : planner.pieces()) widest = std::max(widest, piece.ld * type_bytes(piece.type));
-  Uploader uploader(device, bounds, out->memory.data());
-  LOCKSTEP_RETURN_IF_ERROR(uploader.init(widest));
-  TensorRows reader(&files);
-  for (const Piece& piece : planner.pieces())
-    LOCKSTEP_RETURN_IF_ERROR(map.generated && piece.tensor != nullptr ? uploader.generate(piece) : uploader.upload(piece, &reader));
-  return uploader.finish();
+  const int threads = static_cast<int>(std::thread::hardware_concurrency()) / shard.world_size;
+  return bring(planner.pieces(), map, files, threads, device, bounds, out->memory.data());
 }
 
 }  // namespace lockstep::cuda

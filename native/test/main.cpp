@@ -39,6 +39,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda kernels", test_cuda_kernels},
     {"tensor cores", test_tensor_cores},
     {"cuda sampler", test_cuda_sampler},
+    {"upload", test_upload},
     {"cublaslt", test_cublaslt},
     {"nccl", test_nccl},
     {"peers", test_peers},
