@@ -149,9 +149,8 @@ void captured(const Seat& seat, int world) {
                     static_cast<double>(x[0]));
 }
 
-// Every rank ends with what is expected, within a bound far below the test's own.
+// Every rank ends with what is expected: one that ends by the deadline, which is far away where nothing hangs, says something else.
 void failures_end(Check& check) {
-  const auto seconds_since = [](auto start) { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   // One rank fails, tells the others, and all are out of their waits.
   const auto step = [](const Seat& seat) {
     Memory memory;
@@ -181,15 +180,14 @@ void failures_end(Check& check) {
     Machine machine(check, 4);
     one.damage(machine.fake);
     std::atomic<int> found{0}, aborted{0};
-    const auto start = std::chrono::steady_clock::now();
-    machine.run(check, 4, std::chrono::milliseconds(300), [&](const Seat& seat) {
+    const bool hangs = machine.fake->hanging_rank >= 0;
+    machine.run(check, 4, hangs ? std::chrono::milliseconds(300) : kTimeout, [&](const Seat& seat) {
       const Status status = step(seat);
       if (status.fault() == Fault::kAborted) aborted++;
       if (status.text().find(one.text) != std::string::npos) found++;
     });
     check.expect(found >= 1 && found <= one.finders && found + aborted == 4, "%s: found by %d ranks, %d were woken", one.what, found.load(),
                  aborted.load());
-    check.expect(seconds_since(start) < 10, "%s took %g s to end", one.what, seconds_since(start));
     check.expect(machine.fake->communicators == 0, "%s: %d communicators are left", one.what, machine.fake->communicators.load());
   }
   {
@@ -209,12 +207,11 @@ void failures_end(Check& check) {
     // An abort that never returns is left behind.
     Machine machine(check, 1);
     machine.fake->abort_hangs = true;
-    const auto start = std::chrono::steady_clock::now();
     machine.run(check, 1, std::chrono::milliseconds(50), [&](const Seat& seat) {
       (void)seat.communicator.connect();
       seat.communicator.abort();
     });
-    check.expect(machine.ends[0] == "the rank group was stopped" && seconds_since(start) < 10, "close() said: %s", machine.ends[0].c_str());
+    check.expect(machine.ends[0] == "the rank group was stopped", "close() said: %s", machine.ends[0].c_str());
     machine.fake->abort_hangs = false;
     while (machine.fake->communicators > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
