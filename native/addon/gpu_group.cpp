@@ -62,6 +62,9 @@ nccl::RankContext GpuGroup::context() {
   context.sums = sums_;
   context.no_library = std::move(no_library);
   context.records = records_;
+  context.quantize = [&k](WeightFormat format, const float* const* rows, int num_rows, int cols, uint8_t* const* blocks) {
+    k.quantize_blocks(static_cast<cpu::Format>(format), rows, num_rows, cols, blocks);
+  };
   context.cublaslt = cublaslt_.is_open() ? &cublaslt_.functions : nullptr;
   return context;
 }

@@ -298,6 +298,17 @@ Status ScaledRows::floats(const WeightTensor& tensor, int first, int count, cons
   return Status();
 }
 
+Status ScaledRows::codes(const WeightTensor& tensor, int first, int count, const uint8_t** codes, const float** scales) {
+  const Panel* panel = nullptr;
+  LOCKSTEP_RETURN_IF_ERROR(find(tensor, first, count, &panel));
+  for (int i = 0; i < count; i++) {
+    const size_t at = static_cast<size_t>(first + i - panel->first);
+    codes[i] = panel->codes.data() + at * tensor.cols;
+    scales[i] = panel->scales.data() + at * panel->groups;
+  }
+  return Status();
+}
+
 Status ScaledRows::blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows) {
   const Panel* panel = nullptr;
   LOCKSTEP_RETURN_IF_ERROR(find(tensor, first, count, &panel));

@@ -19,6 +19,8 @@ class ScaledRows {
   // rows[i]: the same row as blocks of tensor.format (holds_its_codes), code for code. Scales and minimums become halves: a scale of 16
   // bits is kept; a minimum, -zero * scale, and a float scale are rounded by at most 2^-12 of themselves, an eighth of what bf16 would.
   Status blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows);
+  // The same rows' codes as stored, a byte each, and the scales of their groups: [cols / group_cols]. Of float8, which has no zero points.
+  Status codes(const WeightTensor& tensor, int first, int count, const uint8_t** codes, const float** scales);
 
  private:
   // Rows [first, first + count) of a tensor, decoded. Layouts that run along the columns are read many rows at a time: a row there

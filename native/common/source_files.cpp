@@ -156,6 +156,12 @@ Status TensorRows::transposed_panel(const WeightTensor& tensor, int first) {
   return Status();
 }
 
+bool holds_its_blocks(const WeightTensor& tensor) {
+  if (tensor.scaling.present) return holds_its_codes(tensor);
+  const bool same = &type_info(tensor.format) == &type_info(tensor.source.type);
+  return same && tensor.bias == 0 && !tensor.source.transposed;
+}
+
 TensorIndex::TensorIndex(const WeightMap& map, const SourceFiles& files) : files_(files), rows_(&files) {
   for (const WeightTensor& tensor : map.tensors) tensors_.emplace(tensor.name, &tensor);
 }

@@ -41,6 +41,10 @@ class TensorRows {
   // rows[i]: the same rows as blocks that need no conversion: as they lie in the file, or the codes of a quantised layer as blocks of
   // tensor.format. Not for transposed tensors.
   Status blocks(const WeightTensor& tensor, int first, int count, const uint8_t** rows);
+  // See ScaledRows::codes.
+  Status codes(const WeightTensor& tensor, int first, int count, const uint8_t** codes, const float** scales) {
+    return scaled_.codes(tensor, first, count, codes, scales);
+  }
 
  private:
   Status transposed_panel(const WeightTensor& tensor, int first);
@@ -55,6 +59,10 @@ class TensorRows {
   int panel_first_ = 0;
   std::vector<float> panel_;
 };
+
+// Whether TensorRows::blocks() gives tensor.format: the tensor's bytes in the file are its blocks, or codes that become such; else it is
+// read as floats.
+bool holds_its_blocks(const WeightTensor& tensor);
 
 // The tensors of a map by our names for them.
 class TensorIndex {

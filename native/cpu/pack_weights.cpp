@@ -60,7 +60,7 @@ Status feed_blocks(const WeightTensor& tensor, Format format, int first, int cou
   const size_t row_bytes = quant::row_bytes(type, static_cast<size_t>(cols.count));
   uint8_t* copies[kBlockRows];
   for (int i = 0; i < count; i++) out[i] = copies[i] = store + row_bytes * i;
-  if (packs_as_is(tensor)) {
+  if (holds_its_blocks(tensor)) {
     const uint8_t* rows[kBlockRows];
     LOCKSTEP_RETURN_IF_ERROR(reader->blocks(tensor, first, count, rows));
     const size_t skip = quant::row_bytes(type, static_cast<size_t>(cols.first));

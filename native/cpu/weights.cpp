@@ -20,7 +20,7 @@ Format to_format(WeightFormat format) { return static_cast<Format>(format); }
 bool has_blocks(const WeightTensor& tensor) {
   const bool from_floats =
       tensor.format == WeightFormat::kQ8_0 || tensor.format == WeightFormat::kQ4_0 || tensor.format == WeightFormat::kQ4_1;
-  return from_floats || packs_as_is(tensor);
+  return from_floats || holds_its_blocks(tensor);
 }
 
 Range cut_blocks(int blocks, const RankShard& shard) {
@@ -256,12 +256,6 @@ Status Planner::plan() {
 }
 
 }  // namespace
-
-bool packs_as_is(const WeightTensor& tensor) {
-  if (tensor.scaling.present) return holds_its_codes(tensor);
-  const bool same = &type_info(tensor.format) == &type_info(tensor.source.type);
-  return same && tensor.bias == 0 && !tensor.source.transposed;
-}
 
 int Matrix::num_blocks() const {
   int blocks = 0;

@@ -85,8 +85,6 @@ struct PackJob {
   Format format;
   uint8_t* data;  // set once the arena is there
 };
-// Whether the tensor's bytes in the file are blocks of tensor.format, or codes that become such blocks; else they go through floats.
-bool packs_as_is(const WeightTensor& tensor);
 Status pack(const std::vector<PackJob>& jobs, const SourceFiles& files, const Kernels& kernels, Threads* threads);
 // num_rows as the kernels count them.
 inline int packed_rows(const PackJob& job) { return job.up != nullptr ? 2 * job.num_rows : job.num_rows; }

@@ -35,9 +35,36 @@ void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, co
   args.ld_x = args.ld_w = w.ld;
   args.out = out;
   args.ld_out = ld_out;
+  args.bricks = w.bricks;
   if (rows < kLibraryRows || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
+  if (w.bricks != Bricks::kNone) return multiply_dequantized(args);
+  multiply_by_library(args);
+}
+
+void CudaBackend::multiply_by_library(const GemmArgs& args) {
   Status status = parts_.library->multiply(args);
   if (!status.ok() && status_.ok()) status_ = std::move(status);
+}
+
+// As many columns at a time as there is room for.
+void CudaBackend::multiply_dequantized(const GemmArgs& args) {
+  const int step = static_cast<int>(std::min(kDequantizedMax, max_matrix_) / args.ld_w) / kBrickRows * kBrickRows;
+  for (int first = 0; first < args.n; first += step) {
+    GemmArgs some = args;
+    some.n = std::min(step, args.n - first);
+    some.w = dequantized_;
+    some.bricks = Bricks::kNone;
+    some.bias = args.bias == nullptr ? nullptr : args.bias + first;
+    some.out = args.out + first;
+    const uint8_t* tiles = static_cast<const uint8_t*>(args.w) + tile_bytes(args.bricks, args.k) * (first / kBrickRows);
+    const DequantizeArgs bf16 = {tiles, args.bricks, some.n, args.k, dequantized_, args.ld_w};
+    run(k_.dequantize(bf16, parts_.stream->get()), "dequantize");
+    if (!parts_.library->can(some)) {
+      run(k_.gemm(some, parts_.stream->get()), "gemm");
+    } else {
+      multiply_by_library(some);
+    }
+  }
 }
 
 void CudaBackend::norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types) {
@@ -90,6 +117,7 @@ void CudaBackend::embed() {
   args.table = table.data;
   args.type = table.type;
   args.ld = table.ld;
+  args.bricks = table.bricks;
   args.first_row = shard_.vocab.first;
   args.table_rows = table.rows;
   args.rows = m_;
@@ -127,10 +155,16 @@ void CudaBackend::add_embedding() {
 
 void CudaBackend::attention_input(int layer) {
   const LayerWeights& lw = w_.layers[layer];
-  if (!std::exchange(input_is_ready_, false)) norm(lw.before_attention, nullptr, m_, type_bit(lw.qkv.type));
+  if (!std::exchange(input_is_ready_, false)) norm(lw.before_attention, nullptr, m_, qkv_types(layer));
 }
 
-void CudaBackend::qkv(int layer) { multiply(w_.layers[layer].qkv, m_, qkv_, ld_qkv_); }
+void CudaBackend::qkv(int layer) {
+  float* out = qkv_;
+  for (const Matrix& part : w_.layers[layer].qkv) {
+    multiply(part, m_, out, ld_qkv_);
+    out += part.rows;
+  }
+}
 
 void CudaBackend::rope_append(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
@@ -183,6 +217,12 @@ void CudaBackend::attention(int layer) {
   run(k_.attention(args, parts_.stream->get()), "attention");
 }
 
+unsigned CudaBackend::qkv_types(int layer) const {
+  unsigned types = 0;
+  for (const Matrix& part : w_.layers[layer].qkv) types |= type_bit(part.type);
+  return types;
+}
+
 void CudaBackend::out_projection(int layer) { multiply(w_.layers[layer].o, m_, y_, ld_hidden_); }
 
 unsigned CudaBackend::mlp_types(int layer) const {
@@ -225,7 +265,7 @@ void CudaBackend::down(int layer) {
 
 void CudaBackend::add_mlp(int layer) {
   const LayerWeights* next = layer + 1 < static_cast<int>(w_.layers.size()) ? &w_.layers[layer + 1] : nullptr;
-  add(w_.layers[layer].after_mlp, next == nullptr ? nullptr : &next->before_attention, next == nullptr ? 0 : type_bit(next->qkv.type));
+  add(w_.layers[layer].after_mlp, next == nullptr ? nullptr : &next->before_attention, next == nullptr ? 0 : qkv_types(layer + 1));
 }
 
 void CudaBackend::pool() {

@@ -24,6 +24,8 @@ static_assert(kRecordedTokens <= kHeadRows);
 // Products of so many rows and more are cuBLASLt's, where it is there. None is recorded: what it loads at a first call may not be loaded
 // then.
 constexpr int kLibraryRows = kRecordedTokens + 1;
+// Weights that are bf16 at one time for the library, of a matrix that is bricks: still enough columns for it to fill any device.
+constexpr size_t kDequantizedMax = size_t{16} << 20;
 
 // What a backend is made of; all of it outlives the backend.
 struct BackendParts {
@@ -125,10 +127,14 @@ class CudaBackend final : public DeviceBackend {
   void run(Error error, const char* what);
   // Of what the products behind mlp_input read.
   unsigned mlp_types(int layer) const;
+  unsigned qkv_types(int layer) const;
   void norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types);
   // What matrices of these types read, in `input`.
   RowsOut input_rows(unsigned types, int ld);
   void add(const NormWeights& after, const NormWeights* next, unsigned types);
+  void multiply_by_library(const GemmArgs& args);
+  // Of bricks, some columns after the others.
+  void multiply_dequantized(const GemmArgs& args);
   // The sum over ranks of y_, by the peers' kernels; y_ is the other part then.
   void join(PeerJoinArgs args);
   void multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1);
@@ -148,6 +154,7 @@ class CudaBackend final : public DeviceBackend {
 
   int ld_hidden_ = 0, ld_qkv_ = 0, ld_act_ = 0, ld_router_ = 0, ld_logits_ = 0;
   int max_input_ = 0;       // widest input of any matrix, padded
+  size_t max_matrix_ = 0;   // values of the largest matrix, whole tiles
   int rows_per_token_ = 1;  // experts that a token is sent to
   float *x_ = nullptr,
         *y_ = nullptr;           // [max_tokens, ld_hidden] residual stream; this rank's part of what is added to it: parts_of_sum_[turn_]
@@ -156,6 +163,7 @@ class CudaBackend final : public DeviceBackend {
   float* qkv_ = nullptr;         // [max_tokens, ld_qkv]
   float* input_f32_ = nullptr;   // [max_tokens * rows_per_token, max_input] what the next product reads
   uint16_t* input_bf16_ = nullptr;
+  uint16_t* dequantized_ = nullptr;    // kDequantizedMax values, or as many as the largest matrix has
   float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up
   float* parts_of_experts_ = nullptr;  // [max_tokens * rows_per_token, ld_hidden]
   float* router_logits_ = nullptr;     // [max_tokens, ld_router]

@@ -12,6 +12,8 @@ Error add(const AddArgs& args, Stream stream);
 Error pool(const PoolArgs& args, Stream stream);
 Error generate(const GenerateArgs& args, Stream stream);
 Error gemm(const GemmArgs& args, Stream stream);
+Error gemm_f32(const GemmArgs& args, Stream stream);  // gemm's, of float32; not in the table
+Error dequantize(const DequantizeArgs& args, Stream stream);
 Error rope_append(const RopeAppendArgs& args, Stream stream);
 Error attention(const AttentionArgs& args, Stream stream);
 Error activation(const ActivationArgs& args, Stream stream);

@@ -1,85 +1,210 @@
-// Matrix products, plain: a warp an output column, its lanes along K, up to 8 rows at a time. For few rows it is bound by the bytes of the
-// weights (n * k * bytes of a weight), which are read once for each 8 rows in vectors of 16 bytes; for many rows it is not the kernel
-// to take. A sum's order: each lane its vectors in order, then the butterfly; it does not depend on the number of rows.
-#include "cuda/device.cuh"
+// Products of rows of bf16 with weights of bf16 or bricks, on tensor cores: the weights are the 16 rows of a multiply_add and the rows of x
+// its 8 columns, so that few rows waste little. Weights go from memory to registers, 16 bytes a lane, and are read once for all rows of a
+// block; x, which all blocks read, comes from the caches. Bound: for a decode step's rows by the bytes of the weights.
+//
+// Which k a lane holds is free as long as both sides agree: of each 32 columns a lane has eight neighbours (or twice four, bricks.h), which
+// are 16 bytes of x, and of bf16 weights, as they lie in a row.
+//
+// A sum's order, whatever the number of rows: a block's warps take the bricks of 128 columns in turn, warp w bricks w, w + 8, …; of bricks
+// a group of 32 columns (of kInt6K 16) is summed by itself, times its scale, then added; then the warps' sums in order. A row's bits depend
+// on the row alone.
+#include <algorithm>
+
+#include "cuda/bricks.cuh"
 #include "cuda/families.h"
 
 namespace lockstep::cuda {
 namespace {
 
-constexpr int kWarps = 4;  // of a block: columns
+constexpr int kWarps = 8;
+constexpr int kColumns = 8;  // rows of x in one multiply_add
+constexpr int kTileValues = kBrickRows * kColumns;
 
-struct alignas(16) Vector {
-  unsigned words[4];
+// A lane's share of 16 rows and 128 columns of the weights: Brick's members, and where it lies.
+template <Bricks kind>
+struct Share : Brick<kind> {
+  static constexpr bool kIsSplit = kind == Bricks::kInt6K;
+  __device__ void take(const GemmArgs& a, size_t expert, int tile, int brick, int lane) {
+    const uint8_t* tiles = static_cast<const uint8_t*>(a.w) + tile_bytes(kind, a.k) * (expert * tiles_down(a.n) + tile);
+    this->load(tiles + brick_bytes(kind) * brick, lane);
+  }
 };
 
-// Multiplies the values of two vectors and adds the products to `sum`, in order.
-template <Type type>
-__device__ float dot(const Vector& a, const Vector& b, float sum) {
-  for (int i = 0; i < 4; i++) {
-    if (type == Type::kF32) {
-      sum += __uint_as_float(a.words[i]) * __uint_as_float(b.words[i]);
-    } else {
-      sum += __uint_as_float(a.words[i] << 16) * __uint_as_float(b.words[i] << 16);
-      sum += __uint_as_float(a.words[i] & 0xffff0000u) * __uint_as_float(b.words[i] & 0xffff0000u);
+template <>
+struct Share<Bricks::kNone> {
+  static constexpr bool kIsSplit = false;
+  static constexpr bool kHasLeast = false;
+  Words4 words[2][kBrickGroups];
+  __device__ void take(const GemmArgs& a, size_t expert, int tile, int brick, int lane) {
+    for (int half = 0; half < 2; half++) {
+      const int row = tile * kBrickRows + half * 8 + lane / 4;
+      const uint16_t* from = static_cast<const uint16_t*>(a.w) + (expert * a.n + row) * a.ld_w;
+      for (int group = 0; group < kBrickGroups; group++) {
+        const int column = brick * kBrickCols + group * kBrickGroup + lane % 4 * 8;
+        words[half][group] = row < a.n && column < a.ld_w ? load_once(reinterpret_cast<const Words4*>(from + column)) : Words4{};
+      }
     }
   }
-  return sum;
+  __device__ uint32_t pair(int half, int group, int i) const { return words[half][group].at[i]; }
+};
+
+// A lane's eight values of a row of x in the group that begins at `column`; zeros where there is no row.
+template <bool is_split>
+__device__ Words4 input_of(const uint16_t* x, int column, int ld, int lane) {
+  Words4 words{};
+  if (x == nullptr) return words;
+  if constexpr (is_split) {
+    for (int i = 0; i < 2; i++) {
+      const int at = column + i * 16 + lane % 4 * 4;
+      if (at >= ld) break;
+      const Words2 part = *reinterpret_cast<const Words2*>(x + at);
+      words.at[2 * i] = part.at[0];
+      words.at[2 * i + 1] = part.at[1];
+    }
+  } else if (column + lane % 4 * 8 < ld) {
+    words = *reinterpret_cast<const Words4*>(x + column + lane % 4 * 8);
+  }
+  return words;
 }
 
-template <Type type, int rows>
-__global__ void gemm_kernel(GemmArgs a) {
-  constexpr int kValues = type == Type::kF32 ? 4 : 8;
+// sum += w x over the 16 columns of one multiply_add, which is the first or the second of a group.
+template <class Weights>
+__device__ void multiply_half(float (&sum)[4], const Weights& w, int group, int which, const Words4& in) {
+  const uint32_t words[4] = {w.pair(0, group, 2 * which), w.pair(1, group, 2 * which), w.pair(0, group, 2 * which + 1),
+                             w.pair(1, group, 2 * which + 1)};
+  multiply_add(sum, words, in.at[2 * which], in.at[2 * which + 1]);
+}
+
+__device__ void add_scaled(float (&sum)[4], const float (&part)[4], const Scale& low, const Scale& high) {
+  for (int i = 0; i < 2; i++) {
+    sum[i] += low.scale * part[i];
+    sum[2 + i] += high.scale * part[2 + i];
+  }
+}
+
+// sum += w x over a group. total: the sums of x over it, of the lane's two rows of x, where there are minimums.
+template <class Weights>
+__device__ void multiply_group(float (&sum)[4], const Weights& w, int group, const Words4& in, const float (&total)[4]) {
+  if constexpr (std::is_same_v<Weights, Share<Bricks::kNone>>) {
+    for (int which = 0; which < 2; which++) multiply_half(sum, w, group, which, in);
+  } else if constexpr (Weights::kIsSplit) {
+    for (int which = 0; which < 2; which++) {
+      float part[4] = {};
+      multiply_half(part, w, group, which, in);
+      add_scaled(sum, part, w.scale(0, group, which), w.scale(1, group, which));
+    }
+  } else {
+    float part[4] = {};
+    for (int which = 0; which < 2; which++) multiply_half(part, w, group, which, in);
+    const Scale low = w.scale(0, group, 0);
+    const Scale high = w.scale(1, group, 0);
+    add_scaled(sum, part, low, high);
+    if constexpr (Weights::kHasLeast) {
+      for (int i = 0; i < 2; i++) {
+        sum[i] += low.least * total[i];
+        sum[2 + i] += high.least * total[2 + i];
+      }
+    }
+  }
+}
+
+// A block makes 16 * tiles columns of 8 * row_tiles rows; of experts, of one row.
+template <Bricks kind, int tiles, int row_tiles>
+__global__ void __launch_bounds__(kWarps* kWarp, row_tiles == 1 ? 2 : 1) gemm_kernel(GemmArgs a) {
+  __shared__ float parts[2][kWarps][kTileValues];
   const int lane = threadIdx.x % kWarp;
+  const int warp = threadIdx.x / kWarp;
+  const int warps = blockDim.x / kWarp;
   // Columns are the inner dimension of the grid, whose second one is too short for a vocabulary or for all rows of experts.
-  const int column_blocks = (a.n + kWarps - 1) / kWarps;
-  const int column = blockIdx.x % column_blocks * kWarps + threadIdx.x / kWarp;
-  const int first = blockIdx.x / column_blocks * rows;
-  if (column >= a.n) return;  // a whole warp
-  const size_t expert = a.expert_of == nullptr ? 0 : a.expert_of[first];
-  const size_t vectors_of_w = a.ld_w / kValues;
-  const Vector* w = static_cast<const Vector*>(a.w) + (expert * a.n + column) * vectors_of_w;
-  const Vector* x[rows];
-  for (int r = 0; r < rows; r++) {
-    const int row = first + r < a.rows ? first + r : a.rows - 1;
-    x[r] = static_cast<const Vector*>(a.x) + static_cast<size_t>(row / a.rows_per_input) * (a.ld_x / kValues);
-  }
-  float sum[rows] = {};
-  const int vectors = (a.k + kValues - 1) / kValues;
-  for (int i = lane; i < vectors; i += kWarp) {
-    const Vector weights = w[i];
+  const int tile_blocks = (tiles_down(a.n) + tiles - 1) / tiles;
+  const int first_tile = blockIdx.x % tile_blocks * tiles;
+  const int rows_of_block = a.expert_of == nullptr ? row_tiles * kColumns : 1;
+  const int first_row = blockIdx.x / tile_blocks * rows_of_block;
+  const int end_row = first_row + rows_of_block < a.rows ? first_row + rows_of_block : a.rows;
+  const size_t expert = a.expert_of == nullptr ? 0 : a.expert_of[first_row];
+  const uint16_t* x[row_tiles];
 #pragma unroll
-    for (int r = 0; r < rows; r++) sum[r] = dot<type>(weights, x[r][i], sum[r]);
+  for (int r = 0; r < row_tiles; r++) {
+    const int row = first_row + r * kColumns + lane / 4;
+    x[r] = row < end_row ? static_cast<const uint16_t*>(a.x) + static_cast<size_t>(row / a.rows_per_input) * a.ld_x : nullptr;
+  }
+  const auto tile_of = [&](int t) { return first_tile + t < tiles_down(a.n) ? first_tile + t : first_tile; };  // of none the first, again
+  float sum[tiles][row_tiles][4] = {};
+  const int bricks = bricks_across(a.k);
+  // A warp of one tile reads a brick ahead; one of more has as many loads in flight without.
+  constexpr bool reads_ahead = tiles == 1;
+  Share<kind> next;
+  if (reads_ahead) next.take(a, expert, first_tile, warp, lane);
+  for (int brick = warp; brick < bricks; brick += warps) {
+    Share<kind> share[tiles];
+#pragma unroll
+    for (int t = 0; t < tiles; t++) {
+      if (!reads_ahead) share[t].take(a, expert, tile_of(t), brick, lane);
+    }
+    if (reads_ahead) {
+      share[0] = next;
+      if (brick + warps < bricks) next.take(a, expert, first_tile, brick + warps, lane);
+    }
+#pragma unroll
+    for (int group = 0; group < kBrickGroups; group++) {
+#pragma unroll
+      for (int r = 0; r < row_tiles; r++) {
+        const Words4 in = input_of<Share<kind>::kIsSplit>(x[r], brick * kBrickCols + group * kBrickGroup, a.ld_x, lane);
+        float total[4] = {};
+        if (Share<kind>::kHasLeast) {
+          const uint32_t ones[4] = {kOnes, kOnes, kOnes, kOnes};
+          for (int which = 0; which < 2; which++) multiply_add(total, ones, in.at[2 * which], in.at[2 * which + 1]);
+        }
+#pragma unroll
+        for (int t = 0; t < tiles; t++) multiply_group(sum[t][r], share[t], group, in, total);
+      }
+    }
   }
 #pragma unroll
-  for (int r = 0; r < rows; r++) {
-    const float total = warp_sum(sum[r]);
-    if (lane == 0 && first + r < a.rows) {
-      a.out[static_cast<size_t>(first + r) * a.ld_out + column] = a.bias == nullptr ? total : total + a.bias[column];
+  for (int i = 0; i < tiles * row_tiles; i++) {
+    const int tile = i / row_tiles;
+    const int r = i % row_tiles;
+    // Two buffers: who writes one has come past the barrier behind which the others read it the last time.
+    float(&all)[kWarps][kTileValues] = parts[i % 2];
+    for (int e = 0; e < 4; e++) all[warp][e * kWarp + lane] = sum[tile][r][e];
+    __syncthreads();
+    for (int value = threadIdx.x; value < kTileValues; value += blockDim.x) {
+      const int of_lane = value % kWarp;
+      const int e = value / kWarp;
+      const int column = (first_tile + tile) * kBrickRows + e / 2 * 8 + of_lane / 4;
+      const int row = first_row + r * kColumns + of_lane % 4 * 2 + e % 2;
+      if (row >= end_row || column >= a.n) continue;
+      float total = 0;
+      for (int w = 0; w < warps; w++) total += all[w][value];
+      a.out[static_cast<size_t>(row) * a.ld_out + column] = a.bias == nullptr ? total : total + a.bias[column];
     }
   }
 }
 
-template <Type type, int rows>
+template <Bricks kind, int tiles, int row_tiles>
 Error launch_gemm(const GemmArgs& args, Stream stream) {
-  const int columns = (args.n + kWarps - 1) / kWarps;
-  const int tiles = (args.rows + rows - 1) / rows;
-  return launch(gemm_kernel<type, rows>, {static_cast<unsigned>(columns * tiles), 1}, kWarps * kWarp, args, stream);
+  const int tile_blocks = (tiles_down(args.n) + tiles - 1) / tiles;
+  const int rows_of_block = args.expert_of == nullptr ? row_tiles * kColumns : 1;
+  const int row_blocks = (args.rows + rows_of_block - 1) / rows_of_block;
+  const int bricks = bricks_across(args.k);
+  const int warps = std::clamp(bricks, 1, kWarps);  // others would have nothing to do
+  return launch(gemm_kernel<kind, tiles, row_tiles>, {static_cast<unsigned>(tile_blocks * row_blocks), 1}, warps * kWarp, args, stream);
 }
 
-// Rows that a decode step has few of share a tile that is no larger than they need. Rows of different experts share no weights.
-template <Type type>
+// The more rows, the more columns a block makes of what it reads of x, as far as there are registers.
+template <Bricks kind>
 Error gemm_of(const GemmArgs& args, Stream stream) {
-  if (args.expert_of != nullptr || args.rows == 1) return launch_gemm<type, 1>(args, stream);
-  if (args.rows == 2) return launch_gemm<type, 2>(args, stream);
-  if (args.rows <= 4) return launch_gemm<type, 4>(args, stream);
-  return launch_gemm<type, 8>(args, stream);
+  if (args.expert_of != nullptr || args.rows <= kColumns) return launch_gemm<kind, 1, 1>(args, stream);
+  if (args.rows <= 2 * kColumns) return launch_gemm<kind, 2, 2>(args, stream);
+  return launch_gemm < kind, Share<kind>::kHasLeast ? 1 : 2, 4 > (args, stream);
 }
 
 }  // namespace
 
 Error gemm(const GemmArgs& args, Stream stream) {
-  return args.type == Type::kF32 ? gemm_of<Type::kF32>(args, stream) : gemm_of<Type::kBf16>(args, stream);
+  if (args.type == Type::kF32) return gemm_f32(args, stream);
+  if (args.bricks == Bricks::kNone) return gemm_of<Bricks::kNone>(args, stream);
+  return with_kind(args.bricks, [&](auto kind) { return gemm_of<decltype(kind)::value>(args, stream); });
 }
 
 }  // namespace lockstep::cuda

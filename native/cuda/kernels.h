@@ -13,6 +13,7 @@
 
 #include "common/activation.h"
 #include "common/philox.h"
+#include "cuda/bricks.h"
 #include "cuda/runtime.h"
 
 namespace lockstep::cuda {
@@ -48,6 +49,7 @@ struct EmbedArgs {
   int rows, n;
   float* out;  // [rows, ld_out]
   int ld_out;
+  Bricks bricks = Bricks::kNone;  // else the table's, and `type` and `ld` are none
 };
 
 // x = embedding * scale [+ types[type of the token]] [+ positions[position + offset]]
@@ -92,10 +94,10 @@ struct GenerateArgs {
   uint64_t key;
 };
 
-// out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type.
+// out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type; or w is bricks, and x is bf16.
 struct GemmArgs {
   const void* x;  // [.., ld_x]
-  const void* w;  // [experts, n, ld_w]
+  const void* w;  // [experts, n, ld_w], or for each expert tiles_down(n) tiles of bricks
   Type type;
   const float* bias;         // [n] or null
   const int32_t* expert_of;  // [rows] or null
@@ -103,6 +105,16 @@ struct GemmArgs {
   int rows, n, k, ld_x, ld_w;
   float* out;  // [rows, ld_out]
   int ld_out;
+  Bricks bricks = Bricks::kNone;
+};
+
+// Bricks as rows of bf16, rounded: out[i] = row i.
+struct DequantizeArgs {
+  const void* w;  // tiles of bricks, from the first row's on
+  Bricks bricks;
+  int rows, cols;
+  uint16_t* out;  // [rows, ld]
+  int ld;
 };
 
 // K and V of one layer: [blocks, kv_heads, block_size, head_dim] each.
@@ -324,6 +336,7 @@ struct Kernels {
   Error (*norm)(const NormArgs&, Stream);
   Error (*add)(const AddArgs&, Stream);
   Error (*gemm)(const GemmArgs&, Stream);
+  Error (*dequantize)(const DequantizeArgs&, Stream);
   Error (*rope_append)(const RopeAppendArgs&, Stream);
   Error (*attention)(const AttentionArgs&, Stream);
   Error (*activation)(const ActivationArgs&, Stream);

@@ -52,6 +52,7 @@ void CudaBackend::take_memory(Cursor* cursor) {
   qkv_ = cursor->take<float>(tokens * ld_qkv_);
   input_f32_ = cursor->take<float>(rows * max_input_);
   input_bf16_ = cursor->take<uint16_t>(rows * max_input_);
+  dequantized_ = cursor->take<uint16_t>(std::min(kDequantizedMax, max_matrix_));
   act_ = cursor->take<float>(rows * ld_act_);
   if (ld_router_ > 0) {
     parts_of_experts_ = cursor->take<float>(rows * ld_hidden_);
@@ -82,6 +83,8 @@ Status CudaBackend::find_shapes() {
   // All ranks gather parts of one size: that of the largest.
   const int units = (spec_.vocab + kVocabUnit - 1) / kVocabUnit;
   ld_logits_ = (units + shard_.world_size - 1) / shard_.world_size * kVocabUnit;
+  const int widest = std::max({ld_qkv_, ld_act_, ld_hidden_, shard_.vocab.count});
+  max_matrix_ = static_cast<size_t>(tiles_down(widest)) * kBrickRows * max_input_;
   return Status();
 }
 

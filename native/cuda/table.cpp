@@ -3,8 +3,8 @@
 namespace lockstep::cuda {
 
 const Kernels& kernels() {
-  static const Kernels table = {embed,   add_embedding, norm,     add,       gemm,        rope_append,   attention,   activation, route,
-                                combine, pool,          generate, peer_join, peer_gather, finish_logits, note_tokens, sample};
+  static const Kernels table = {embed, add_embedding, norm, add,      gemm,      dequantize,  rope_append,   attention,   activation,
+                                route, combine,       pool, generate, peer_join, peer_gather, finish_logits, note_tokens, sample};
   return table;
 }
 

@@ -28,7 +28,7 @@ Status GpuRank::load(const RankShard& shard, const WeightMap& weights) {
   LOCKSTEP_RETURN_IF_ERROR(device_.bind());
   LOCKSTEP_RETURN_IF_ERROR(stream_.create(device_));
   const cuda::WaitBounds bounds = communicator_.bounds();
-  LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, device_, bounds, &weights_));
+  LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, context_.quantize, device_, bounds, &weights_));
   const cuda::BackendParts parts = {
       &device_,   &stream_, bounds,          context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary,
       &products_, &peers_,  context_.records};

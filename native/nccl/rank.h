@@ -36,6 +36,7 @@ struct RankContext {
   std::string no_library;                       // why there is none, for ranks that need it
   bool records = true;                          // see cuda::BackendParts
   const cuda::LtFunctions* cublaslt = nullptr;  // null: products are our own kernels'
+  cuda::QuantizeBlocks quantize;
 };
 
 class GpuRank {

@@ -66,8 +66,16 @@ void norms(Bench& b) {
 
 void gemms(Bench& b) {
   for (const Type type : {Type::kF32, Type::kBf16}) {
-    for (const auto& [m, n, k] :
-         std::vector<std::array<int, 3>>{{1, 5, 3}, {2, 33, 48}, {3, 64, 100}, {8, 17, 576}, {9, 4, 64}, {17, 40, 257}}) {
+    for (const auto& [m, n, k] : std::vector<std::array<int, 3>>{{1, 5, 3},
+                                                                 {2, 33, 48},
+                                                                 {3, 64, 100},
+                                                                 {8, 17, 576},
+                                                                 {9, 4, 64},
+                                                                 {17, 40, 257},
+                                                                 {40, 20, 112},
+                                                                 {7, 18, 80},
+                                                                 {5, 1, 208},
+                                                                 {2, 24, 1300}}) {
       const int ld = padded(k);
       float* x = b.rows(m, k, ld);
       float* w = b.rows(n, k, ld);
@@ -411,6 +419,7 @@ const std::vector<DeviceCheck>& device_checks() {
   static const std::vector<DeviceCheck> checks = {
       {"norms", norms},
       {"products", gemms},
+      {"bricks", check_bricks},
       {"embeddings", embeddings},
       {"rope and attention", attentions},
       {"activations", activations},

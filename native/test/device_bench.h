@@ -109,6 +109,8 @@ struct DeviceCheck {
 const std::vector<DeviceCheck>& device_checks();
 // That of sampling, in a file of its own (cuda_sampler_test.cpp): some three hundred rows, others each time.
 void check_sampling(Bench& b);
+// And of quantised weights: bricks_checks.cpp.
+void check_bricks(Bench& b);
 // Kernels of the table that the bench has not run.
 int unchecked_kernels(const Bench& bench);
 

@@ -36,8 +36,11 @@ class GpuRanks {
     check.expect(group_.init().ok(), "no unique id");
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
     const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
+    const cuda::QuantizeBlocks quantize = [&k](WeightFormat format, const float* const* rows, int count, int cols, uint8_t* const* blocks) {
+      k.quantize_blocks(static_cast<cpu::Format>(format), rows, count, cols, blocks);
+    };
     const nccl::RankContext context = {runtime_, &group_, &spec_, &buffer->views, &grammars_, &mask_maker_, ops,
-                                       kv_type,  sums,    "",     records,        cublaslt};
+                                       kv_type,  sums,    "",     records,        cublaslt,   quantize};
     for (int r = 0; r < world_; r++) hosts_.push_back(std::make_unique<cpu::ShmCommunicator>(&meeting_, r));
     for (int r = 0; r < world_; r++) ranks_.push_back(std::make_unique<GpuRank>(context, hosts_[r].get(), r));
   }

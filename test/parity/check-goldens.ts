@@ -12,7 +12,7 @@ export const shortFactors = 48;
 
 /** The addon of `buildEmulatedAddon`, and the libnccl that stands beside it. */
 const builtFolder = dirname(addonPath());
-const emulated = {
+export const emulated = {
   addon: join(builtFolder, 'lockstep_emulated.node'),
   gpu: {
     nccl: join(builtFolder, 'liblockstep_fake_nccl.so'),

@@ -14,7 +14,7 @@
 
 #define __global__
 #define __device__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // A block's threads share one thread of the processor.
 #define __shared__ static thread_local
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "common/quant/float_formats.h"
+
 namespace lockstep::test {
 
 void multiply_in_warp(float* d, const uint32_t* a, uint32_t b0, uint32_t b1);
@@ -26,6 +28,21 @@ inline void end_copies() { test::end_copy_group(); }
 template <int pending>
 void wait_for_copies() {
   test::finish_copies(pending);
+}
+
+// What native/cuda/bricks.cuh has beside it.
+inline float half_to_float(uint16_t bits) { return quant::half_to_float(bits); }
+inline uint32_t multiply_add_halves(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t words = 0;
+  for (int half = 0; half < 2; half++) {
+    const auto value = [half](uint32_t word) {
+      return static_cast<double>(quant::bf16_to_float(static_cast<uint16_t>(word >> 16 * half)));
+    };
+    // Of bf16 the product is exact, and of what kernels give it the sum too.
+    const float sum = static_cast<float>(value(a) * value(b) + value(c));
+    words |= static_cast<uint32_t>(quant::float_to_bf16(sum)) << 16 * half;
+  }
+  return words;
 }
 
 }  // namespace lockstep::cuda
