@@ -260,7 +260,8 @@ Status DeviceSampler::tell(const StepView& step, const OutputSampler& outputs) c
     for (int j = 0; j < host.num_told[i]; j++) {
       const size_t at = i * max_top() + j;
       place.top_ids[j] = host.top_ids[at];
-      place.top_logprobs[j] = static_cast<float>(host.top_values[at] - log_sum);
+      // Of an id that is none also where no id is possible, and the sum is infinite too.
+      place.top_logprobs[j] = place.top_ids[j] < 0 ? host.top_values[at] : static_cast<float>(host.top_values[at] - log_sum);
     }
   }
   return Status();
