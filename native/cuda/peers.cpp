@@ -34,8 +34,7 @@ Peers::~Peers() {
 }
 
 void Peers::abandon_memory() {
-  counters_.abandon();
-  stop_.abandon();
+  for (Memory* memory : {&counters_, &stop_, &proof_}) memory->abandon();
 }
 
 WaitBounds Peers::bounds() const {
@@ -47,11 +46,15 @@ Status Peers::health() const {
   return Status(Fault::kTimeout, "another GPU made no progress for " + std::to_string(links_.timeout_ns / 1000000) + " ms");
 }
 
+int Peers::proof_rows() const { return std::min(own_.rows, 2 * group_->world_size_ + 1); }
+
+// All of it before any rank's kernels wait for another's: to take pinned memory may wait for the device.
 Status Peers::take_memory() {
   constexpr size_t kArrived = kMaxPeers * kPeerBlocks;
   constexpr size_t kBytes = sizeof(uint32_t) * (kArrived + kPeerBlocks);
   LOCKSTEP_RETURN_IF_ERROR(counters_.reserve_device(*device_, kBytes, "meetings"));
   LOCKSTEP_RETURN_IF_ERROR(stop_.reserve_pinned(*device_, sizeof(uint32_t), "a word to stop meetings"));
+  LOCKSTEP_RETURN_IF_ERROR(proof_.reserve_pinned(*device_, sizeof(float) * proof_rows() * own_.ld, "a first sum"));
   LOCKSTEP_RETURN_IF_ERROR(device_->check(device_->runtime().fill(counters_.data(), 0, kBytes, stream_->get()), "meetings"));
   LOCKSTEP_RETURN_IF_ERROR(stream_->wait({nullptr, group_->timeout_}));
   links_.rank = host_->rank;
@@ -89,11 +92,8 @@ Status Peers::all(bool PeerGroup::Seat::*what, bool* are) {
 
 // Whole numbers, whose sum is the same in every order.
 Status Peers::prove(bool two_shots, bool* is_right) {
-  const int rows = std::min(own_.rows, 2 * group_->world_size_ + 1);
-  const size_t count = static_cast<size_t>(rows) * own_.ld;
-  Memory staging;
-  LOCKSTEP_RETURN_IF_ERROR(staging.reserve_pinned(*device_, count * sizeof(float), "a first sum"));
-  auto* values = staging.as<float>();
+  const size_t count = static_cast<size_t>(proof_rows()) * own_.ld;
+  auto* values = proof_.as<float>();
   const auto value_at = [](size_t i) { return static_cast<float>(i % 1021 + 1); };
   for (size_t i = 0; i < count; i++) values[i] = value_at(i) * static_cast<float>(links_.rank + 1);
   const Runtime& runtime = device_->runtime();
@@ -103,7 +103,7 @@ Status Peers::prove(bool two_shots, bool* is_right) {
   LOCKSTEP_RETURN_IF_ERROR(copy(own_.part[0], values));
   PeerJoinArgs args{};
   args.two_shots = two_shots;
-  args.rows = rows;
+  args.rows = proof_rows();
   args.n = own_.n;
   args.ld = own_.ld;
   args.x = own_.part[1];

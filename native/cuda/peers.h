@@ -56,6 +56,8 @@ class Peers {
   Status open(const PeerMemory& memory);
   bool is_open() const { return is_open_; }
   const std::string& problem() const { return problem_; }
+  // All ranks' threads come, as before work that waits for others follows what a device may not do beside such work.
+  Status meet() const { return host_->barrier(); }
   // All ranks come: which way is the quickest for how many rows, where `library` sums them as well. Without it the table is fixed, and the
   // library never taken.
   Status measure(Communicator* library);
@@ -70,6 +72,8 @@ class Peers {
   void abandon_memory();
 
  private:
+  // Rows of a first sum.
+  int proof_rows() const;
   Status take_memory();
   bool reaches_all() const;
   Status prove(bool two_shots, bool* is_right);
@@ -85,6 +89,7 @@ class Peers {
   PeerLinks links_{};
   PeerMemory own_{};
   Memory counters_, stop_;
+  Memory proof_;  // pinned, [proof_rows, ld]: kept, since giving it back may wait for the device, and its work for this rank
   std::string problem_;
   bool is_open_ = false;
   int one_shot_max_ = 0;  // rows

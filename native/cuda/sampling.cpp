@@ -18,7 +18,7 @@ struct Taker {
   template <class T>
   void operator()(T** part, size_t count) const {
     constexpr size_t kUnit = 256;
-    *part = base == nullptr ? nullptr : reinterpret_cast<T*>(base + *used);
+    *part = base == nullptr || count == 0 ? nullptr : reinterpret_cast<T*>(base + *used);  // what is empty may lie at the very end
     *used += (count * sizeof(T) + kUnit - 1) / kUnit * kUnit;
   }
 };
@@ -242,6 +242,7 @@ Status DeviceSampler::fetch(const StepView& step, int first) {
   if ((features_ & kScores) == 0) return Status();
   const size_t at = static_cast<size_t>(first) * max_top();
   const size_t values = static_cast<size_t>(count_) * max_top();
+  if (values == 0) return Status();
   LOCKSTEP_RETURN_IF_ERROR(copy(host.top_ids + at, on_device_.top_ids, sizeof(int32_t) * values, "the best ids"));
   return copy(host.top_values + at, on_device_.top_values, sizeof(float) * values, "the best logits");
 }

@@ -214,6 +214,8 @@ Status CudaBackend::end_layers() {
   RecordedWork* work = std::exchange(recording_, nullptr);
   if (work == nullptr) return Status();
   LOCKSTEP_RETURN_IF_ERROR(work->end());
+  // A recording takes memory, for which a device that others are on too may wait, and their work for this rank's.
+  if (shard_.world_size > 1) LOCKSTEP_RETURN_IF_ERROR(parts_.peers->meet());
   return work->launch();
 }
 
