@@ -116,7 +116,7 @@ export function buildAddon() {
 }
 
 /** The addon whose GPUs are emulated, for tests. */
-export function buildEmulatedAddon() {
+function buildEmulatedAddon() {
   compile('lockstep_emulated', 'build/Release/lockstep_emulated.node', 'building the addon with emulated GPUs …');
 }
 
@@ -124,6 +124,13 @@ export function buildEmulatedAddon() {
 export function buildEmulatedGpuCheck() {
   buildEmulatedAddon();
   compile('lockstep_gpu_check_emulated', 'build/Release/lockstep_gpu_check_emulated', 'building the checks of GPUs over emulated ones …');
+}
+
+/** The same for real GPUs, where the addon is built by nvcc; there is no such target elsewhere. */
+export function buildGpuCheck() {
+  buildAddon();
+  compile('lockstep_gpu_nccl', 'build/Release/liblockstep_gpu_nccl.so', 'building the libnccl of the tests …');
+  compile('lockstep_gpu_check', 'build/Release/lockstep_gpu_check', 'building the checks of GPUs …');
 }
 
 export const nativeTest = 'build/native/test/lockstep_test';

@@ -5,7 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { buildEmulatedAddon, buildNativePrograms, filesBelow, nativeTest, prepare, run } from './prepare.mjs';
+import { buildEmulatedGpuCheck, buildNativePrograms, filesBelow, nativeTest, prepare, run } from './prepare.mjs';
 import { stopWith } from './tools.mjs';
 
 const fileTimeoutMs = 540_000;
@@ -25,7 +25,7 @@ const wanted = filters.length === 0 ? sources : sources.filter((file) => filters
 const files = wanted.map((file) => join('dist', file.replace(/\.ts$/, '.js')));
 if (files.length === 0) stopWith(`no test file matches ${filters.join(' ')}`);
 
-if (files.some((file) => file.includes('emulated'))) buildEmulatedAddon();
+if (files.some((file) => file.includes('emulated'))) buildEmulatedGpuCheck(); // and the addon
 
 const concurrency = Math.min(4, availableParallelism());
 const args = [

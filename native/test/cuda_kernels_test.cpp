@@ -391,6 +391,8 @@ void generated(Bench& b) {
   constexpr int kRows = 3, kCols = 21, kLd = 24, kFirstRow = 5, kFirstCol = 2, kTotal = 40;
   const uint64_t key = generated_key("layers.3.q");
   b.check.expect(key == 0xfd42f92b5c5e0c11u, "the key of a name is %llx", static_cast<unsigned long long>(key));
+  // The same in test/gpu/emulated.test.ts, of the program in another language.
+  b.check.expect(generated_value(key, 202) == 3300 * (0.02F / 37837.2227F), "a value is %g", wide(generated_value(key, 202)));
   for (const Type type : {Type::kF32, Type::kBf16}) {
     auto* out = b.take<uint8_t>(kRows * kLd * type_bytes(type));
     b.run(b.runtime->kernels->generate, {out, type, kRows, kCols, kLd, kFirstRow, kFirstCol, kTotal, key});

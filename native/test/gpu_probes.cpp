@@ -137,9 +137,8 @@ Status time_sums(int rank, const Runtime* runtime, PeerGroup* group, cpu::ShmGro
       const auto join = [&] { return device.check(peers.join(args, turn = 1 - turn), "a sum"); };
       LOCKSTEP_RETURN_IF_ERROR(host.barrier());
       LOCKSTEP_RETURN_IF_ERROR(time_of(stream, small ? 2 : kTimes, join, &us));
-      if (rank == 0)
-        tell("sum over " + std::to_string(host.world_size) + " ranks", us, "us",
-             std::to_string(values * 4 >> 10) + " KiB in " + (two_shots ? "two shots" : "one shot"));
+      const std::string what = std::to_string(values * 4 >> 10) + " KiB in " + (two_shots ? "two shots" : "one shot");
+      if (rank == 0) tell("sum over " + std::to_string(host.world_size) + " ranks, " + what, us, "us", "all on this device");
     }
   }
   return host.barrier();

@@ -11,7 +11,7 @@ namespace lockstep::test {
 //   copy         bytes read and written by a copy on the device, GB/s
 //   product      bfloat16, 8192 x 8192 x 8192, by cuBLASLt where it is found below `roots`, else by our own kernel, TFLOP/s
 //   launch       a kernel of one row after another, and the same out of a recording, us
-//   sum N BYTES  over N ranks on this one device, in one shot or in two, us
+//   sum over N ranks, SIZE in one shot | two shots   all on this one device, us
 int run_probes(const cuda::Runtime* runtime, const std::string& roots, bool small);
 
 }  // namespace lockstep::test

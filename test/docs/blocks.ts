@@ -24,6 +24,8 @@ export const reasons: Readonly<Record<string, string>> = {
   docker: 'it wants a container engine',
   kubectl: 'it wants kubectl; test/deploy runs it where that is there',
   cluster: 'it wants a Kubernetes cluster',
+  emulated: 'test/gpu runs it',
+  gpu: 'it wants an NVIDIA GPU, or the compiler for one',
   system: 'it changes the machine: users, services',
 };
 

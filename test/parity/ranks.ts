@@ -22,7 +22,7 @@ export interface RankSetup {
   readonly quantization?: string;
   readonly stepTimeoutMs?: number;
   readonly dims?: Partial<StepDims>;
-  /** GPUs, which the addon of that file emulates. */
+  /** GPUs of the addon of that file, which may emulate them. */
   readonly emulated?: { readonly addon: string; readonly gpu: GpuOptions };
 }
 

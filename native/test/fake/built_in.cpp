@@ -4,6 +4,7 @@
 //   EMULATED_GPUS_APART=1       they do not reach each other's memory
 //   EMULATED_GPU_FAULT=1:700:FILE   device 1 fails with error 700 (600: it hangs) in its next piece of work once there is such a file
 //   EMULATED_GPU_WRONG=gemm     that kernel gives a wrong value
+//   EMULATED_NCCL=kernels       the fake libnccl's collectives are kernels, as on a real device
 // The fake libraries are those that lie beside the program.
 #include <dlfcn.h>
 #include <unistd.h>
@@ -64,7 +65,8 @@ std::string beside(const char* name) {
 }
 
 const Runtime* start() {
-  if (const std::string path = beside("liblockstep_fake_nccl.so"); !path.empty()) test::open_fake_nccl(path.c_str());
+  const std::string nccl_path = beside("liblockstep_fake_nccl.so");
+  test::FakeNccl* nccl = nccl_path.empty() ? nullptr : test::open_fake_nccl(nccl_path.c_str());
   if (const std::string path = beside("liblockstep_fake_cublaslt.so"); !path.empty()) test::open_fake_cublaslt(path.c_str());
   test::FakeMachine machine;
   machine.numbers = visible_of(number("EMULATED_GPUS", 8));
@@ -74,6 +76,7 @@ const Runtime* start() {
   if (const char* wrong = std::getenv("EMULATED_GPU_WRONG")) machine.wrong_kernel = wrong;
   const Runtime* runtime = test::start_fake_cuda(machine);
   if (const char* fault = std::getenv("EMULATED_GPU_FAULT")) fail_when_asked(fault);
+  if (nccl != nullptr && std::getenv("EMULATED_NCCL") != nullptr) nccl->runtime = runtime;
   return runtime;
 }
 

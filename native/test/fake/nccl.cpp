@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "fake/nccl_device.h"
+
 using lockstep::cuda::Error;
 using lockstep::cuda::Stream;
 using lockstep::test::FakeNccl;
@@ -47,6 +49,7 @@ struct Group {
   int here = 0;       // ranks that have called init
   int finalized = 0;  // that have called finalize
   std::map<long, Round> rounds;
+  lockstep::test::NcclSeats seats;
 };
 
 FakeNccl& fake() {
@@ -76,6 +79,7 @@ struct FakeComm {
   int polls = 0;   // until what was begun is no longer in progress
   bool is_finalizing = false;
   std::atomic<bool> is_aborted{false};
+  std::unique_ptr<lockstep::test::NcclSeat> seat;  // where collectives are kernels
 };
 
 namespace {
@@ -146,17 +150,25 @@ void forget(FakeComm* comm) {
   fake().communicators--;
 }
 
-int launch(FakeComm* handle, const void* from, void* to, size_t count, bool gathers, Stream stream) {
+int launch(FakeComm* handle, const void* from_bytes, void* to_bytes, size_t count, bool gathers, Stream stream) {
   const std::shared_ptr<FakeComm> comm = find(handle);
   if (!comm) return kInvalidArgument;
   if (comm->polls > 0 || comm->is_finalizing) return kInvalidUsage;
+  const auto* from = static_cast<const float*>(from_bytes);
+  auto* to = static_cast<float*>(to_bytes);
+  if (comm->seat) {
+    const Error error = gathers ? comm->seat->all_gather(from, to, count, stream) : comm->seat->all_reduce(from, to, count, stream);
+    if (error != lockstep::cuda::kSuccess) return 1;
+    comm->polls = fake().polls_in_progress;
+    return comm->polls > 0 ? kInProgress : kSuccess;
+  }
   const size_t bytes = count * sizeof(float);
   if (!fake().can_use(stream, from, bytes) || !fake().can_use(stream, to, gathers ? bytes * comm->group->size : bytes))
     return kInvalidArgument;
   auto collective = std::make_shared<Collective>();
   collective->comm = comm;
-  collective->from = static_cast<const float*>(from);
-  collective->to = static_cast<float*>(to);
+  collective->from = from;
+  collective->to = to;
   collective->count = count;
   collective->gathers = gathers;
   if (fake().put(stream, [collective] { return collective->run(); }) != lockstep::cuda::kSuccess) return 1;
@@ -204,6 +216,10 @@ int ncclCommInitRankConfig(FakeComm** out, int ranks, Id id, int rank, Config* c
   comm->group = group;
   comm->rank = rank;
   comm->polls = fake().polls_in_progress;
+  if (fake().runtime != nullptr) {
+    comm->seat.reset(lockstep::test::NcclSeat::take(fake().runtime, rank, ranks, &group->seats));
+    if (!comm->seat) return kInternalError;
+  }
   *out = comm.get();
   const std::lock_guard<std::mutex> all(comms_mutex);
   comms.emplace(comm.get(), comm);
@@ -251,6 +267,7 @@ int ncclCommAbort(FakeComm* handle) {
   const std::shared_ptr<FakeComm> comm = find(handle);
   if (!comm) return kInvalidArgument;
   comm->is_aborted = true;
+  if (comm->seat) comm->seat->abort();
   fake().aborts++;
   forget(handle);
   return kSuccess;

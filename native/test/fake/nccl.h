@@ -13,6 +13,8 @@
 namespace lockstep::test {
 
 struct FakeNccl {
+  // Its collectives are kernels of that (nccl_device.h); null: work that the host does, through the two below.
+  const cuda::Runtime* runtime = nullptr;
   std::function<cuda::Error(cuda::Stream, Work)> put;
   std::function<bool(cuda::Stream, const void*, size_t)> can_use;
 
