@@ -10,6 +10,9 @@
 
 namespace lockstep::addon {
 
+// A GPU has no int8 cache: GpuGroup::create refuses it.
+inline cuda::Type cuda_kv_type(cpu::KvType type) { return type == cpu::KvType::kF32 ? cuda::Type::kF32 : cuda::Type::kBf16; }
+
 struct GpuOptions {
   bool present = false;  // false: the CPU
   std::string nccl;      // a file; "": a search below `roots`

@@ -1,6 +1,7 @@
 #include "addon/measure.h"
 
 #include "addon/convert.h"
+#include "addon/gpu_group.h"
 #include "cuda/backend.h"
 
 namespace lockstep::addon {
@@ -39,7 +40,7 @@ class Measure : public Napi::AsyncWorker {
     LOCKSTEP_RETURN_IF_ERROR(device.bind());
     LOCKSTEP_RETURN_IF_ERROR(device.check(runtime->memory_info(&free_bytes_, &total_bytes_), "memory_info"));
     LOCKSTEP_RETURN_IF_ERROR(cuda::weight_bytes(config_.spec, shard_, weights_, &weight_bytes_));
-    return cuda::CudaBackend::step_bytes(device, config_.spec, config_.dims, shard_, &step_bytes_);
+    return cuda::CudaBackend::step_bytes(device, config_.spec, config_.dims, shard_, cuda_kv_type(config_.kv_type), &step_bytes_);
   }
 
   const Napi::Promise::Deferred measured_;

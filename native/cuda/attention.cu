@@ -2,7 +2,7 @@
 // … counted from position 0, with a running maximum (Milakov, Gimelshein 2018); the warps' results are joined in order. A row's bits depend
 // on its own query and keys alone. Bound: K and V of the context, read once for each query head; a faster kernel reads them once for all
 // heads of a group.
-#include "cuda/device.cuh"
+#include "cuda/attention.cuh"
 #include "cuda/families.h"
 
 namespace lockstep::cuda {
@@ -39,10 +39,7 @@ __global__ void attention_kernel(AttentionArgs a) {
   const int lane = threadIdx.x % kWarp;
   const int dim = a.kv.head_dim;
   const int kv_head = (a.first_head + h) / a.group - a.first_kv_head;
-  const int position = a.position[slot];
-  const int first = a.window > 0 && position >= a.window ? position - a.window + 1 : 0;
-  int end = position + 1;
-  if (a.sees_all) end = a.window > 0 && a.end_of[slot] > position + a.window ? position + a.window : a.end_of[slot];
+  const auto [first, end] = keys_of(a, slot);
   const int32_t* table = a.tables + static_cast<size_t>(a.row_of[slot]) * a.table_len;
 
   float query[kPerLane];
@@ -54,8 +51,7 @@ __global__ void attention_kernel(AttentionArgs a) {
   }
   const int begin = first / kWarps * kWarps + warp;
   for (int key = begin < first ? begin + kWarps : begin; key < end; key += kWarps) {
-    const size_t block = table[key / a.kv.block_size];
-    const size_t at = ((block * a.kv.kv_heads + kv_head) * a.kv.block_size + key % a.kv.block_size) * dim;
+    const size_t at = place_of(a.kv, table, kv_head, key);
     float score = 0;
 #pragma unroll
     for (int i = 0; i < kPerLane; i++) {

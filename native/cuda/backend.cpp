@@ -214,7 +214,27 @@ void CudaBackend::attention(int layer) {
   args.scale = spec.scale;
   args.softcap = spec.softcap;
   args.out = input_rows(type_bit(o.type), o.ld);
+  if (attends_in_tiles()) return attend_in_tiles(args);
   run(k_.attention(args, parts_.stream->get()), "attention");
+}
+
+void CudaBackend::attend_in_tiles(const AttentionArgs& attention) {
+  const size_t window = std::find(windows_.begin(), windows_.end(), attention.window) - windows_.begin();
+  const int32_t* counts = on_host_[step_->slot].num_items + 2 * window;
+  AttentionTilesArgs args{};
+  args.attention = attention;
+  args.items = on_device_.items + window * max_items_;
+  args.num_items = on_device_.num_items + 2 * window;
+  // A recording is launched for other items too.
+  args.max_items = is_recorded_ ? std::min(max_items_, m_ * max_pieces_) : counts[0];
+  args.parts = attention_parts_;
+  args.ended = attention_ended_;
+  run(k_.attention_few(args, parts_.stream->get()), "attention of few slots");
+  if (is_recorded_) return;
+  args.items += counts[0];
+  args.num_items++;
+  args.max_items = counts[1];
+  run(k_.attention_many(args, parts_.stream->get()), "attention of many slots");
 }
 
 unsigned CudaBackend::qkv_types(int layer) const {

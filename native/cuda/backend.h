@@ -8,6 +8,7 @@
 
 #include "common/backend.h"
 #include "common/output_sampler.h"
+#include "cuda/attention_plan.h"
 #include "cuda/cublaslt.h"
 #include "cuda/device.h"
 #include "cuda/kernels.h"
@@ -48,7 +49,8 @@ class CudaBackend final : public DeviceBackend {
   // Takes what a step needs; after this nothing is allocated.
   Status init();
   // Bytes of device memory that init() takes beside the KV cache.
-  static Status step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, size_t* bytes);
+  static Status step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, Type kv_type,
+                           size_t* bytes);
   // Its memory is not given back: see Memory::abandon.
   void abandon_memory();
 
@@ -112,15 +114,21 @@ class CudaBackend final : public DeviceBackend {
     int32_t* output_slot;                                    // [max_tokens]
     int32_t* history_row;                                    // [max_tokens] the sequence row whose history takes the token; -1: none
     PoolEntry* pool;                                         // [max_rows]
+    int32_t* num_items;                                      // [windows, 2] of few slots, and of many
     int32_t* tables;                                         // [entries, max_blocks_per_row], last: only those of the step are copied
+    AttentionItem* items;                                    // [windows, max_items_], each window's copied for itself
   };
   // setup.cpp
   Status find_shapes();
+  void find_cut();
   void take_memory(Cursor* cursor);
   StepIntegers lay_out_integers(Cursor* cursor) const;
   KvCache kv_of(int layer) const;
   Status record_or_launch(RecordedWork* work, bool* are_done);
   Status score_on_host(int first, int count);
+  bool attends_in_tiles() const { return attention_has_tiles(kv_type_, spec_.head_dim) && shard_.heads.count > 0; }
+  // What the step's attention is cut into, for each of the windows that layers have, to the device.
+  Status send_items();
   Status check(Error error, const char* what) const { return parts_.device->check(error, what); }
   // backend.cpp
   // Notes the first launch that failed; the step's end tells it.
@@ -129,6 +137,7 @@ class CudaBackend final : public DeviceBackend {
   unsigned mlp_types(int layer) const;
   unsigned qkv_types(int layer) const;
   void norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types);
+  void attend_in_tiles(const AttentionArgs& args);
   // What matrices of these types read, in `input`.
   RowsOut input_rows(unsigned types, int ld);
   void add(const NormWeights& after, const NormWeights* next, unsigned types);
@@ -172,6 +181,13 @@ class CudaBackend final : public DeviceBackend {
   float* logits_ = nullptr;        // [kHeadRows, ld_logits]
   float* logits_whole_ = nullptr;  // [ranks, kHeadRows, ld_logits]
   float* pooled_ = nullptr;        // [max_rows, ld_hidden]
+  std::vector<int> windows_;       // that layers have; empty: attention has no tiles
+  AttentionCut cut_{};
+  int max_items_ = 0;   // of a step and window
+  int max_pieces_ = 0;  // of a sequence
+  float* attention_parts_ = nullptr;
+  uint32_t* attention_ended_ = nullptr;
+  size_t num_ended_ = 0;
   StepIntegers on_device_{}, on_host_[kNumSlots] = {};
   float* pooled_on_host_ = nullptr;
   float* logits_on_host_ = nullptr;  // where rows may ask for more than devices tell
@@ -188,6 +204,7 @@ class CudaBackend final : public DeviceBackend {
   // Of the step that runs.
   const StepView* step_ = nullptr;
   int m_ = 0;
+  bool is_recorded_ = false;  // or of so few tokens that it may be
   int num_pooled_ = 0;
   JoinWay way_ = JoinWay::kLibrary;
   int turn_ = 0;

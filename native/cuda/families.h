@@ -16,6 +16,8 @@ Error gemm_f32(const GemmArgs& args, Stream stream);  // gemm's, of float32; not
 Error dequantize(const DequantizeArgs& args, Stream stream);
 Error rope_append(const RopeAppendArgs& args, Stream stream);
 Error attention(const AttentionArgs& args, Stream stream);
+Error attention_few(const AttentionTilesArgs& args, Stream stream);
+Error attention_many(const AttentionTilesArgs& args, Stream stream);
 Error activation(const ActivationArgs& args, Stream stream);
 Error route(const RouteArgs& args, Stream stream);
 Error peer_join(const PeerJoinArgs& args, Stream stream);

@@ -160,6 +160,33 @@ struct AttentionArgs {
   RowsOut out;           // [slots, heads * head_dim]
 };
 
+// Attention in tiles on tensor cores: over a cache of bf16 whose heads are of a multiple of 8 values.
+constexpr bool attention_has_tiles(Type type, int head_dim) {
+  return type == Type::kBf16 && head_dim % kAlign == 0 && head_dim <= kMaxHeadDim;
+}
+constexpr int kFewRows = 16;  // of a tile: slots times the query heads of a KV head
+constexpr int many_rows(int head_dim) { return head_dim > 128 ? 32 : 64; }
+
+// Some slots of one sequence, at following positions, over pieces of its keys (attention_pieces.h), all of them or one.
+struct AttentionItem {
+  int32_t first_slot, num_slots;
+  int32_t first_key, end_key;     // of the pieces
+  int32_t part;                   // which of the step's parts it is, where it has one of several pieces; -1: it has all of them
+  int32_t first_part, num_parts;  // of these slots
+};
+
+// `attention` again, of the slots that items have; `sees_all`'s keys as there. Each item is done for every unit: a KV head and of the query
+// heads that read it as many as a tile has rows.
+struct AttentionTilesArgs {
+  AttentionArgs attention;
+  const AttentionItem* items;  // [max_items]
+  const int32_t* num_items;    // [1]
+  int max_items;
+  float* parts;     // [parts, units, kFewRows, head_dim + 2]
+  uint32_t* ended;  // [parts, units] zeros, and zeros again afterwards
+};
+constexpr int attention_units(const AttentionArgs& a, int rows) { return a.kv.kv_heads * ((a.group + rows - 1) / rows); }
+
 // out[i][c] = act(in[i][c]) * in[i][n + c], or act(in[i][c]) where it is not gated.
 struct ActivationArgs {
   const float* in;  // [rows, ld_in]
@@ -339,6 +366,8 @@ struct Kernels {
   Error (*dequantize)(const DequantizeArgs&, Stream);
   Error (*rope_append)(const RopeAppendArgs&, Stream);
   Error (*attention)(const AttentionArgs&, Stream);
+  Error (*attention_few)(const AttentionTilesArgs&, Stream);   // items of at most kFewRows rows, or of one slot
+  Error (*attention_many)(const AttentionTilesArgs&, Stream);  // of at most many_rows, or of one slot, and of all pieces
   Error (*activation)(const ActivationArgs&, Stream);
   Error (*route)(const RouteArgs&, Stream);
   Error (*combine)(const CombineArgs&, Stream);

@@ -3,9 +3,16 @@
 #include <cstring>
 #include <utility>
 
+#include "cuda/attention_pieces.h"
 #include "cuda/backend.h"
 
 namespace lockstep::cuda {
+namespace {
+
+// For the results of attention's pieces: of 1,000 pieces of 8 KV heads of 128. What finds no room is done by one block each.
+constexpr size_t kAttentionPartsBytes = size_t{64} << 20;
+
+}  // namespace
 
 CudaBackend::CudaBackend(const BackendParts& parts, const RankShard& shard, Type kv_type)
     : parts_(parts),
@@ -38,7 +45,9 @@ CudaBackend::StepIntegers CudaBackend::lay_out_integers(Cursor* cursor) const {
   for (int32_t** column : {&out.ids, &out.position, &out.end_of, &out.type_of, &out.table_row, &out.output_slot, &out.history_row})
     *column = cursor->take<int32_t>(tokens);
   out.pool = cursor->take<PoolEntry>(dims_.max_rows);
+  out.num_items = cursor->take<int32_t>(2 * windows_.size());
   out.tables = cursor->take<int32_t>(static_cast<size_t>(dims_.max_rows) * dims_.max_blocks_per_row);
+  out.items = cursor->take<AttentionItem>(windows_.size() * max_items_);
   return out;
 }
 
@@ -63,7 +72,31 @@ void CudaBackend::take_memory(Cursor* cursor) {
   logits_ = cursor->take<float>(logits_part_count());
   logits_whole_ = shard_.world_size == 1 ? logits_ : cursor->take<float>(logits_part_count() * shard_.world_size);
   if (dims_.pooled_len > 0) pooled_ = cursor->take<float>(static_cast<size_t>(dims_.max_rows) * ld_hidden_);
+  if (attends_in_tiles()) {
+    const size_t results = num_ended_ * kFewRows;
+    attention_parts_ = cursor->take<float>(results * (spec_.head_dim + 2));
+    attention_ended_ = cursor->take<uint32_t>(num_ended_);
+  }
   on_device_ = lay_out_integers(cursor);
+}
+
+void CudaBackend::find_cut() {
+  windows_.clear();
+  if (!attends_in_tiles()) return;
+  for (const LayerSpec& layer : spec_.layers) {
+    if (std::find(windows_.begin(), windows_.end(), layer.window) == windows_.end()) windows_.push_back(layer.window);
+  }
+  max_pieces_ = count_pieces(0, piece_end(dims_.max_seq_len - 1));
+  AttentionArgs shape{};
+  shape.group = spec_.heads / spec_.kv_heads;
+  shape.kv.kv_heads = shard_.kv_heads.count;
+  const size_t units = attention_units(shape, kFewRows);
+  const size_t part_bytes = units * kFewRows * (spec_.head_dim + 2) * sizeof(float);
+  const size_t few_tokens = std::min(dims_.max_tokens, std::max(dims_.max_rows, kRecordedTokens));
+  const size_t most = max_pieces_ == 1 ? 0 : few_tokens * max_pieces_;
+  cut_ = attention_cut(shape.group, spec_.head_dim, static_cast<int>(std::min(most, kAttentionPartsBytes / part_bytes)), spec_.causal);
+  max_items_ = dims_.max_tokens + cut_.max_parts;
+  num_ended_ = units * cut_.max_parts;
 }
 
 Status CudaBackend::find_shapes() {
@@ -79,6 +112,7 @@ Status CudaBackend::find_shapes() {
     rows_per_token_ = std::max(rows_per_token_, layer.experts_top_k);
     if (layer.experts > kMaxExperts) return Status(Fault::kLoad, "a layer has more than " + std::to_string(kMaxExperts) + " experts");
   }
+  find_cut();
   if (spec_.head_dim > kMaxHeadDim) return Status(Fault::kLoad, "heads are wider than " + std::to_string(kMaxHeadDim));
   // All ranks gather parts of one size: that of the largest.
   const int units = (spec_.vocab + kVocabUnit - 1) / kVocabUnit;
@@ -88,11 +122,12 @@ Status CudaBackend::find_shapes() {
   return Status();
 }
 
-Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, size_t* bytes) {
+Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, const StepDims& dims, const RankShard& shard, Type kv_type,
+                               size_t* bytes) {
   const Weights weights;
   StepBuffers buffers{};
   buffers.dims = dims;
-  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, nullptr, false}, shard, Type::kF32);
+  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, nullptr, false}, shard, kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
   Cursor size{nullptr};
   backend.take_memory(&size);
@@ -109,6 +144,10 @@ Status CudaBackend::init() {
   LOCKSTEP_RETURN_IF_ERROR(memory_.reserve_device(*parts_.device, size.used, "activations"));
   Cursor place{memory_.data()};
   take_memory(&place);
+  if (num_ended_ > 0) {
+    const Error error = runtime_.fill(attention_ended_, 0, num_ended_ * sizeof(uint32_t), parts_.stream->get());
+    LOCKSTEP_RETURN_IF_ERROR(check(error, "counters of attention"));
+  }
 
   const size_t kv_bytes =
       static_cast<size_t>(dims_.num_blocks) * shard_.kv_heads.count * dims_.block_size * spec_.head_dim * type_bytes(kv_type_);
@@ -146,6 +185,7 @@ KvCache CudaBackend::kv_of(int layer) const {
 Status CudaBackend::begin_step(const StepView& step) {
   step_ = &step;
   m_ = step.num_tokens;
+  is_recorded_ = parts_.records && m_ <= kRecordedTokens;
   num_pooled_ = 0;
   status_ = Status();
   // Ranks have met since the last step (or see may_go_ahead), so that every step, and so every recording, may begin with the same part.
@@ -176,6 +216,7 @@ Status CudaBackend::begin_step(const StepView& step) {
     if (entry.num_pooled > 0) host.pool[num_pooled_++] = {entry.row, entry.pool_slot, entry.num_pooled, entry.pool_adds ? 1 : 0};
   }
   const int32_t* end = host.tables + table_len * step.entries.size();
+  LOCKSTEP_RETURN_IF_ERROR(send_items());
   LOCKSTEP_RETURN_IF_ERROR(check(runtime_.copy(on_device_.ids, host.ids, sizeof(int32_t) * (end - host.ids), parts_.stream->get()),
                                  "a step's ids and block tables"));
   LOCKSTEP_RETURN_IF_ERROR(device_sampler_.begin_step(step));
@@ -184,6 +225,20 @@ Status CudaBackend::begin_step(const StepView& step) {
       on_device_.ids,   device_sampler_.last(), on_device_.history_row, on_device_.position, m_, device_sampler_.history(),
       dims_.max_seq_len};
   return check(k_.note_tokens(args, parts_.stream->get()), "note_tokens");
+}
+
+Status CudaBackend::send_items() {
+  StepIntegers& host = on_host_[step_->slot];
+  for (size_t w = 0; w < windows_.size(); w++) {
+    AttentionItem* items = host.items + w * max_items_;
+    const AttentionWork work = cut_attention(*step_, cut_, windows_[w], is_recorded_, items);
+    host.num_items[2 * w] = work.num_few;
+    host.num_items[2 * w + 1] = work.num_many;
+    const size_t bytes = sizeof(AttentionItem) * (work.num_few + work.num_many);
+    const Error error = runtime_.copy(on_device_.items + w * max_items_, items, bytes, parts_.stream->get());
+    LOCKSTEP_RETURN_IF_ERROR(check(error, "what attention is cut into"));
+  }
+  return Status();
 }
 
 // The ranks see the same plan, so that all of them record, or none does. Nothing else is in flight then: NCCL may wait for the others while
@@ -206,7 +261,7 @@ Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
 Status CudaBackend::begin_layers(bool* are_done) {
   *are_done = false;
   if (!is_ahead_) lacks_recording_ = false;
-  return parts_.records && m_ <= kRecordedTokens ? record_or_launch(&recorded_[m_], are_done) : Status();
+  return is_recorded_ ? record_or_launch(&recorded_[m_], are_done) : Status();
 }
 
 Status CudaBackend::end_layers() {
@@ -225,7 +280,7 @@ Status CudaBackend::begin_outputs(int first, int count, bool* are_done) {
   LOCKSTEP_RETURN_IF_ERROR(device_sampler_.begin());
   for (int i = first; i < first + count; i++) device_sampler_.add(step_->outputs[i], outputs_.request_of(*step_, step_->outputs[i]));
   LOCKSTEP_RETURN_IF_ERROR(device_sampler_.send());
-  if (!parts_.records || m_ > kRecordedTokens) return Status();
+  if (!is_recorded_) return Status();
   return record_or_launch(&recorded_outputs_[count * DeviceSampler::kFeatureSets + device_sampler_.features()], are_done);
 }
 

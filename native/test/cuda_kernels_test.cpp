@@ -424,6 +424,7 @@ const std::vector<DeviceCheck>& device_checks() {
       {"bricks", check_bricks},
       {"embeddings", embeddings},
       {"rope and attention", attentions},
+      {"attention in tiles", attention_tiles},
       {"activations", activations},
       {"experts", experts},
       {"pooling", pooling},

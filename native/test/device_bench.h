@@ -111,6 +111,8 @@ const std::vector<DeviceCheck>& device_checks();
 void check_sampling(Bench& b);
 // And of quantised weights: bricks_checks.cpp.
 void check_bricks(Bench& b);
+// That of attention in tiles (attention_tiles_test.cpp).
+void attention_tiles(Bench& b);
 // Kernels of the table that the bench has not run.
 int unchecked_kernels(const Bench& bench);
 

@@ -26,20 +26,22 @@ float half_of(uint32_t word, int half) { return __uint_as_float(half == 0 ? word
 
 void multiply(void* const* lanes) {
   const auto lane = [lanes](int i) { return static_cast<const Multiply*>(lanes[i]); };
-  float a[16][16], b[16][8];
+  float a[16][16], b[16][8], d[16][8];
   for (int l = 0; l < kWarp; l++) {
     for (int half = 0; half < 2; half++) {
       const int k = 2 * (l % 4) + half;
       for (int w = 0; w < 4; w++) a[l / 4 + w % 2 * 8][k + w / 2 * 8] = half_of(lane(l)->a[w], half);
       for (int w = 0; w < 2; w++) b[k + w * 8][l / 4] = half_of(lane(l)->b[w], half);
     }
+    for (int i = 0; i < 4; i++) d[l / 4 + i / 2 * 8][2 * (l % 4) + i % 2] = lane(l)->d[i];
+  }
+  for (int row = 0; row < 16; row++) {
+    for (int k = 0; k < 16; k++) {
+      for (int column = 0; column < 8; column++) d[row][column] += a[row][k] * b[k][column];
+    }
   }
   for (int l = 0; l < kWarp; l++) {
-    for (int i = 0; i < 4; i++) {
-      float sum = lane(l)->d[i];
-      for (int k = 0; k < 16; k++) sum += a[l / 4 + i / 2 * 8][k] * b[k][2 * (l % 4) + i % 2];
-      lane(l)->d[i] = sum;
-    }
+    for (int i = 0; i < 4; i++) lane(l)->d[i] = d[l / 4 + i / 2 * 8][2 * (l % 4) + i % 2];
   }
 }
 
