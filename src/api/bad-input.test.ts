@@ -210,6 +210,18 @@ test('fields that ask nothing of the output are accepted', async () => {
   assert.equal((await post(chatPath, JSON.stringify(body))).status, 200);
 });
 
+test('what vllm-router adds to every request asks for nothing; its other values do', async () => {
+  const added = { ignore_eos: false, skip_special_tokens: true, no_stop_trim: false, return_hidden_states: false, stream: false };
+  const chat = { messages, max_tokens: 1, ...added, separate_reasoning: true, stream_reasoning: true, include_reasoning: true };
+  assert.equal((await post(chatPath, JSON.stringify({ ...chat, logprobs: false, continue_final_message: false }))).status, 200);
+  assert.equal((await post(completionPath, JSON.stringify({ prompt: 'a', max_tokens: 1, ...added, echo: false }))).status, 200);
+  for (const name of ['no_stop_trim', 'return_hidden_states', 'separate_reasoning', 'stream_reasoning'] as const) {
+    const { status, param, message } = await refusal(chatPath, { ...chat, [name]: !chat[name] });
+    assert.deepEqual([status, param], [400, name]);
+    assert.match(message, /is not supported by this server/);
+  }
+});
+
 test('--unknown-fields warn lets them pass, with a Warning header', async () => {
   const lenient = await createServer({ host: '127.0.0.1', port: 0, unknownFields: 'warn' });
   lenient.setModel(fakeModel(new FakeEngine()));

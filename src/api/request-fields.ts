@@ -211,6 +211,11 @@ export const sharedFields: readonly SharedField[] = [
   refused('routed_experts_prompt_start', both, later, { neutral: [0] }),
   refused('mm_payload', both, 'only text models are served', { neutral: ['tensors', 'none'] }),
   refused('return_mm_kwargs', both, 'only text models are served', { neutral: [false] }),
+  // vllm-router writes each request anew, with these values where the client gave none.
+  refused('no_stop_trim', both, 'ask for include_stop_str_in_output', { neutral: [false] }),
+  refused('return_hidden_states', both, later, { neutral: [false] }),
+  refused('separate_reasoning', chat, '--reasoning-parser separates it', { neutral: [true] }),
+  refused('stream_reasoning', chat, 'it streams as it comes', { neutral: [true] }),
 ];
 
 const bodyOf = (name: string, route: FieldRoute) =>
