@@ -23,6 +23,7 @@ export const reasons: Readonly<Record<string, string>> = {
   measurement: 'it measures for minutes, and wants a machine for itself',
   docker: 'it wants a container engine',
   kubectl: 'it wants kubectl; test/deploy runs it where that is there',
+  routers: 'test/routers runs it with addresses of its own, where the routers are there',
   cluster: 'it wants a Kubernetes cluster',
   emulated: 'test/gpu runs it',
   gpu: 'it wants an NVIDIA GPU, or the compiler for one',
