@@ -1,39 +1,14 @@
 /** The flags of `lockstep models`. */
 import type { Flag, OptionsOf } from './flag.js';
+import { downloadDir, model as group, hfToken, revision } from './hub-flags.js';
 import type { CommandTable } from './load-options.js';
 
-const group = 'Models';
-
-// biome-ignore format: a row a flag
-const cacheFlags = [
-  { name: 'download-dir', type: 'string', default: null, group, value: 'FOLDER',
-    help: 'where models from the hub are kept. Unset: HF_HUB_CACHE, or hub/ in HF_HOME or ~/.cache/huggingface' },
-] as const satisfies readonly Flag[];
+const cacheFlags = [downloadDir] as const satisfies readonly Flag[];
 
 // biome-ignore format: a row a flag
 const modelFlag = { name: 'model', type: 'string', default: null, group, value: 'MODEL', help: 'Hugging Face id; may stand without the flag' } as const satisfies Flag;
 
-const pullFlags = [
-  modelFlag,
-  {
-    name: 'revision',
-    type: 'string',
-    default: null,
-    group,
-    value: 'REV',
-    help: 'branch, tag or commit. Unset: main',
-  },
-  {
-    name: 'hf-token',
-    type: 'string',
-    default: null,
-    group,
-    value: 'TOKEN',
-    variables: ['HF_TOKEN'],
-    help: 'token for gated models on the hub',
-  },
-  ...cacheFlags,
-] as const satisfies readonly Flag[];
+const pullFlags = [modelFlag, revision, hfToken, ...cacheFlags] as const satisfies readonly Flag[];
 
 export type ModelsListOptions = OptionsOf<typeof cacheFlags>;
 export type ModelsPullOptions = OptionsOf<typeof pullFlags>;

@@ -7,12 +7,12 @@ import { startError } from '../errors.js';
 import { reasoningFormats } from '../parsing/reasoning-format.js';
 import { toolFormats } from '../parsing/tool-formats.js';
 import type { Flag, OptionsOf } from './flag.js';
+import { downloadDir, hfToken, model, revision } from './hub-flags.js';
 import { type CommandTable, loadOptions } from './load-options.js';
 import { refusedReasoningParsers, refusedToolParsers } from './refused-parsers.js';
 import { speculationOf } from './speculative-config.js';
 import { isJsonCompact } from './structured-outputs-config.js';
 
-const model = 'Model';
 const ranks = 'Ranks';
 const memory = 'KV cache';
 const scheduler = 'Scheduler';
@@ -38,16 +38,13 @@ const cublasltLibrary =
 export const engineFlags = [
   { name: 'model', type: 'string', default: null, group: model, value: 'MODEL',
     help: 'Hugging Face id, folder in Hugging Face layout, or .gguf file; may stand without the flag. Unset: the small bundled model' },
-  { name: 'revision', type: 'string', default: null, group: model, value: 'REV',
-    help: 'branch, tag or commit of a Hugging Face id. Unset: main' },
+  revision,
   { name: 'tokenizer', type: 'string', default: null, group: model, value: 'MODEL',
     help: "Hugging Face id, folder or .gguf file that has the tokenizer and the chat template. Unset: the model's own" },
   { name: 'tokenizer-revision', type: 'string', default: null, group: model, value: 'REV',
     help: 'branch, tag or commit of that Hugging Face id; without --tokenizer that of MODEL. Unset: main' },
-  { name: 'download-dir', type: 'string', default: null, group: model, value: 'FOLDER',
-    help: 'where models from the hub are kept. Unset: HF_HUB_CACHE, or hub/ in HF_HOME or ~/.cache/huggingface' },
-  { name: 'hf-token', type: 'string', default: null, group: model, value: 'TOKEN', variables: ['HF_TOKEN'],
-    help: 'token for gated models on the hub' },
+  downloadDir,
+  hfToken,
   { name: 'load-format', type: 'string', default: 'auto', choices: ['auto', 'safetensors', 'gguf'], group: model,
     help: 'what the weights must be in; auto: in what the model has' },
   { name: 'dtype', type: 'string', default: 'auto', group: model, value: 'auto|bfloat16|float32',
