@@ -1,6 +1,7 @@
 /**
- * `npm run build:executable`: dist/lockstep, one file that needs nothing but the C and C++ libraries of a Linux system. It is Node's official binary
- * with the program behind it as a single executable application; `src/cli/executable/` unpacks what has to lie in files and starts it.
+ * `npm run build:executable [-- ADDON PRODUCT]`: dist/lockstep, one file that needs nothing but the C and C++ libraries of a Linux system. It is Node's
+ * official binary with the program behind it as a single executable application; `src/cli/executable/` unpacks what has to lie in files and starts it.
+ * Where CUDACXX names nvcc, or it is on the path, CUDA code is in it. ADDON: another addon than the one of build/Release.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -23,7 +24,7 @@ const bytesMax = 115e6;
 const { platform: os, arch } = process;
 const work = 'build/executable';
 const tree = `${work}/tree`;
-const product = 'dist/lockstep';
+const [addon = 'build/Release/lockstep_native.node', product = 'dist/lockstep'] = process.argv.slice(2);
 
 /** Node's own build, from npm: a distribution's may need libraries of that distribution. */
 function officialNode() {
@@ -79,7 +80,7 @@ const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
 async function makeTree(node, version) {
   rmSync(tree, { recursive: true, force: true });
   const packages = await bundleProgram();
-  collectPrebuilds(`${tree}/prebuilds/${os}-${arch}`, { os, arch, addon: 'build/Release/lockstep_native.node', abis: [nodeAbi] });
+  collectPrebuilds(`${tree}/prebuilds/${os}-${arch}`, { os, arch, addon, abis: [nodeAbi] });
   for (const path of ['models/guide', 'dist/page/index.html.gz', 'bench/perplexity.txt'])
     cpSync(path, join(tree, path), { recursive: true });
   writeLicences(`${tree}/LICENSES.txt`, [...new Set([...packages, ...inPage, ...inPrebuilds]), dirname(dirname(node)), '.']);

@@ -1,7 +1,9 @@
 /**
  * The image of the Dockerfile without a container engine: Debian's C and C++ libraries, the executable and what it unpacks, as an OCI archive that
- * `docker load`, `podman load` and skopeo take. It wants Debian's apt-get and dpkg, and no rights.
+ * `docker load`, `podman load` and skopeo take. It wants Debian's apt-get and dpkg, and no rights. Its name is lockstep-cuda where the executable has
+ * CUDA code, else lockstep-cpu.
  */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,8 +16,8 @@ const packages = ['libc6', 'libstdc++6', 'libgcc-s1', 'gcc-12-base'];
 const user = 65532;
 const unpackedBytesMax = 200e6;
 
-const executable = 'dist/lockstep';
-const product = 'dist/lockstep-image.tar';
+const executable = process.argv[2] ?? 'dist/lockstep';
+const product = `${executable}-image.tar`;
 const work = 'build/image';
 const architecture = { x64: 'amd64', arm64: 'arm64' }[process.arch];
 
@@ -57,6 +59,11 @@ function makeProgram(root) {
   copyFileSync(executable, `${root}/usr/bin/lockstep`);
 }
 
+const hasCuda = () => /^ +CUDA +runtime \d/m.test(execFileSync(executable, ['doctor'], { encoding: 'utf8' }));
+
+/** What NVIDIA's container runtime is asked for: all devices that the container is given, and the driver's library for computing. */
+const forNvidia = ['NVIDIA_VISIBLE_DEVICES=all', 'NVIDIA_DRIVER_CAPABILITIES=compute,utility'];
+
 /** What belongs to the user: a home, and the cache with what the executable would unpack. */
 function makeHome(root) {
   const cache = `${root}/var/cache/lockstep`;
@@ -85,6 +92,7 @@ const json = (value) => Buffer.from(JSON.stringify(value));
 
 /** The folder of an OCI image: its layers, their configuration, and the manifest that names both. */
 function writeImage(folder, layers, version) {
+  const isCuda = hasCuda();
   mkdirSync(`${folder}/blobs/sha256`, { recursive: true });
   const second = 1e9; // in nanoseconds
   const configuration = {
@@ -92,7 +100,7 @@ function writeImage(folder, layers, version) {
     os: 'linux',
     config: {
       User: `${user}:${user}`,
-      Env: ['PATH=/usr/bin', 'HOME=/home/nonroot', 'LOCKSTEP_CACHE=/var/cache/lockstep'],
+      Env: ['PATH=/usr/bin', 'HOME=/home/nonroot', 'LOCKSTEP_CACHE=/var/cache/lockstep', ...(isCuda ? forNvidia : [])],
       WorkingDir: '/home/nonroot',
       ExposedPorts: { '8000/tcp': {} },
       Entrypoint: ['/usr/bin/lockstep', 'serve'],
@@ -109,10 +117,12 @@ function writeImage(folder, layers, version) {
     config: writeBlob(folder, json(configuration), type('config.v1+json')),
     layers: layers.map((layer) => writeBlob(folder, gzipSync(layer), type('layer.v1.tar+gzip'))),
   };
-  const named = { 'org.opencontainers.image.ref.name': `lockstep-cpu:${version}`, 'io.containerd.image.name': `lockstep-cpu:${version}` };
+  const name = `${isCuda ? 'lockstep-cuda' : 'lockstep-cpu'}:${version}`;
+  const named = { 'org.opencontainers.image.ref.name': name, 'io.containerd.image.name': name };
   const entry = { ...writeBlob(folder, json(manifest), manifest.mediaType), annotations: named, platform: { architecture, os: 'linux' } };
   writeFileSync(`${folder}/index.json`, json({ schemaVersion: 2, manifests: [entry] }));
   writeFileSync(`${folder}/oci-layout`, json({ imageLayoutVersion: '1.0.0' }));
+  return name;
 }
 
 if (!existsSync(executable)) stopWith(`there is no ${executable}: run \`npm run build:executable\``);
@@ -132,6 +142,6 @@ const layers = parts.map(({ make, owner, paths }, at) => {
 });
 const size = layers.reduce((sum, { length }) => sum + length, 0);
 if (size > unpackedBytesMax) stopWith(`the image has ${size} bytes unpacked, more than ${unpackedBytesMax}`);
-writeImage(`${work}/oci`, layers, version);
+const name = writeImage(`${work}/oci`, layers, version);
 must('tar', ['-C', `${work}/oci`, '-cf', product, 'blobs', 'index.json', 'oci-layout']);
-say(`built ${product}: ${(size / 1e6).toFixed(0)} MB unpacked`);
+say(`built ${product}, ${name}: ${(size / 1e6).toFixed(0)} MB unpacked`);

@@ -58,11 +58,12 @@ test('the flags are those of `lockstep serve`, in every way to start it', () => 
   load(argv);
 });
 
-test('the image is the one that scripts/image makes', () => {
+test('the images are those that scripts/image makes', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-  assert.match(readFileSync('scripts/image.mjs', 'utf8'), /`lockstep-cpu:\$\{version\}`/);
-  for (const image of [container.image, read('compose/compose.yaml').services.lockstep.image])
-    assert.equal(image, `lockstep-cpu:${version}`);
+  const names = /'(lockstep-cuda)' : '(lockstep-cpu)'\}:\$\{version\}`/.exec(readFileSync('scripts/image.mjs', 'utf8'));
+  const [, cuda, cpu] = names ?? [];
+  for (const image of [container.image, read('compose/compose.yaml').services.lockstep.image]) assert.equal(image, `${cpu}:${version}`);
+  assert.deepEqual(read('kubernetes/gpu/kustomization.yaml').images, [{ name: cpu, newName: cuda }]);
 });
 
 test('a server has longer to end than its requests have', () => {

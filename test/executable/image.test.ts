@@ -30,6 +30,7 @@ describe('the image', { skip: archive === '' && 'LOCKSTEP_IMAGE does not name wh
   const root = join(folder, 'root');
   let image: Configuration;
   let layers: readonly Buffer[];
+  let name = '';
   let server: ChildProcess | null = null;
 
   function blob({ digest, size }: Descriptor): Buffer {
@@ -41,7 +42,10 @@ describe('the image', { skip: archive === '' && 'LOCKSTEP_IMAGE does not name wh
   before(() => {
     for (const name of ['oci', 'root']) mkdirSync(join(folder, name));
     execFileSync('tar', ['-C', join(folder, 'oci'), '-xf', resolve(archive)]);
-    const index = JSON.parse(readFileSync(join(folder, 'oci', 'index.json'), 'utf8')) as { manifests: Descriptor[] };
+    const index = JSON.parse(readFileSync(join(folder, 'oci', 'index.json'), 'utf8')) as {
+      manifests: (Descriptor & { annotations: Record<string, string> })[];
+    };
+    name = index.manifests[0]!.annotations['io.containerd.image.name']!;
     const manifest = JSON.parse(String(blob(index.manifests[0]!))) as { config: Descriptor; layers: Descriptor[] };
     image = JSON.parse(String(blob(manifest.config))) as Configuration;
     layers = manifest.layers.map((layer) => gunzipSync(blob(layer)));
@@ -109,6 +113,20 @@ describe('the image', { skip: archive === '' && 'LOCKSTEP_IMAGE does not name wh
     assert.equal(ended, asked.n);
     assert.deepEqual(await exit, [0, null]);
     assert.equal(health().status, 1);
+  });
+
+  test('its name says whether it has CUDA; without a driver it serves on the CPU, and says why on no other', async () => {
+    const isCuda = name.startsWith('lockstep-cuda:');
+    assert.ok(isCuda || name.startsWith('lockstep-cpu:'), name);
+    const run = (...words: string[]) => {
+      const [program, args] = command(['/usr/bin/lockstep', ...words]);
+      return spawnSync(program, args, { env: environment(), encoding: 'utf8' });
+    };
+    assert.match(run('doctor').stdout, isCuda ? /CUDA +runtime \d+\.\d \(there is no NVIDIA driver/ : /CUDA +not in this build/);
+    await start('--model', '/model', '--device', 'cpu', '--port', '0');
+    const { status, stderr } = run('serve', '--model', '/model', '--device', 'cuda', '--port', '0');
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, isCuda ? /there is no NVIDIA driver/ : /CUDA/);
   });
 
   test('a cache that cannot be written is named in one line', () => {
