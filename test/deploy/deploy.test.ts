@@ -91,6 +91,14 @@ test('nothing is written but to folders that can be: caches, and those for tempo
   assert.ok(writable.includes('/tmp'));
 });
 
+test('what wakes the first replica asks for the Service, and waits as long as its start may take', () => {
+  const { target, timeouts } = read('kubernetes/keda-zero/interceptor-route.yaml').spec;
+  const { metadata, spec } = read('kubernetes/base/service.yaml');
+  assert.deepEqual(target, { service: metadata.name, port: spec.ports[0].port });
+  const { periodSeconds, failureThreshold } = container.startupProbe;
+  assert.equal(timeouts.readiness, `${(periodSeconds * failureThreshold) / 60}m`);
+});
+
 test("a Service's variables are no flags", () => {
   assert.equal(pod.enableServiceLinks, false);
   assert.throws(() => loadServeOptions([], { LOCKSTEP_PORT: 'tcp://10.0.0.1:8000' }), /LOCKSTEP_PORT must be/, 'what they would do');
@@ -158,11 +166,17 @@ test('the autoscalers ask for the same queue', () => {
 const has = (program: string) => spawnSync(program, ['version'], { stdio: 'ignore' }).error === undefined;
 
 test('kustomize makes each variant, and all select the same pods', { skip: !has('kubectl') && 'kubectl is not here' }, () => {
-  for (const variant of ['cpu', 'gpu', 'hpa', 'keda']) {
+  for (const variant of ['cpu', 'gpu', 'hpa', 'keda', 'keda-zero']) {
     const { stdout, stderr, status } = spawnSync('kubectl', ['kustomize', `deploy/kubernetes/${variant}`], { encoding: 'utf8' });
     assert.equal(status, 0, stderr);
     const resources: Yaml[] = parseAllDocuments(stdout).map((document) => document.toJS());
     const of = (kind: string) => resources.find((resource) => resource.kind === kind);
+    if (variant === 'keda-zero') {
+      const { minReplicaCount, triggers } = of('ScaledObject').spec;
+      const counts = triggers.find(({ type }: Yaml) => type === 'external-push');
+      assert.deepEqual([minReplicaCount, triggers.length], [0, 2], 'from none, by requests; from one, by the queue too');
+      assert.equal(counts.metadata.interceptorRoute, of('InterceptorRoute').metadata.name);
+    }
     if (of('Deployment') === undefined) continue;
     const { labels } = of('Deployment').spec.template.metadata;
     assert.ok(Object.keys(labels).length > 0);
