@@ -1,6 +1,7 @@
 /** The page in Chromium, against a server whose model says what a test lets it say. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import axe, { type AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { plainKeys } from '../../src/api/door/keys.js';
 import { FakeTokenizer } from '../../src/api/fake-engine.js';
@@ -241,6 +242,38 @@ describe('the page', { skip: noBrowser }, () => {
       );
     }
   });
+
+  /** What axe calls serious or critical, contrasts among them. */
+  async function violations(page: Page): Promise<string[]> {
+    await page.evaluate(axe.source);
+    const found = await page.evaluate<AxeResults>('axe.run(document, { resultTypes: ["violations"] })');
+    const serious = found.violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    return serious.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
+  }
+
+  for (const colorScheme of ['light', 'dark'] as const)
+    test(`axe finds no serious violation, ${colorScheme}`, () => {
+      say(
+        '# Title\n\nSome **bold** text, `code` and a [link](https://example.org).\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```js\nlet a;\n```\n',
+      );
+      return on(
+        async ({ page }) => {
+          assert.deepEqual(await violations(page), [], 'nothing said yet');
+          await ask(page, 'hello');
+          await page.getByRole('button', { name: 'Tokens' }).click();
+          assert.deepEqual(await violations(page), [], 'an answer, and its tokens');
+          await page.evaluate(`location.hash = 'engine'`);
+          await page
+            .getByRole('img', { name: /rank 0/ })
+            .first()
+            .waitFor();
+          assert.deepEqual(await violations(page), [], 'the engine');
+          await page.evaluate(`document.querySelector('main').append(document.createElement('button'))`);
+          assert.match((await violations(page)).join(), /^button-name: <button>/, 'a button without a name is found');
+        },
+        { colorScheme },
+      );
+    });
 
   test('with an API key: asked for, kept for the tab alone, and forgotten on request', async () => {
     const guarded = await fakeServer({ apiKeys: plainKeys(['secret']) }, saying('hi'));
