@@ -1,9 +1,10 @@
 /** A verdict for each parameter that the application uses, from its requests as they were answered and from trials. */
 import { isObject, type JsonObject } from '../api/json-object.js';
+import { isProbed } from './dialect.js';
 import type { Exchange } from './exchange.js';
 import { probe } from './probes.js';
 import type { Asker, Replayed } from './replay.js';
-import { type Finding, type Route, Trial, unknown } from './trial.js';
+import { type Finding, Trial, unknown } from './trial.js';
 
 export interface ParameterResult extends Finding {
   /** "chat.temperature" */
@@ -102,9 +103,10 @@ class Trials {
     const [example] = taken.sort((a, b) => lengthOf(a) - lengthOf(b));
     if (example === undefined) return unknown('no request that has it was taken');
     const { exchange, route } = example;
-    if (route.name !== 'chat' && route.name !== 'completions') return unknown('requests of this route are not probed');
+    const { name } = route;
+    if (!isProbed(name)) return unknown('requests of this route are not probed');
     const body = exchange.body as JsonObject;
-    const trial = this.trials.get(exchange) ?? new Trial(route.name as Route, body, (changed) => this.asker.outcome(exchange, changed));
+    const trial = this.trials.get(exchange) ?? new Trial(name, body, (changed) => this.asker.outcome(exchange, changed));
     this.trials.set(exchange, trial);
     return probe(trial, parameter, body[parameter]);
   }

@@ -1,5 +1,5 @@
 /** Probes of parameters that show in the form of an answer: how many choices, a stream, log-probabilities, JSON, calls. */
-import { isObject } from '../api/json-object.js';
+import { isObject, type JsonObject } from '../api/json-object.js';
 import type { Outcome } from './outcome.js';
 import { type Finding, honoured, ignored, isFinding, type Probe, refusal, type Trial, unknown } from './trial.js';
 
@@ -76,18 +76,29 @@ async function held(trial: Trial, changes: Readonly<Record<string, unknown>>, is
     : ignored('the answer is not what it was held to');
 }
 
-const responseFormat: Probe = async (trial, value) => {
-  const type = isObject(value) ? value['type'] : null;
-  if (type === 'json_schema') {
-    const format = { type, json_schema: { name: 'probe', strict: true, schema: passwordSchema } };
-    return held(trial, { response_format: format }, isPasswordObject);
-  }
-  if (type !== 'json_object') return unknown('text is what is answered anyway');
-  const free = await trial.greedy();
-  if (isFinding(free)) return free;
-  if (free.choices[0]?.text.trimStart().startsWith('{')) return unknown('without it too the answer is an object');
-  return held(trial, { response_format: { type } }, (text) => text.trimStart().startsWith('{'));
-};
+/** `formatIn`: where a value of the field names the kind of JSON; `asking`: the field that asks for one. */
+const jsonFormat =
+  (formatIn: (value: JsonObject) => unknown, asking: (type: 'json_object' | 'json_schema') => JsonObject): Probe =>
+  async (trial, value) => {
+    const format = isObject(value) ? formatIn(value) : null;
+    const type = isObject(format) ? format['type'] : null;
+    if (type === 'json_schema') return held(trial, asking(type), isPasswordObject);
+    if (type !== 'json_object') return unknown('text is what is answered anyway');
+    const free = await trial.greedy();
+    if (isFinding(free)) return free;
+    if (free.choices[0]?.text.trimStart().startsWith('{')) return unknown('without it too the answer is an object');
+    return held(trial, asking(type), (text) => text.trimStart().startsWith('{'));
+  };
+
+const schema = { name: 'probe', strict: true, schema: passwordSchema };
+const responseFormat = jsonFormat(
+  (value) => value,
+  (type) => ({ response_format: type === 'json_schema' ? { type, json_schema: schema } : { type } }),
+);
+const textFormat = jsonFormat(
+  ({ format }) => format,
+  (type) => ({ text: { format: type === 'json_schema' ? { type, ...schema } : { type } } }),
+);
 
 const heldTo =
   (name: string, value: unknown, isHeld: (text: string) => boolean): Probe =>
@@ -112,22 +123,38 @@ const tools: Probe = async (trial, value) => {
   const outcome = await trial.ask({ tools: value, ...choiceOf(trial), [trial.limitName]: callTokens });
   if (!outcome.isFine) return refusal(outcome);
   if (outcome.choices.some(({ calls }) => calls.length > 0)) return honoured('the model calls them');
+  return inPrompt(outcome, without, 'they are');
+};
+
+/** Whether something is in the prompt, by the prompt's length. */
+function inPrompt(outcome: Outcome, without: Outcome, theyAre: string): Finding {
   if (outcome.promptTokens === null || without.promptTokens === null) return unknown('the answer does not say how long the prompt is');
   const added = outcome.promptTokens - without.promptTokens;
-  return added === 0 ? ignored('the prompt is as long without them') : honoured(`they are ${added} tokens of the prompt`);
-};
+  return added === 0 ? ignored('the prompt is as long without') : honoured(`${theyAre} ${added} tokens of the prompt`);
+}
+
+/** What stands before the conversation. */
+const preamble =
+  (name: 'instructions' | 'system'): Probe =>
+  async (trial, value) => {
+    const without = await trial.greedy();
+    if (isFinding(without)) return without;
+    const outcome = await trial.ask({ [name]: value });
+    return outcome.isFine ? inPrompt(outcome, without, 'it is') : refusal(outcome);
+  };
 
 /** As the application has it: some servers take tools only with it. */
 const choiceOf = ({ body }: Trial) => (body['tool_choice'] === undefined ? {} : { tool_choice: body['tool_choice'] });
 
 const toolChoice: Probe = async (trial, value) => {
-  if (value === 'auto') return unknown('auto is what holds without it');
+  const kind = isObject(value) ? value['type'] : value; // Anthropic's are objects
+  if (kind === 'auto') return unknown('auto is what holds without it');
   const { tools } = trial.body;
   if (!Array.isArray(tools)) return unknown('the request has no tools');
   const outcome = await trial.ask({ tools, tool_choice: value, [trial.limitName]: callTokens });
   if (!outcome.isFine) return refusal(outcome);
   const isCalled = outcome.choices.some(({ calls }) => calls.length > 0);
-  if (value !== 'none') {
+  if (kind !== 'none') {
     if (isCalled) return honoured('there is a call');
     return outcome.choices[0]?.finishReason === 'length' ? unknown('the answer is cut off') : ignored('there is no call');
   }
@@ -154,3 +181,12 @@ export const formProbes: Readonly<Record<string, Probe>> = {
   tools,
   tool_choice: toolChoice,
 };
+
+export const responsesFormProbes: Readonly<Record<string, Probe>> = {
+  stream,
+  tools,
+  tool_choice: toolChoice,
+  text: textFormat,
+  instructions: preamble('instructions'),
+};
+export const messagesFormProbes: Readonly<Record<string, Probe>> = { stream, tools, tool_choice: toolChoice, system: preamble('system') };

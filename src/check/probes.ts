@@ -1,14 +1,15 @@
 /** How it is shown for each parameter whether it has an effect. What has no row here is told by `probeAnything`. */
 import { isObject } from '../api/json-object.js';
-import { sharedFields } from '../api/request-fields.js';
 import { findFault } from '../api/schema.js';
+import type { Route } from './dialect.js';
 import { saidIn } from './outcome.js';
-import { formProbes } from './probes-of-form.js';
-import { type Finding, honoured, hot, hotTries, ignored, isFinding, type Probe, refusal, type Trial, unknown } from './trial.js';
+import { formProbes, messagesFormProbes, responsesFormProbes } from './probes-of-form.js';
+import { vectorProbes } from './probes-of-vectors.js';
+import { type Finding, honoured, hotTries, ignored, isFinding, type Probe, refusal, type Trial, unknown } from './trial.js';
 
 /** Throws NoAnswer. */
 export async function probe(trial: Trial, name: string, value: unknown): Promise<Finding> {
-  const own = textProbes[name] ?? formProbes[name];
+  const own = probesOf[trial.route][name];
   const found = own === undefined ? unknown('') : await own(trial, value);
   // Where its effect does not show, whether its value is looked at may.
   return found.verdict === 'cannot be told' ? probeAnything(trial, name, value, found.because) : found;
@@ -16,7 +17,7 @@ export async function probe(trial: Trial, name: string, value: unknown): Promise
 
 const temperature: Probe = async (trial) => {
   const lively = await trial.lively();
-  return isFinding(lively) ? lively : honoured(`temperature ${hot.temperature} has another answer than 0`);
+  return isFinding(lively) ? lively : honoured(`temperature ${trial.hot.temperature} has another answer than 0`);
 };
 
 /** Where nothing is drawn, what narrows or steers the drawing has no effect that could be seen. */
@@ -28,7 +29,7 @@ const narrowing =
   async (trial) => {
     const lively = await trial.lively();
     if (isFinding(lively)) return notDrawn(lively);
-    const said = await trial.several({ ...lively.question, ...hot, [name]: narrowest });
+    const said = await trial.several({ ...lively.question, ...trial.hot, [name]: narrowest });
     if (isFinding(said)) return said;
     return said.every((each) => each === lively.cold)
       ? honoured(`with ${narrowest} the answer is that of temperature 0, however hot`)
@@ -38,7 +39,7 @@ const narrowing =
 const seed: Probe = async (trial) => {
   const lively = await trial.lively();
   if (isFinding(lively)) return notDrawn(lively);
-  const drawn = { ...lively.question, ...hot };
+  const drawn = { ...lively.question, ...trial.hot };
   const same = await trial.several({ ...drawn, seed: 1 });
   if (isFinding(same)) return same;
   if (new Set(same).size > 1) return ignored(`${hotTries} requests with one seed have different answers`);
@@ -53,20 +54,17 @@ const model: Probe = async (trial) => {
   return other.isRefused ? honoured(`another one is refused: ${other.message}`) : refusal(other);
 };
 
-const question =
-  (name: 'messages' | 'prompt'): Probe =>
-  async (trial) => {
-    const cold = await trial.greedy();
-    if (isFinding(cold)) return cold;
-    const text = 'Count from one to ten, and then back to one.';
-    const other = await trial.ask(name === 'messages' ? { messages: [{ role: 'user', content: text }] } : { prompt: text });
-    if (!other.isFine) return refusal(other);
-    const isSame = saidIn(other) === saidIn(cold) && other.promptTokens === cold.promptTokens;
-    return isSame ? ignored('another question has the same answer') : honoured('another question has another answer');
-  };
+const question: Probe = async (trial) => {
+  const cold = await trial.greedy();
+  if (isFinding(cold)) return cold;
+  const other = await trial.ask(trial.asking('Count from one to ten, and then back to one.'));
+  if (!other.isFine) return refusal(other);
+  const isSame = saidIn(other) === saidIn(cold) && other.promptTokens === cold.promptTokens;
+  return isSame ? ignored('another question has the same answer') : honoured('another question has another answer');
+};
 
 const limit: Probe = async (trial) => {
-  const few = 2;
+  const few = Math.max(2, trial.limitMin);
   const short = await trial.ask({ [trial.limitName]: few });
   if (!short.isFine) return refusal(short);
   const { completionTokens, choices } = short;
@@ -75,18 +73,20 @@ const limit: Probe = async (trial) => {
   return choices[0]?.finishReason === 'length' ? honoured(`${few} tokens, and the reason length`) : unknown('the answer is shorter anyway');
 };
 
-const stop: Probe = async (trial) => {
-  const cold = await trial.greedy();
-  if (isFinding(cold)) return cold;
-  const text = cold.choices[0]?.text ?? '';
-  const word = text.match(/(?<=[^\p{L}])\p{L}{2,}/u)?.[0];
-  if (word === undefined) return unknown('the answer has no second word to stop at');
-  const stopped = await trial.ask({ stop: [word] });
-  if (!stopped.isFine) return refusal(stopped);
-  const rest = stopped.choices[0]?.text ?? '';
-  if (rest.trimEnd() === text.slice(0, text.indexOf(word)).trimEnd()) return honoured(`the answer ends before '${word}'`);
-  return rest.includes(word) ? ignored(`the answer goes on behind '${word}'`) : unknown('the answer is another one');
-};
+const stop =
+  (name: 'stop' | 'stop_sequences'): Probe =>
+  async (trial) => {
+    const cold = await trial.greedy();
+    if (isFinding(cold)) return cold;
+    const text = cold.choices[0]?.text ?? '';
+    const word = text.match(/(?<=[^\p{L}])\p{L}{2,}/u)?.[0];
+    if (word === undefined) return unknown('the answer has no second word to stop at');
+    const stopped = await trial.ask({ [name]: [word] });
+    if (!stopped.isFine) return refusal(stopped);
+    const rest = stopped.choices[0]?.text ?? '';
+    if (rest.trimEnd() === text.slice(0, text.indexOf(word)).trimEnd()) return honoured(`the answer ends before '${word}'`);
+    return rest.includes(word) ? ignored(`the answer goes on behind '${word}'`) : unknown('the answer is another one');
+  };
 
 const badWords: Probe = async (trial) => {
   const cold = await trial.greedy();
@@ -134,23 +134,38 @@ const penalty =
       : unknown(`${high} and ${low} have one answer, as they may`);
   };
 
-const textProbes: Readonly<Record<string, Probe>> = {
+type Probes = Readonly<Record<string, Probe>>;
+
+const drawn: Probes = {
   temperature,
   top_p: narrowing('top_p', 1e-6),
   top_k: narrowing('top_k', 1),
   min_p: narrowing('min_p', 1),
   seed,
   model,
-  messages: question('messages'),
-  prompt: question('prompt'),
+};
+
+const texts: Probes = {
+  ...drawn,
+  messages: question,
+  prompt: question,
   max_tokens: limit,
   max_completion_tokens: limit,
-  stop,
+  stop: stop('stop'),
   bad_words: badWords,
   logit_bias: logitBias,
   presence_penalty: penalty('presence_penalty', -2, 2, Number.POSITIVE_INFINITY),
   frequency_penalty: penalty('frequency_penalty', -2, 2, 8),
   repetition_penalty: penalty('repetition_penalty', 0.5, 2, 4),
+  ...formProbes,
+};
+
+const probesOf: Readonly<Record<Route, Probes>> = {
+  chat: texts,
+  completions: texts,
+  responses: { ...drawn, input: question, max_output_tokens: limit, ...responsesFormProbes },
+  messages: { ...drawn, messages: question, max_tokens: limit, stop_sequences: stop('stop_sequences'), ...messagesFormProbes },
+  embeddings: { model, input: question, ...vectorProbes },
 };
 
 /** Every field but one that takes anything has one of them that is not of its type. */
@@ -167,9 +182,9 @@ async function probeAnything(trial: Trial, name: string, value: unknown, seen: s
     const isSteady = saidIn(await trial.askAgain({ [name]: value })) === saidIn(given) && saidIn(await trial.askAgain()) === saidIn(cold);
     return isSteady ? honoured('without it the answer is another one') : unknown(because('the server says two things to one request'));
   }
-  const rows = sharedFields.filter((row) => row.name === name && row.routes.includes(trial.route));
-  if (rows.length === 0 && given.isFine) return ignored('no API documents it, and without it the answer is the same');
-  const wrong = wrongTypes.find((each) => rows.every(({ schema }) => findFault(schema, each) !== null));
+  const field = trial.field(name);
+  if (field === undefined && given.isFine) return ignored('no API documents it, and without it the answer is the same');
+  const wrong = wrongTypes.find((each) => field === undefined || findFault(field.schema, each) !== null);
   if (wrong === undefined || !(await trial.checksTypes())) return unknown(because('the answer is the same without it, as it may be'));
   const odd = await trial.ask({ [name]: wrong });
   if (!odd.isFine && !odd.isRefused) return unknown(because(odd.message));

@@ -1,8 +1,8 @@
 /** A server and a short request of the application's, which is sent again with other parameters. */
 import type { JsonObject } from '../api/json-object.js';
+import { type Dialect, dialectOf, type Route } from './dialect.js';
 import { type Outcome, saidIn } from './outcome.js';
 
-export type Route = 'chat' | 'completions';
 export type Verdict = 'honoured' | 'refused' | 'ignored' | 'another shape' | 'cannot be told';
 
 export interface Finding {
@@ -23,8 +23,8 @@ export type Probe = (trial: Trial, value: unknown) => Promise<Finding>;
 
 /** Of an answer to a trial, where the application asks for no less: few of them may leave nothing to draw. */
 const tokensMax = 16;
-/** So hot that what is drawn differs, where more than one answer can be given. */
-export const hot = { temperature: 2 };
+/** From here on what is drawn differs for sure, where more than one answer can be given. */
+const tellingTemperature = 2;
 export const hotTries = 3;
 
 /** A question with answers beyond number; the application's own may have but one. */
@@ -41,8 +41,12 @@ export class Trial {
   private readonly answers = new Map<string, Promise<Outcome>>();
   private readonly secondAnswers = new Map<string, Promise<Outcome>>();
   private found: Promise<Lively | Finding> | null = null;
-  /** max_tokens, or max_completion_tokens where the application says that. */
+  /** The field that bounds an answer, under the name that the application says; '' where answers have no length. */
   readonly limitName: string;
+  readonly limitMin: number;
+  /** So hot that what is drawn differs. */
+  readonly hot: { readonly temperature: number };
+  private readonly dialect: Dialect;
   private readonly base: JsonObject;
 
   /** `body`: a recorded request that the server takes. */
@@ -51,12 +55,28 @@ export class Trial {
     readonly body: JsonObject,
     private readonly send: (body: JsonObject) => Promise<Outcome>,
   ) {
-    this.limitName = 'max_completion_tokens' in body ? 'max_completion_tokens' : 'max_tokens';
-    const asked = body[this.limitName];
-    const limit = typeof asked === 'number' ? Math.min(Math.max(asked, 1), tokensMax) : tokensMax;
-    const question = route === 'chat' ? { messages: body['messages'] } : { prompt: body['prompt'] };
-    const model = body['model'] === undefined ? {} : { model: body['model'] };
-    this.base = { ...model, ...question, temperature: 0, [this.limitName]: limit };
+    this.dialect = dialectOf(route);
+    const { limits, limitMin, question, kept, cold, hottest } = this.dialect;
+    this.limitName = limits.find((name) => name in body) ?? limits.at(-1) ?? '';
+    this.limitMin = limitMin;
+    this.hot = { temperature: hottest };
+    const of = (names: readonly string[]) => Object.fromEntries(names.filter((name) => name in body).map((name) => [name, body[name]]));
+    this.base = { ...of(kept), ...of([question]), ...cold, ...this.limited(body[this.limitName]) };
+  }
+
+  private limited(asked: unknown): JsonObject {
+    if (this.limitName === '') return {};
+    return { [this.limitName]: typeof asked === 'number' ? Math.min(Math.max(asked, this.limitMin), tokensMax) : tokensMax };
+  }
+
+  /** A question in place of the application's. */
+  asking(text: string): JsonObject {
+    return { [this.dialect.question]: this.dialect.asked(text) };
+  }
+
+  /** The field that the API's documents call so. */
+  field(name: string) {
+    return this.dialect.body.fields.get(name);
   }
 
   /** The bare request with these parameters; undefined leaves one out. The same request is sent once. */
@@ -82,7 +102,9 @@ export class Trial {
     const key = JSON.stringify(changes);
     if (!this.secondAnswers.has(key)) this.secondAnswers.set(key, this.askAgain(changes));
     const second = await this.secondAnswers.get(key)!;
-    return saidIn(first) === saidIn(second) ? first : unknown('the same request at temperature 0 has two answers');
+    return saidIn(first) === saidIn(second)
+      ? first
+      : unknown(`the same request${'temperature' in this.base ? ' at temperature 0' : ''} has two answers`);
   }
 
   /** The application's question or, where that has one answer only, a story; `ignored` where that too has the same however hot it is. */
@@ -92,16 +114,16 @@ export class Trial {
   }
 
   private async findLively(): Promise<Lively | Finding> {
-    const asked = this.route === 'chat' ? { messages: [{ role: 'user', content: story }] } : { prompt: story };
-    for (const question of [{}, { ...asked, [this.limitName]: tokensMax }]) {
+    for (const question of [{}, { ...this.asking(story), ...this.limited(tokensMax) }]) {
       const outcome = await this.greedy(question);
       if (isFinding(outcome)) return outcome;
       const cold = saidIn(outcome);
-      const warm = await this.several({ ...question, ...hot });
+      const warm = await this.several({ ...question, ...this.hot });
       if (isFinding(warm)) return warm;
       if (warm.some((each) => each !== cold)) return { question, cold };
     }
-    return ignored(`${hotTries} requests at temperature ${hot.temperature} have the answer of temperature 0, for a story too`);
+    const same = `${hotTries} requests at temperature ${this.hot.temperature} have the answer of temperature 0, for a story too`;
+    return this.hot.temperature < tellingTemperature ? unknown(same) : ignored(same);
   }
 
   /** What is said to requests that are sent anew; a finding where one is not answered. */
@@ -117,7 +139,7 @@ export class Trial {
 
   /** Whether a value of a wrong type is refused where the field is known to everybody. */
   async checksTypes(): Promise<boolean> {
-    return (await this.ask({ temperature: {} })).isRefused;
+    return (await this.ask({ [this.dialect.typed]: {} })).isRefused;
   }
 }
 

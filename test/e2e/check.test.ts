@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
 import { type CheckReport, check } from '../../src/check/check.js';
+import type { Exchange } from '../../src/check/exchange.js';
 import { readRecording } from '../../src/check/record-lines.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lockstep-check-'));
@@ -157,30 +158,108 @@ test('check: the same server, and the record itself, are no differences', async 
   }
 });
 
-test('check: parameters that something between drops are ignored, and the others are honoured', async () => {
-  const dropped = ['temperature', 'stop', 'n', 'logit_bias', 'top_logprobs', 'tools', 'tool_choice'];
+const lossyServers: Server[] = [];
+after(() => {
+  for (const lossy of lossyServers) lossy.close();
+});
+
+/** Stands before a server, drops these parameters and sets others. */
+async function startLossy(upstream: string, dropped: readonly string[], set: Record<string, unknown>): Promise<URL> {
   const lossy = createServer(async (request, response) => {
     let text = '';
     for await (const chunk of request) text += chunk;
     const body = text === '' ? null : (JSON.parse(text) as Record<string, unknown>);
-    // Greedy, as the server would not be by itself.
-    const left = body && { ...Object.fromEntries(Object.entries(body).filter(([name]) => !dropped.includes(name))), temperature: 0 };
+    const left = body && { ...Object.fromEntries(Object.entries(body).filter(([name]) => !dropped.includes(name))), ...set };
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
-    const answer = await fetch(server + request.url, { method: request.method!, headers, ...(left && { body: JSON.stringify(left) }) });
+    const answer = await fetch(upstream + request.url, { method: request.method!, headers, ...(left && { body: JSON.stringify(left) }) });
     response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type')! }).end(await answer.text());
   });
+  lossyServers.push(lossy);
   lossy.listen(0, '127.0.0.1');
   await once(lossy, 'listening');
-  const base = new URL(`http://127.0.0.1:${(lossy.address() as AddressInfo).port}`);
+  return new URL(`http://127.0.0.1:${(lossy.address() as AddressInfo).port}`);
+}
+
+test('check: parameters that something between drops are ignored, and the others are honoured', async () => {
+  const dropped = ['temperature', 'stop', 'n', 'logit_bias', 'top_logprobs', 'tools', 'tool_choice'];
+  const base = await startLossy(server, dropped, { temperature: 0 }); // greedy, as the server would not be by itself
   const { exchanges } = await readRecording(record, 100);
   const target = { base, apiKey: null, model: null, timeoutMs: 30_000 };
   const report = await check({ exchanges, target, reference: 'the record', probes: true, accepted: [], onProgress: () => {} });
-  lossy.close();
   const verdicts = verdictsOf(report);
   for (const name of dropped) assert.equal(verdicts.get(`chat.${name}`), 'ignored', name);
   for (const name of ['model', 'messages', 'max_tokens', 'stream', 'stream_options'])
     assert.equal(verdicts.get(`chat.${name}`), 'honoured', name);
   assert.equal(verdicts.get('chat.top_p'), 'cannot be told', 'nothing is drawn');
+});
+
+const exchangeOf = (path: string, body: object): Exchange => ({
+  time: '2026-01-01T00:00:00.000Z',
+  method: 'POST',
+  path,
+  headers: { 'content-type': 'application/json' },
+  body,
+  response: null,
+});
+
+/** The verdicts of a check against OpenAI's documentation. */
+async function verdictsAt(base: URL, apiKey: string | null, exchanges: readonly Exchange[]) {
+  const target = { base, apiKey, model: null, timeoutMs: 30_000 };
+  const reference = "OpenAI's documentation" as const;
+  return verdictsOf(await check({ exchanges, target, reference, probes: true, accepted: [], onProgress: () => {} }));
+}
+
+const schema = { type: 'object', properties: { a: { type: 'string', maxLength: 4 } }, required: ['a'], additionalProperties: false };
+const { parameters } = weather.function;
+
+test('check: responses and messages are probed in their own terms', async () => {
+  const respond = (more: object) =>
+    exchangeOf('/v1/responses', { model: 'guide', input: question, max_output_tokens: 32, store: false, ...more });
+  const converse = (more: object) => exchangeOf('/v1/messages', { model: 'guide', messages, max_tokens: 16, ...more });
+  const exchanges = [
+    respond({ temperature: 0.7, top_p: 0.9, instructions: 'Answer in the words of a sailor.' }),
+    respond({ stream: true }),
+    respond({ text: { format: { type: 'json_schema', name: 'a', strict: true, schema } }, max_output_tokens: 64 }),
+    respond({ tools: [{ type: 'function', name: 'get_weather', parameters }], tool_choice: 'required', max_output_tokens: 64 }),
+    converse({ temperature: 0.7, top_k: 5, stop_sequences: ['zzz'], system: 'Answer in the words of a sailor.' }),
+    converse({ stream: true }),
+    converse({ tools: [{ name: 'get_weather', input_schema: parameters }], tool_choice: { type: 'any' }, max_tokens: 64 }),
+  ];
+  const seen = {
+    responses: ['model', 'input', 'max_output_tokens', 'temperature', 'top_p', 'instructions', 'stream', 'text', 'tools', 'tool_choice'],
+    messages: ['model', 'messages', 'max_tokens', 'temperature', 'top_k', 'stop_sequences', 'system', 'stream', 'tools', 'tool_choice'],
+  };
+  const found = await verdictsAt(new URL(server), key, exchanges);
+  for (const [route, names] of Object.entries(seen))
+    for (const name of names) assert.equal(found.get(`${route}.${name}`), 'honoured', `${route}.${name}`);
+  assert.equal(found.get('responses.store'), 'cannot be told');
+
+  const dropped = ['stop_sequences', 'text', 'tools', 'tool_choice', 'stream', 'instructions', 'system'];
+  const lossy = await verdictsAt(await startLossy(server, dropped, {}), null, exchanges);
+  for (const name of [
+    'responses.text',
+    'responses.stream',
+    'responses.tools',
+    'messages.stop_sequences',
+    'messages.stream',
+    'messages.tools',
+    'responses.instructions',
+    'messages.system',
+  ])
+    assert.equal(lossy.get(name), 'ignored', name);
+});
+
+test('check: embeddings are probed by their vectors', async () => {
+  const overrides = JSON.stringify({ is_matryoshka: true });
+  const model = 'test/fixtures/tiny-encoders/bert-mean';
+  const flags = ['--host', '127.0.0.1', '--port', '0', '--hf-overrides', overrides, '--api-key', key];
+  const { url } = await start(['serve', model, ...flags], /ready on port (\d+)/);
+  const exchanges = [exchangeOf('/v1/embeddings', { model, input: 'a town', dimensions: 8, encoding_format: 'base64' })];
+  const names = ['model', 'input', 'dimensions', 'encoding_format'].map((name) => `embeddings.${name}`);
+  const found = await verdictsAt(new URL(url), key, exchanges);
+  for (const name of names) assert.equal(found.get(name), 'honoured', name);
+  const lossy = await verdictsAt(await startLossy(url, ['dimensions', 'encoding_format'], { input: 'always this' }), null, exchanges);
+  for (const name of names.slice(1)) assert.equal(lossy.get(name), 'ignored', name);
 });
 
 test('a record without texts can be sent again', async () => {
