@@ -65,7 +65,11 @@ bool StepReader::may_read_ahead(int epoch) const {
   const RowColumns& rows = buffers_->rows;
   const PlanColumns& plan = buffers_->plan[epoch & 1];
   const int num_entries = plan.planHeader[1];
-  if (dims.max_drafts > 0 || view_->pools || num_entries < 0 || num_entries > dims.max_rows) return false;
+  const bool looks_up = dims.max_drafts > 0 && plan.planHeader[4] > 0;
+  if (looks_up || view_->pools || num_entries < 0 || num_entries > dims.max_rows) return false;
+  for (const StepEntry& entry : view_->entries) {
+    if (entry.num_draws > 1) return false;  // how many of them count is seen at its end
+  }
   for (int i = 0; i < num_entries; i++) {
     const int row = plan.rows[i];
     if (row < 0 || row >= dims.max_rows) return false;

@@ -187,7 +187,7 @@ inline void read_result(const StepBuffers& b, int epoch, Run* run) {
   for (int row = 0; row < kRows; row++) {
     const int first = b.plan[epoch & 1].outputStart[row];
     for (int j = 0; j < result.numSampled[row]; j++) {
-      run->ids[row].push_back(result.sampledIds[row * (b.dims.max_drafts + 1) + j]);
+      run->ids[row].push_back(result.sampledIds[row * (kMaxDrafts + 1) + j]);
       run->logprobs[row].push_back(result.outputLogprobs[first + j]);
       for (int t = 0; t < kTop; t++) run->logprobs[row].push_back(result.topLogprobs[(first + j) * b.dims.max_logprobs + t]);
     }
