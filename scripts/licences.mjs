@@ -14,6 +14,11 @@ export function packagesOf(metafile) {
   return [...new Set(names.filter((name) => name !== undefined))];
 }
 
+/** Inside the addon where that was built with CUDA; its terms are NVIDIA's own. */
+const cudaRuntime = `NVIDIA CUDA Runtime, linked into the addon if and only if that was built with CUDA (\`lockstep doctor\` says so)
+
+Redistributed in object code under the NVIDIA Software License Agreement and CUDA Supplement to it: https://docs.nvidia.com/cuda/eula/`;
+
 /** `folders`: packages, by names below node_modules or by paths. */
 export function writeLicences(file, folders) {
   const packages = new Map();
@@ -24,6 +29,6 @@ export function writeLicences(file, folders) {
     const text = texts.map((entry) => readFileSync(join(folder, entry), 'utf8').trim()).join('\n\n') || 'It brings no text of its licence.';
     packages.set(text, [...(packages.get(text) ?? []), `${name} ${version} (${license ?? 'see below'})`]);
   }
-  const parts = [...packages].map(([text, names]) => `${'='.repeat(100)}\n${names.sort().join('\n')}\n\n${text}\n`);
-  writeFileSync(file, parts.join('\n'));
+  const parts = [...packages].map(([text, names]) => `${names.sort().join('\n')}\n\n${text}`);
+  writeFileSync(file, [...parts, cudaRuntime].map((part) => `${'='.repeat(100)}\n${part}\n`).join('\n'));
 }

@@ -91,14 +91,14 @@ export function codeType(bits: number, fault: (expected: string) => Error): 'u4'
 
 /**
  * The format that holds a layer's codes. q4_0 and q8_0 are the codes themselves around 8 and 0 with half scales; q4_1 has -zero * scale as
- * its minimum, rounded to a half, which moves it by at most 2^-12 of itself; bf16 moves every weight by up to 2^-9. fp8 becomes int8: it keeps
+ * its minimum, rounded to a half, which moves it by at most 2^-12 of itself; bf16 moves every weight by up to 2^-9. On a CPU fp8 becomes int8: it keeps
  * its size and int8's speed for 0.2 to 0.4 % of perplexity (SmolLM2-135M, scales of rows and of blocks), where bf16 would double its bytes.
  */
 export function keptFormat(type: ElementType, cols: number, scaling: Scaling, symmetric: boolean): QuantisedLinear['kept'] {
   const bf16 = (why: string) => ({ format: 'bf16', why }) as const;
   if (scaling.groupOfColumn !== null) return bf16('act-order scatters the columns of a group');
   if (cols % 32 !== 0) return bf16('their rows are no multiple of 32');
-  if (type === 'f8_e4m3') return { format: 'q8_0', why: 'the nearest int8 in groups of 32' };
+  if (type === 'f8_e4m3') return { format: 'q8_0', why: 'on a CPU the nearest int8 in groups of 32; a GPU keeps fp8' };
   if (scaling.groupCols % 32 !== 0 && scaling.groupCols < cols) return bf16('their groups are no multiple of 32');
   if (type === 'u4') return { format: symmetric ? 'q4_0' : 'q4_1', why: null };
   return symmetric ? { format: 'q8_0', why: null } : bf16('no kernel has 8 bits with a zero point');
