@@ -68,8 +68,8 @@ class CudaBackend final : public DeviceBackend {
   // Whether the step of such a plan can be put behind the one that runs, whose end it does not wait for: with other ranks, only what waits
   // for none of them on the host's side, since they may not have come so far.
   bool may_go_ahead(int num_tokens) const;
-  // The next step goes ahead, or not.
-  void set_ahead(bool is_ahead) { is_ahead_ = is_ahead; }
+  // Whether no rank has put the next step behind the one before it.
+  void set_may_record(bool may_record) { may_record_ = may_record; }
   // Behind all work of the step that was begun last; and whether the device has come there.
   Status mark_end();
   bool has_ended(const StepView& step, Status* answer) const { return ended_[step.slot].has_come(answer); }
@@ -197,8 +197,9 @@ class CudaBackend final : public DeviceBackend {
   std::vector<RecordedWork> recorded_;
   std::vector<RecordedWork> recorded_outputs_;  // [kRecordedTokens + 1, DeviceSampler::kFeatureSets]
   RecordedWork* recording_ = nullptr;           // that is made
-  // A step that goes ahead makes no recording, since that may wait for the device: the next does not go ahead, and makes it.
-  bool is_ahead_ = false, lacks_recording_ = false;
+  // To record waits for the device and for the other ranks, which must all come to it: none does in a step that any of them put behind the
+  // one before. A rank that lacks one does not go ahead with the next, and so all make it there.
+  bool may_record_ = true, lacks_recording_ = false;
   OwnEvent ended_[kNumSlots];
 
   // Of the step that runs.

@@ -241,14 +241,14 @@ Status CudaBackend::send_items() {
   return Status();
 }
 
-// The ranks see the same plan, so that all of them record, or none does. Nothing else is in flight then: NCCL may wait for the others while
-// it records.
+// The ranks see the same plan, and know whether one of them went ahead with it, so that all of them record, or none does. Nothing else is
+// in flight then: NCCL may wait for the others while it records.
 Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
   if (work->is_ready()) {
     *are_done = true;
     return work->launch();
   }
-  if (is_ahead_) {
+  if (!may_record_) {
     lacks_recording_ = true;
     return Status();
   }
@@ -260,7 +260,7 @@ Status CudaBackend::record_or_launch(RecordedWork* work, bool* are_done) {
 
 Status CudaBackend::begin_layers(bool* are_done) {
   *are_done = false;
-  if (!is_ahead_) lacks_recording_ = false;
+  if (may_record_) lacks_recording_ = false;
   return is_recorded_ ? record_or_launch(&recorded_[m_], are_done) : Status();
 }
 

@@ -37,6 +37,9 @@ class Group {
   const UniqueId& id() const { return id_; }
   bool has_library() const { return library_ != nullptr; }
   cuda::PeerGroup* peers() { return &peers_; }
+  // A rank puts the step of `epoch` behind the one before. Which steps were is known to all once the ranks have met at the end of that one.
+  void note_ahead(int epoch) { ahead_[epoch & 1].store(epoch, std::memory_order_release); }
+  bool is_ahead(int epoch) const { return ahead_[epoch & 1].load(std::memory_order_acquire) == epoch; }
 
  private:
   const Library* const library_;
@@ -45,6 +48,7 @@ class Group {
   UniqueId id_{};
   cuda::PeerGroup peers_;
   std::atomic<bool> aborted_{false};
+  std::atomic<int> ahead_[2] = {};  // of an even and an odd epoch; a rank is never two steps before another
 };
 
 class NcclCommunicator final : public Communicator {

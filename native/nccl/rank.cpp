@@ -64,7 +64,8 @@ Status GpuRank::launch(int epoch, bool is_ahead) {
   begun_[slot] = std::chrono::steady_clock::now();
   LOCKSTEP_RETURN_IF_ERROR(is_ahead ? reader_.read_ahead(epoch) : reader_.read(epoch));
   if (communicator_.rank == 0) reader_.ask_masks(context_.mask_maker);
-  backend_->set_ahead(is_ahead);
+  if (is_ahead) context_.group->note_ahead(epoch);
+  backend_->set_may_record(!context_.group->is_ahead(epoch));
   LOCKSTEP_RETURN_IF_ERROR(begin_forward(*context_.spec, reader_.view(), *backend_, communicator_, &times_[slot]));
   LOCKSTEP_RETURN_IF_ERROR(backend_->mark_end());
   launched_ = epoch;

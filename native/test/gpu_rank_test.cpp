@@ -162,39 +162,56 @@ void in_tiles(Check& check) {
   }
 }
 
-// Plans are there before the step before them has ended, as the scheduler writes them: the same bits as one after the other.
+enum class Planned : uint8_t { kBehind, kBefore, kAmid };  // the step before: ended, not begun, at any moment
+
+// Whether some ranks, all of them or none find the next plan in time, the bits are the same as of one step after the other.
 void goes_ahead(Check& check) {
+  constexpr Planned kMoments[] = {Planned::kBehind, Planned::kBefore, Planned::kAmid};
   const WeightFile floats(WeightFormat::kF32);
   for (const int world : {1, 3}) {
-    Run runs[2];
-    for (const bool is_early : {false, true}) {
+    std::vector<Run> runs;
+    for (const Planned planned : kMoments) {
       Buffer buffer(world);
       StepBuffers& b = buffer.views;
       const auto plan_step = [&b](int epoch) {
         write_plan(b, epoch, 0, kShortPrompt);
         b.plan[epoch & 1].planHeader[4] = 0;  // nothing is looked up, though there is room for drafts
       };
+      const auto dispatch = [&b](int epoch) {
+        __atomic_store_n(b.control.control + kControlDispatched, std::min(epoch, static_cast<int>(kOutput)), __ATOMIC_RELEASE);
+      };
       fill_rows(b, kShortPrompt);
+      Run run;
       {
         GpuRanks ranks(check, &buffer, small_spec(), cuda::Type::kF32, kTimeout, true, SumChoice::kPeersAlone);
         ranks.load(floats.map());
         plan_step(1);
         for (int epoch = 1; epoch <= kOutput; epoch++) {
-          if (epoch < kOutput && is_early) plan_step(epoch + 1);
-          b.control.control[kControlDispatched] = is_early ? std::min(epoch + 1, kOutput) : epoch;
+          dispatch(planned == Planned::kBefore ? epoch + 1 : epoch);
+          if (epoch < kOutput && planned != Planned::kBehind) plan_step(epoch + 1);
+          std::thread amid([&] {
+            if (planned != Planned::kAmid) return;
+            std::this_thread::sleep_for(std::chrono::microseconds(400 * ((7 * epoch + static_cast<int>(runs.size())) % 10)));
+            dispatch(epoch + 1);
+          });
           ranks.expect_step(epoch);
-          read_result(b, epoch, &runs[is_early ? 1 : 0]);
-          if (!is_early) plan_step(epoch + 1);
+          amid.join();
+          read_result(b, epoch, &run);
+          if (planned == Planned::kBehind) plan_step(epoch + 1);
         }
         // With other ranks a step that lacks its recording, and the next one that makes it, are not ahead.
-        check.expect(ranks.steps_ahead() >= (is_early ? kOutput / 2 : 0) && (is_early || ranks.steps_ahead() == 0), "%ld steps were ahead",
+        const long fewest = planned == Planned::kBefore ? kOutput / 2 : 0;
+        check.expect(ranks.steps_ahead() >= fewest && (planned != Planned::kBehind || ranks.steps_ahead() == 0), "%ld steps were ahead",
                      ranks.steps_ahead());
       }
       expect_clean(check);
+      runs.push_back(std::move(run));
     }
-    for (int row = 0; row < kRows; row++) {
-      check.expect(same_run(runs[0], runs[1], row) && runs[0].ids[row].size() == kOutput,
-                   "%d GPUs: row %d has other bits when steps go ahead", world, row);
+    for (size_t i = 1; i < runs.size(); i++) {
+      for (int row = 0; row < kRows; row++) {
+        check.expect(same_run(runs[0], runs[i], row) && runs[0].ids[row].size() == kOutput,
+                     "%d GPUs: row %d has other bits when steps go ahead", world, row);
+      }
     }
   }
 }

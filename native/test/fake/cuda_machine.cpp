@@ -42,7 +42,7 @@ Call::Call(const char* name, Kind kind) : lock(machine().mutex) {
   if (device < 0) {
     complain(std::string(name) + " on a thread that has chosen no device");
     error = kInvalidDevice;
-  } else if (m.sticky[device] != kSuccess) {
+  } else if (m.sticky[device] != kSuccess && m.sticky[device] != kNotReady) {  // one that hangs takes more work
     error = m.sticky[device];
   } else if (kind == kNotInCapture && caller().capturing != nullptr) {
     complain(std::string(name) + " while this thread captures");
