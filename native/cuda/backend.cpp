@@ -36,7 +36,7 @@ void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, co
   args.out = out;
   args.ld_out = ld_out;
   args.bricks = w.bricks;
-  if (rows < kLibraryRows || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
+  if (rows < library_rows(args.type, args.bricks) || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
   if (w.bricks != Bricks::kNone) return multiply_dequantized(args);
   multiply_by_library(args);
 }

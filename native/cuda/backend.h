@@ -22,9 +22,14 @@ namespace lockstep::cuda {
 // sampling for each number of rows and what they ask for.
 constexpr int kRecordedTokens = 32;
 static_assert(kRecordedTokens <= kHeadRows);
-// Products of so many rows and more are cuBLASLt's, where it is there. None is recorded: what it loads at a first call may not be loaded
-// then.
-constexpr int kLibraryRows = kRecordedTokens + 1;
+// Products of so many rows and more are cuBLASLt's, where it is there (never with --deterministic), by calculation for an H100: our own
+// kernel of bf16 reads each weight once up to a tile's rows, so that nothing is left to win below; bricks must become bf16 first, whose
+// bytes, written and read, take as long as our own kernel's products of some 500 rows take longer than the library's. None is recorded:
+// what it loads at a first call may not be loaded then.
+constexpr int library_rows(Type type, Bricks bricks) {
+  return bricks != Bricks::kNone ? 512 : type == Type::kBf16 ? kSmallTile + 1 : kRecordedTokens + 1;
+}
+static_assert(kSmallTile >= kRecordedTokens);
 // Weights that are bf16 at one time for the library, of a matrix that is bricks: still enough columns for it to fill any device.
 constexpr size_t kDequantizedMax = size_t{16} << 20;
 

@@ -2,28 +2,22 @@
 // its 8 columns, so that few rows waste little. Weights go from memory to registers, 16 bytes a lane, and are read once for all rows of a
 // block; x, which all blocks read, comes from the caches. Bound: for a decode step's rows by the bytes of the weights.
 //
-// Which k a lane holds is free as long as both sides agree: of each 32 columns a lane has eight neighbours (or twice four, bricks.h), which
-// are 16 bytes of x, and of bf16 weights, as they lie in a row.
-//
-// A sum's order, whatever the number of rows: a block's warps take the bricks of 128 columns in turn, warp w bricks w, w + 8, …; of bricks
-// a group of 32 columns (of kInt6K 16) is summed by itself, times its scale, then added; then the warps' sums in order. A row's bits depend
-// on the row alone.
+// A sum's order is that of gemm.cuh, whatever the number of rows: a slice is a warp's. Products of more rows that are worth staging are
+// gemm_tiles.cu's, with the same bits: a row's depend on the row alone.
 #include <algorithm>
 
-#include "cuda/bricks.cuh"
 #include "cuda/families.h"
+#include "cuda/gemm.cuh"
 
 namespace lockstep::cuda {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kColumns = 8;  // rows of x in one multiply_add
+constexpr int kWarps = kSlices;
 constexpr int kTileValues = kBrickRows * kColumns;
 
 // A lane's share of 16 rows and 128 columns of the weights: Brick's members, and where it lies.
 template <Bricks kind>
 struct Share : Brick<kind> {
-  static constexpr bool kIsSplit = kind == Bricks::kInt6K;
   __device__ void take(const GemmArgs& a, size_t expert, int tile, int brick, int lane) {
     const uint8_t* tiles = static_cast<const uint8_t*>(a.w) + tile_bytes(kind, a.k) * (expert * tiles_down(a.n) + tile);
     this->load(tiles + brick_bytes(kind) * brick, lane);
@@ -32,8 +26,6 @@ struct Share : Brick<kind> {
 
 template <>
 struct Share<Bricks::kNone> {
-  static constexpr bool kIsSplit = false;
-  static constexpr bool kHasLeast = false;
   Words4 words[2][kBrickGroups];
   __device__ void take(const GemmArgs& a, size_t expert, int tile, int brick, int lane) {
     for (int half = 0; half < 2; half++) {
@@ -65,47 +57,6 @@ __device__ Words4 input_of(const uint16_t* x, int column, int ld, int lane) {
     words = *reinterpret_cast<const Words4*>(x + column + lane % 4 * 8);
   }
   return words;
-}
-
-// sum += w x over the 16 columns of one multiply_add, which is the first or the second of a group.
-template <class Weights>
-__device__ void multiply_half(float (&sum)[4], const Weights& w, int group, int which, const Words4& in) {
-  const uint32_t words[4] = {w.pair(0, group, 2 * which), w.pair(1, group, 2 * which), w.pair(0, group, 2 * which + 1),
-                             w.pair(1, group, 2 * which + 1)};
-  multiply_add(sum, words, in.at[2 * which], in.at[2 * which + 1]);
-}
-
-__device__ void add_scaled(float (&sum)[4], const float (&part)[4], const Scale& low, const Scale& high) {
-  for (int i = 0; i < 2; i++) {
-    sum[i] += low.scale * part[i];
-    sum[2 + i] += high.scale * part[2 + i];
-  }
-}
-
-// sum += w x over a group. total: the sums of x over it, of the lane's two rows of x, where there are minimums.
-template <class Weights>
-__device__ void multiply_group(float (&sum)[4], const Weights& w, int group, const Words4& in, const float (&total)[4]) {
-  if constexpr (std::is_same_v<Weights, Share<Bricks::kNone>>) {
-    for (int which = 0; which < 2; which++) multiply_half(sum, w, group, which, in);
-  } else if constexpr (Weights::kIsSplit) {
-    for (int which = 0; which < 2; which++) {
-      float part[4] = {};
-      multiply_half(part, w, group, which, in);
-      add_scaled(sum, part, w.scale(0, group, which), w.scale(1, group, which));
-    }
-  } else {
-    float part[4] = {};
-    for (int which = 0; which < 2; which++) multiply_half(part, w, group, which, in);
-    const Scale low = w.scale(0, group, 0);
-    const Scale high = w.scale(1, group, 0);
-    add_scaled(sum, part, low, high);
-    if constexpr (Weights::kHasLeast) {
-      for (int i = 0; i < 2; i++) {
-        sum[i] += low.least * total[i];
-        sum[2 + i] += high.least * total[2 + i];
-      }
-    }
-  }
 }
 
 // A block makes 16 * tiles columns of 8 * row_tiles rows; of experts, of one row.
@@ -149,14 +100,11 @@ __global__ void __launch_bounds__(kWarps* kWarp, row_tiles == 1 ? 2 : 1) gemm_ke
     for (int group = 0; group < kBrickGroups; group++) {
 #pragma unroll
       for (int r = 0; r < row_tiles; r++) {
-        const Words4 in = input_of<Share<kind>::kIsSplit>(x[r], brick * kBrickCols + group * kBrickGroup, a.ld_x, lane);
+        const Words4 in = input_of<kIsSplit<kind>>(x[r], brick * kBrickCols + group * kBrickGroup, a.ld_x, lane);
         float total[4] = {};
-        if (Share<kind>::kHasLeast) {
-          const uint32_t ones[4] = {kOnes, kOnes, kOnes, kOnes};
-          for (int which = 0; which < 2; which++) multiply_add(total, ones, in.at[2 * which], in.at[2 * which + 1]);
-        }
+        if (kHasLeast<kind>) sum_group(total, in);
 #pragma unroll
-        for (int t = 0; t < tiles; t++) multiply_group(sum[t][r], share[t], group, in, total);
+        for (int t = 0; t < tiles; t++) multiply_group<kind>(sum[t][r], share[t], group, in, total);
       }
     }
   }
@@ -196,13 +144,32 @@ template <Bricks kind>
 Error gemm_of(const GemmArgs& args, Stream stream) {
   if (args.expert_of != nullptr || args.rows <= kColumns) return launch_gemm<kind, 1, 1>(args, stream);
   if (args.rows <= 2 * kColumns) return launch_gemm<kind, 2, 2>(args, stream);
-  return launch_gemm < kind, Share<kind>::kHasLeast ? 1 : 2, 4 > (args, stream);
+  return launch_gemm < kind, kHasLeast<kind> ? 1 : 2, 4 > (args, stream);
+}
+
+// Where x goes through shared memory, by calculation for an H100; no choice of it changes a bit. Of few rows it is where the tiles of the
+// output alone keep a device's memory busy, which with weights of bf16 takes half as many, since several steps of them are on their way;
+// below, the kernel above has more of the weights on their way, a warp for each slice. Wide tiles are worth it where there are enough of
+// them for two thirds of the multiprocessors.
+constexpr int kStagedRows = 17, kManyRows = kSmallTile + 1;
+constexpr int kStagedWidth = 4096, kStagedWidthOfBricks = 8192;
+constexpr int kWideTiles = 88;
+
+bool is_staged(const GemmArgs& args) {
+  if (!gemm_has_tiles(args) || args.rows < kStagedRows) return false;
+  return args.rows >= kManyRows || args.n >= (args.bricks == Bricks::kNone ? kStagedWidth : kStagedWidthOfBricks);
+}
+
+bool is_wide(const GemmArgs& args) {
+  const auto tiles = [](int count) { return (count + kWideTile - 1) / kWideTile; };
+  return args.rows >= kManyRows && tiles(args.rows) * tiles(args.n) >= kWideTiles;
 }
 
 }  // namespace
 
 Error gemm(const GemmArgs& args, Stream stream) {
   if (args.type == Type::kF32) return gemm_f32(args, stream);
+  if (is_staged(args)) return gemm_tiles({args, is_wide(args)}, stream);
   if (args.bricks == Bricks::kNone) return gemm_of<Bricks::kNone>(args, stream);
   return with_kind(args.bricks, [&](auto kind) { return gemm_of<decltype(kind)::value>(args, stream); });
 }

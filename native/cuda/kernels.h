@@ -108,6 +108,14 @@ struct GemmArgs {
   Bricks bricks = Bricks::kNone;
 };
 
+// `gemm` again, the same bits, in square tiles of the output that a block makes by way of shared memory (gemm_tiles.cu).
+struct GemmTilesArgs {
+  GemmArgs gemm;
+  bool is_wide;  // tiles of kWideTile, else of kSmallTile
+};
+constexpr int kWideTile = 128, kSmallTile = 64;
+constexpr bool gemm_has_tiles(const GemmArgs& a) { return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1; }
+
 // Bricks as rows of bf16, rounded: out[i] = row i.
 struct DequantizeArgs {
   const void* w;  // tiles of bricks, from the first row's on
@@ -363,6 +371,7 @@ struct Kernels {
   Error (*norm)(const NormArgs&, Stream);
   Error (*add)(const AddArgs&, Stream);
   Error (*gemm)(const GemmArgs&, Stream);
+  Error (*gemm_tiles)(const GemmTilesArgs&, Stream);  // `gemm` takes it where it is worth it
   Error (*dequantize)(const DequantizeArgs&, Stream);
   Error (*rope_append)(const RopeAppendArgs&, Stream);
   Error (*attention)(const AttentionArgs&, Stream);

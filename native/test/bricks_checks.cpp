@@ -137,6 +137,14 @@ void products_of(Bench& b, const Case& c, const uint8_t* tiles, int rows) {
       b.check.near(wide(out[static_cast<size_t>(i) * n + j]), want, 2e-6 * size, "product of bricks", i * n + j);
     }
   }
+  for (const bool is_wide : {false, true}) {
+    float* in_tiles = b.take<float>(static_cast<size_t>(rows) * n);
+    GemmTilesArgs tiled{args, is_wide};
+    tiled.gemm.out = in_tiles;
+    b.run(b.runtime->kernels->gemm_tiles, tiled);
+    b.check.expect(same_bits(in_tiles, out, static_cast<size_t>(rows) * n), "bricks of kind %d: %d rows have other bits in tiles (wide %d)",
+                   static_cast<int>(c.bricks), rows, is_wide);
+  }
   float* alone = b.take<float>(n);
   args.x = halves + static_cast<size_t>(rows - 1) * k, args.rows = 1, args.out = alone;
   b.run(b.runtime->kernels->gemm, args);
@@ -217,7 +225,7 @@ void check_bricks(Bench& b) {
   };
   for (size_t i = 0; i < cases.size(); i++) {
     b.clear();
-    whole_matrix(b, cases[i], i < 2 ? std::vector<int>{1, 2, 7, 8, 9, 16, 17, 33, 65} : std::vector<int>{1, 3, 18});
+    whole_matrix(b, cases[i], i < 2 ? std::vector<int>{1, 2, 7, 8, 9, 16, 17, 33, 65} : std::vector<int>{1, 3, 18, 40});
   }
   b.clear();
   experts(b);

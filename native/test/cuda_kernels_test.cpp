@@ -116,6 +116,39 @@ void gemms(Bench& b) {
   }
 }
 
+// Products in tiles of both shapes: the bits of each row alone, over tails of rows, columns and k, and over sums of one slice to all.
+void gemm_tiles(Bench& b) {
+  for (const auto& [m, n, k] :
+       std::vector<std::array<int, 3>>{{1, 1, 3}, {33, 40, 64}, {64, 130, 136}, {70, 64, 300}, {129, 65, 1100}, {17, 9, 2200}}) {
+    const int ld = padded(k);
+    float* x = b.rows(m, k, ld);
+    float* w = b.rows(n, k, ld);
+    const uint16_t* x_half = b.halves(x, static_cast<size_t>(m) * ld);
+    const uint16_t* w_half = b.halves(w, static_cast<size_t>(n) * ld);
+    const float* bias = m % 2 == 1 ? b.rows(1, n, n) : nullptr;
+    std::vector<float*> alone(m);
+    for (int i = 0; i < m; i++) {
+      alone[i] = b.take<float>(n);
+      b.run(b.runtime->kernels->gemm,
+            {x_half + static_cast<size_t>(i) * ld, w_half, Type::kBf16, bias, nullptr, 1, 1, n, k, ld, ld, alone[i], n});
+    }
+    for (const bool is_wide : {false, true}) {
+      const int ld_out = padded(n) + kAlign;
+      float* out = b.take<float>(static_cast<size_t>(m) * ld_out);
+      b.run(b.runtime->kernels->gemm_tiles, {{x_half, w_half, Type::kBf16, bias, nullptr, 1, m, n, k, ld, ld, out, ld_out}, is_wide});
+      for (int i = 0; i < m; i++) {
+        const float* row = out + static_cast<size_t>(i) * ld_out;
+        b.check.expect(same_bits(row, alone[i], n), "row %d of %d has other bits in tiles (%d, %d, wide %d)", i, m, n, k, is_wide);
+        for (int j = 0; j < n; j++) {
+          double want = bias == nullptr ? 0 : wide(bias[j]);
+          for (int c = 0; c < k; c++) want += wide(x[static_cast<size_t>(i) * ld + c]) * wide(w[static_cast<size_t>(j) * ld + c]);
+          b.check.near(wide(row[j]), want, 3e-7 * (k + 4), "gemm in tiles", i * n + j);
+        }
+      }
+    }
+  }
+}
+
 void embeddings(Bench& b) {
   const int n = 21, ld = 24, rows = 4;
   float* table = b.rows(10, n, ld);
@@ -421,6 +454,7 @@ const std::vector<DeviceCheck>& device_checks() {
   static const std::vector<DeviceCheck> checks = {
       {"norms", norms},
       {"products", gemms},
+      {"products in tiles", gemm_tiles},
       {"bricks", check_bricks},
       {"embeddings", embeddings},
       {"rope and attention", attentions},
