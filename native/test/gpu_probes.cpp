@@ -62,10 +62,7 @@ Status probe_copy(const Place& at) {
   return Status();
 }
 
-Status probe_product(const Place& at, const std::vector<std::string>& roots) {
-  const CublasLt library = open_cublaslt("", roots, cublaslt_major(&at.device.runtime()));
-  LtProducts products(library.is_open() ? &library.functions : nullptr, &at.device, &at.stream);
-  LOCKSTEP_RETURN_IF_ERROR(products.init());
+Status probe_product(const Place& at, LtProducts& products, int version) {
   const Kernels& k = *at.device.runtime().kernels;
   const int size = at.small ? 64 : 8192;
   const size_t values = static_cast<size_t>(size) * size;
@@ -80,11 +77,52 @@ Status probe_product(const Place& at, const std::vector<std::string>& roots) {
   }
   const GemmArgs args{x, w, Type::kBf16, nullptr, nullptr, 1, size, size, size, size, size, out, size};
   const bool by_library = products.can(args);
-  const auto multiply = [&] { return by_library ? products.multiply(args) : at.check(k.gemm(args, at.stream.get()), "gemm"); };
-  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, by_library ? 20 : 1, multiply, &us));
-  std::string note = "bfloat16, " + std::to_string(size) + " cubed, by " +
-                     (by_library ? "cuBLASLt " + std::to_string(library.version) : "our own kernel: no libcublasLt was found");
-  tell("product", 2.0 * size * size * size / us / 1e6, "TFLOP/s", note);
+  const double tera = 2.0 * size * size * size / 1e6;
+  const std::string what = "bfloat16, " + std::to_string(size) + " cubed, by ";
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 5, [&] { return at.check(k.gemm(args, at.stream.get()), "gemm"); }, &us));
+  tell("own product", tera / us, "TFLOP/s", what + "our own kernel");
+  if (by_library) LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 20, [&] { return products.multiply(args); }, &us));
+  tell("product", tera / us, "TFLOP/s",
+       what + (by_library ? "cuBLASLt " + std::to_string(version) : "our own kernel: no libcublasLt was found"));
+  return Status();
+}
+
+// What library_rows (cuda/backend.h) and the choices of gemm.cu should be here: the same product by our own kernels and by the library,
+// of weights of bf16 and of 4 bits, which the library has dequantised first. A matrix is one piece of what the backend dequantises.
+Status probe_rows(const Place& at, LtProducts& products) {
+  const Kernels& k = *at.device.runtime().kernels;
+  const Stream stream = at.stream.get();
+  const int n = at.small ? 64 : 4096;
+  const std::vector<int> row_counts = at.small ? std::vector<int>{40} : std::vector<int>{16, 32, 64, 128, 256, 512, 1024, 2048};
+  const auto square = static_cast<size_t>(n) * n;
+  const size_t most = static_cast<size_t>(row_counts.back()) * n;
+  const size_t brick_bytes = tile_bytes(Bricks::kInt4, n) * tiles_down(n);
+  Memory memory;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, 6 * most + 2 * square + brick_bytes, "products"));
+  LOCKSTEP_RETURN_IF_ERROR(at.check(at.device.runtime().fill(memory.data(), 0, memory.bytes(), stream), "fill"));
+  auto* out = memory.as<float>();
+  auto* x = reinterpret_cast<uint16_t*>(out + most);
+  uint16_t* halves = x + most;
+  const auto* bricks = reinterpret_cast<const uint8_t*>(halves + square);
+  for (const int rows : row_counts) {
+    GemmArgs args{x, halves, Type::kBf16, nullptr, nullptr, 1, rows, n, n, n, n, out, n};
+    for (const Bricks kind : {Bricks::kNone, Bricks::kInt4}) {
+      GemmArgs own = args;
+      if (kind != Bricks::kNone) own.w = bricks, own.bricks = kind;
+      const std::string name = "product of " + std::to_string(rows) + " rows, " + (kind == Bricks::kNone ? "bfloat16" : "4 bits");
+      const std::string note = std::to_string(n) + " columns of " + std::to_string(n);
+      double us = 0;
+      LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, [&] { return at.check(k.gemm(own, stream), "gemm"); }, &us));
+      tell(name + ", own", us, "us", note);
+      if (!products.can(args)) continue;
+      const auto by_library = [&] {
+        if (kind != Bricks::kNone) LOCKSTEP_RETURN_IF_ERROR(at.check(k.dequantize({bricks, kind, n, n, halves, n}, stream), "dequantize"));
+        return products.multiply(args);
+      };
+      LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, by_library, &us));
+      tell(name + ", cuBLASLt", us, "us", note);
+    }
+  }
   return Status();
 }
 
@@ -175,7 +213,11 @@ Status probe(const Runtime* runtime, const std::vector<std::string>& roots, bool
   const Place at{device, stream, small};
   LOCKSTEP_RETURN_IF_ERROR(probe_copy(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_launch(at));
-  LOCKSTEP_RETURN_IF_ERROR(probe_product(at, roots));
+  const CublasLt library = open_cublaslt("", roots, cublaslt_major(runtime));
+  LtProducts products(library.is_open() ? &library.functions : nullptr, &device, &stream);
+  LOCKSTEP_RETURN_IF_ERROR(products.init());
+  LOCKSTEP_RETURN_IF_ERROR(probe_product(at, products, library.version));
+  LOCKSTEP_RETURN_IF_ERROR(probe_rows(at, products));
   return probe_sums(runtime, small);
 }
 

@@ -54,6 +54,8 @@ describe('scripts/gpu-check on emulated devices', { skip: spawnSync('xz', ['--ve
     for (const name of [
       'copy',
       'product',
+      'own product',
+      'product of 40 rows, 4 bits, own',
       'sum over 4 ranks, 8 KiB in two shots',
       'tiny: decode, 1 row, context 8',
       'tiny: host gap between steps',
