@@ -147,17 +147,18 @@ Error gemm_of(const GemmArgs& args, Stream stream) {
   return launch_gemm < kind, kHasLeast<kind> ? 1 : 2, 4 > (args, stream);
 }
 
-// Where x goes through shared memory, by calculation for an H100; no choice of it changes a bit. Of few rows it is where the tiles of the
-// output alone keep a device's memory busy, which with weights of bf16 takes half as many, since several steps of them are on their way;
-// below, the kernel above has more of the weights on their way, a warp for each slice. Wide tiles are worth it where there are enough of
-// them for two thirds of the multiprocessors.
+// Where x goes through shared memory, by calculation for an H100; no choice of it changes a bit. Of few rows it is where the matrix is wide
+// enough for its tiles to keep the memory busy: the kernel above has more of the weights on their way, a warp for each slice, but past 32
+// rows reads them twice, and x for every 32 columns. Tiles of bf16 have more on their way than those of bricks. Wide tiles are worth it
+// where there are enough of them for two thirds of the multiprocessors.
 constexpr int kStagedRows = 17, kManyRows = kSmallTile + 1;
-constexpr int kStagedWidth = 4096, kStagedWidthOfBricks = 8192;
+constexpr int kStagedWidth = 2048, kStagedWidthOfBricks = 4096;  // of more than 32 rows; of fewer twice as much
 constexpr int kWideTiles = 88;
 
 bool is_staged(const GemmArgs& args) {
   if (!gemm_has_tiles(args) || args.rows < kStagedRows) return false;
-  return args.rows >= kManyRows || args.n >= (args.bricks == Bricks::kNone ? kStagedWidth : kStagedWidthOfBricks);
+  const int width = args.bricks == Bricks::kNone ? kStagedWidth : kStagedWidthOfBricks;
+  return args.rows >= kManyRows || args.n >= (args.rows > 4 * kColumns ? width : 2 * width);
 }
 
 bool is_wide(const GemmArgs& args) {

@@ -4,8 +4,8 @@
 // 64 x 32, and saves what other bits would cost: a row depends neither on the rows beside it nor on which kernel has them.
 //
 // A step is half a brick, 64 columns of k. x, and weights of bf16, are copied without registers, 2 * ahead steps before they are multiplied
-// (cp.async); a brick is read by one warp, a brick ahead, and its codes are written as bf16 into the half of a buffer that the step after
-// the running one reads, with the scales beside them. One barrier a step keeps both.
+// (cp.async); a brick is read by one warp, a brick ahead, out of L2 where it was asked for with its x, and its codes are written as bf16
+// into the half of a buffer that the step after the running one reads, with the scales beside them. One barrier a step keeps both.
 //
 // Shared memory holds rows of a group, 64 bytes, one behind the other: what a lane multiplies in a group is 16 bytes that lie together, so
 // a warp's read, and a copy's write, is 512 bytes in a row, and meets no bank twice. (ldmatrix would bring as many bytes with each
@@ -101,6 +101,7 @@ class TileBlock {
         __syncthreads();
         fetch(fetched, half, stage == 0 ? T::kStages - 1 : stage - 1);  // the stage of the step before
         end_copies();
+        if (T::kHasBricks && T::kAhead > 1 && half == 0) warm_brick(fetched);
         multiply(stage, T::kHasBricks ? half : stage);
         if (T::kHasBricks && half == 0) {
           stage_brick(1);
@@ -149,14 +150,19 @@ class TileBlock {
     }
   }
 
-  // Behind the last tile it is that one again, whose columns nobody writes.
+  // The warp's. Behind the last tile it is that one again, whose columns nobody writes.
+  __device__ const uint8_t* brick_at(int brick) const {
+    const int tile = first_column_ / kBrickRows + warp();
+    const int last = tiles_down(a_.n) - 1;
+    return static_cast<const uint8_t*>(a_.w) + tile_bytes(kKind, a_.k) * (tile < last ? tile : last) + brick_bytes(kKind) * brick;
+  }
   __device__ void load_brick(int brick) {
-    if constexpr (T::kHasBricks) {
-      const int tile = first_column_ / kBrickRows + warp();
-      const int last = tiles_down(a_.n) - 1;
-      const uint8_t* tiles = static_cast<const uint8_t*>(a_.w) + tile_bytes(kKind, a_.k) * (tile < last ? tile : last);
-      brick_.load(tiles + brick_bytes(kKind) * brick, lane());
-    }
+    if constexpr (T::kHasBricks) brick_.load(brick_at(brick), lane());
+  }
+  __device__ void warm_brick(int brick) const {
+    constexpr int kLine = 128;
+    const auto bytes = static_cast<int>(brick_bytes(kKind));
+    if (brick >= 0 && lane() * kLine < bytes) warm_line(brick_at(brick) + lane() * kLine);
   }
   // The codes of one half of the warp's brick into that half's buffer.
   __device__ void stage_brick(int half) const {
@@ -276,7 +282,7 @@ Error launch_tiles(const GemmArgs& args, Stream stream) {
 template <Bricks kind>
 Error tiles_of(const GemmTilesArgs& args, Stream stream) {
   using Wide = Tile<kind, 2, 4, 4, kind == Bricks::kNone ? 4 : 3, 1, 1>;
-  using Small = Tile<kind, 2, 2, 2, 4, 2, 2>;
+  using Small = Tile<kind, 2, 2, 2, 4, kind == Bricks::kNone ? 2 : 3, 2>;
   static_assert(Wide::kWidth == kWideTile && Small::kWidth == kSmallTile && Small::kRows == kSmallTile);
   return args.is_wide ? launch_tiles<Wide>(args.gemm, stream) : launch_tiles<Small>(args.gemm, stream);
 }
