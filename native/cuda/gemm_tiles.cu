@@ -1,7 +1,8 @@
 // Products of many rows, in tiles of the output: a block makes `kWidth` columns of `kRows` rows, and what it multiplies goes through shared
 // memory, so that all of its warps read it there. The bits are gemm.cu's, since the sums are gemm.cuh's: a block takes k in the order of
 // the slices, and a lane adds each slice's sum to a total. That takes twice the registers of one sum, which bounds a warp's tile to
-// 64 x 32, and saves what other bits would cost: a row depends neither on the rows beside it nor on which kernel has them.
+// 64 x 32 (with bricks 64 x 24), and saves what other bits would cost: a row depends neither on the rows beside it nor on which kernel
+// has them.
 //
 // A step is half a brick, 64 columns of k. x, and weights of bf16, are copied without registers, 2 * ahead steps before they are multiplied
 // (cp.async); a brick is read by one warp, a brick ahead, out of L2 where it was asked for with its x, and its codes are written as bf16
@@ -15,7 +16,8 @@
 // of a multiprocessor (62 % of the 989 TFLOP/s of wgmma, some 610): a warp's group is 32 of them and 12 reads of 512 bytes, 48 cycles of
 // shared memory. Eight warps: 410 cycles of products on each part, 384 of reads and 128 of copies; so shared memory bounds, at 80 % of
 // mma.sync's peak, and some 65 % are left with barriers and the latency of each slice's end: 400 TFLOP/s. On an A100 and on 12.x, where an
-// m16n8k16 takes 8 cycles, both take 512. The small shape has 24 reads of 512 bytes for 64 products: 53 %. Not measured.
+// m16n8k16 takes 8 cycles, both take 512. The small shape has in a group 64 products, 102 cycles, and 128 of
+// reads and 64 of copies: 53 %. None of it is measured.
 #include "cuda/families.h"
 #include "cuda/gemm.cuh"
 

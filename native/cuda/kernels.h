@@ -108,10 +108,10 @@ struct GemmArgs {
   Bricks bricks = Bricks::kNone;
 };
 
-// `gemm` again, the same bits, in square tiles of the output that a block makes by way of shared memory (gemm_tiles.cu).
+// `gemm` again, the same bits, in tiles of the output that a block makes by way of shared memory (gemm_tiles.cu).
 struct GemmTilesArgs {
   GemmArgs gemm;
-  bool is_wide;  // tiles of kWideTile, else of kSmallTile
+  bool is_wide;  // tiles of kWideTile columns and rows, of bricks of fewer rows; else of kSmallTile
 };
 constexpr int kWideTile = 128, kSmallTile = 64;
 constexpr bool gemm_has_tiles(const GemmArgs& a) { return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1; }
