@@ -154,7 +154,7 @@ void DeviceSampler::ask(const SampleParams& p, SampleRow* row) {
   row->first_bias = num_extras_;
   row->num_bias = p.num_bias;
   std::copy(p.bias_ids, p.bias_ids + p.num_bias, to.extras + num_extras_);
-  std::memcpy(to.extras + num_extras_ + p.num_bias, p.bias_values, sizeof(float) * p.num_bias);
+  if (p.num_bias > 0) std::memcpy(to.extras + num_extras_ + p.num_bias, p.bias_values, sizeof(float) * p.num_bias);
   num_extras_ += 2 * p.num_bias;
   if (row->mask >= 0 || row->num_bias > 0 || row->num_tokens > 0) features_ |= kEdits;
   if (row->temperature == 0) return;
