@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { inPage, inPrebuilds, packagesOf, writeLicences } from './licences.mjs';
 import { collectPrebuilds } from './prebuilds.mjs';
 import { filesBelow, prepare, run, say } from './prepare.mjs';
@@ -89,16 +90,21 @@ async function makeTree(node, version) {
   writeFileSync(`${tree}/start.cjs`, "import('./dist/src/cli/main.js');\n");
 }
 
-/** Bytes that Node finds behind itself: the first program and the tree, a file an asset. */
+/** Bytes that Node finds behind itself: the first program and the tree, a file an asset, compressed. */
 async function makeBlob(node, version) {
   const blob = `${work}/lockstep.blob`;
   await build({ ...forNode, entryPoints: ['dist/src/cli/executable/main.js'], outfile: `${work}/main.cjs`, format: 'cjs' });
-  const files = filesBelow(tree, ['']);
-  const paths = files.map((file) => relative(tree, file));
-  const hash = createHash('sha256');
-  for (const [i, file] of files.entries()) hash.update(`${paths[i]}\0${statSync(file).size}\0`).update(readFileSync(file));
-  writeFileSync(`${work}/contents.json`, JSON.stringify({ version, digest: hash.digest('hex').slice(0, 32), paths }));
-  const assets = Object.fromEntries([['contents.json', `${work}/contents.json`], ...files.map((file, i) => [paths[i], file])]);
+  mkdirSync(`${work}/assets`, { recursive: true });
+  const whole = createHash('sha256');
+  const assets = { 'contents.json': `${work}/contents.json` };
+  const files = filesBelow(tree, ['']).map((file, i) => {
+    const [path, bytes] = [relative(tree, file), readFileSync(file)];
+    whole.update(`${path}\0${bytes.length}\0`).update(bytes);
+    assets[path] = `${work}/assets/${i}.gz`;
+    writeFileSync(assets[path], gzipSync(bytes, { level: 9 }));
+    return { path, size: bytes.length, digest: createHash('sha256').update(bytes).digest('hex') };
+  });
+  writeFileSync(`${work}/contents.json`, JSON.stringify({ version, digest: whole.digest('hex').slice(0, 32), files }));
   const config = { main: `${work}/main.cjs`, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true, assets };
   writeFileSync(`${work}/config.json`, JSON.stringify(config));
   if (run(node, ['--experimental-sea-config', `${work}/config.json`]) !== 0) stopWith('Node could not put the files together; see above');

@@ -7,17 +7,18 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import sea from 'node:sea';
+import { gunzipSync } from 'node:zlib';
 import { cacheFolder } from '../../cache/disk-cache.js';
 import { unpackedEnding } from '../../cache/unpacked.js';
 import { LockstepError } from '../../errors.js';
 import { type CarriedFile, unpack } from './unpack.js';
 
-/** The asset that names the others, which are called as they lie below the folder. */
+/** The asset that names the others, which are called as they lie below the folder, and compressed by gzip. */
 interface Contents {
   readonly version: string;
   /** Of all names and bytes. */
   readonly digest: string;
-  readonly paths: readonly string[];
+  readonly files: readonly Omit<CarriedFile, 'bytes'>[];
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -31,10 +32,12 @@ function placesFor(environment: Environment): string[] {
 }
 
 function start(): void {
-  const { version, digest, paths } = JSON.parse(sea.getAsset('contents.json', 'utf8')) as Contents;
+  const { version, digest, files: named } = JSON.parse(sea.getAsset('contents.json', 'utf8')) as Contents;
   const [first = ''] = process.argv.slice(2);
   if (first === '--version' || first === '-v') return void process.stdout.write(`${version}\n`);
-  const files = paths.map((path): CarriedFile => ({ path, bytes: new Uint8Array(sea.getRawAsset(path) as ArrayBuffer) }));
+  const files = named.map(
+    (file): CarriedFile => ({ ...file, bytes: () => gunzipSync(new Uint8Array(sea.getRawAsset(file.path) as ArrayBuffer)) }),
+  );
   const { folder, refused } = unpack(files, `${digest}-${process.geteuid?.()}${unpackedEnding}`, placesFor(process.env));
   if (refused.length > 0)
     process.stderr.write(`lockstep: unpacked into ${folder}, since the cache cannot be used: ${refused.join('; ')}\n`);

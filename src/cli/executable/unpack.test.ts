@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   lchownSync,
@@ -21,10 +22,14 @@ import { LockstepError } from '../../errors.js';
 import { unpack } from './unpack.js';
 
 const name = 'digest.lockstep-executable';
-const files = [
-  { path: 'prebuilds/addon.node', bytes: new Uint8Array(300_000).fill(7) },
-  { path: 'package.json', bytes: Buffer.from('{}') },
-];
+/** Also told to other processes, as text. */
+const carried = (path: string, bytes: Buffer) => ({
+  path,
+  size: bytes.length,
+  digest: createHash('sha256').update(bytes).digest('hex'),
+  bytes: () => bytes,
+});
+const files = [carried('prebuilds/addon.node', Buffer.alloc(300_000, 7)), carried('package.json', Buffer.from('{}'))];
 
 let place: string;
 beforeEach(() => {
@@ -33,7 +38,7 @@ beforeEach(() => {
 afterEach(() => rmSync(place, { recursive: true }));
 
 const contentsOf = (folder: string) => files.map(({ path }) => readFileSync(join(folder, path)));
-const wanted = files.map(({ bytes }) => Buffer.from(bytes));
+const wanted = files.map(({ bytes }) => bytes());
 const refused = (text: RegExp) => (error: unknown) => error instanceof LockstepError && error.code === 'start' && text.test(error.message);
 
 test('files lie whole in a folder of the user alone, and a second start leaves them as they are', () => {
@@ -56,7 +61,7 @@ test('a file that was changed, cut short, removed or made a link is put right', 
     () => rmSync(path),
     () => {
       rmSync(path);
-      writeFileSync(join(place, 'elsewhere'), files[0]!.bytes);
+      writeFileSync(join(place, 'elsewhere'), files[0]!.bytes());
       symlinkSync(join(place, 'elsewhere'), path);
     },
   ];
@@ -112,10 +117,12 @@ test('ten starts at once', async () => {
   const module = new URL('./unpack.js', import.meta.url).href;
   const program = `
     const { unpack } = await import(${JSON.stringify(module)});
-    const files = Array.from({ length: 20 }, (_, i) => ({ path: i % 2 + '/' + i, bytes: new Uint8Array(400_000).fill(i) }));
+    const { createHash } = await import('node:crypto');
+    const carried = ${carried};
+    const files = Array.from({ length: 20 }, (_, i) => carried(i % 2 + '/' + i, Buffer.alloc(400_000, i)));
     const { folder } = unpack(files, 'ten', [process.argv[1]]);
     const { readFileSync } = await import('node:fs');
-    for (const { path, bytes } of files) if (!readFileSync(folder + '/' + path).equals(bytes)) throw new Error(path);`;
+    for (const { path, bytes } of files) if (!readFileSync(folder + '/' + path).equals(bytes())) throw new Error(path);`;
   const start = () => promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, place]);
   await Promise.all(Array.from({ length: 10 }, start));
   const left = readdirSync(join(place, 'ten'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());

@@ -1,9 +1,9 @@
 /**
  * The files that the single executable carries, put where they can be used: the dynamic linker, the threads of Node and the reader of weights each
  * take a path, and none of them reads out of another file. They lie in a folder of the cache that is named by their digest. Every start compares
- * each of them with the bytes that it carries and puts right what differs, so that nothing runs that was cut short or changed.
+ * each of them with the digest that it carries and puts right what differs, so that nothing runs that was cut short or changed.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { LockstepError, startError } from '../../errors.js';
@@ -11,7 +11,11 @@ import { LockstepError, startError } from '../../errors.js';
 export interface CarriedFile {
   /** Below the folder, with slashes. */
   readonly path: string;
-  readonly bytes: Uint8Array;
+  /** In bytes, and the SHA-256 of them, in hex. */
+  readonly size: number;
+  readonly digest: string;
+  /** They are carried compressed, and wanted only where the file is not there. */
+  bytes(): Uint8Array;
 }
 
 export interface Unpacked {
@@ -35,14 +39,14 @@ export function unpack(files: readonly CarriedFile[], name: string, places: read
     const folder = join(place, name);
     try {
       openFolder(folder);
-      for (const file of files) complete(join(folder, file.path), file.bytes);
+      for (const file of files) complete(join(folder, file.path), file);
       return { folder, refused };
     } catch (error) {
       if (error instanceof LockstepError) throw error;
       refused.push((error as Error).message);
     }
   }
-  const megabytes = Math.ceil(files.reduce((sum, { bytes }) => sum + bytes.length, 0) / 1e6);
+  const megabytes = Math.ceil(files.reduce((sum, { size }) => sum + size, 0) / 1e6);
   throw startError(
     `the ${megabytes} MB of files that this executable carries cannot be put anywhere: ${refused.join('; ')}; ` +
       'LOCKSTEP_CACHE names a folder that can be written and has room',
@@ -75,14 +79,14 @@ function problemOf(folder: string): string | null {
   return mode & 0o077 ? `is open to other users (mode ${(mode & 0o777).toString(8)})` : null;
 }
 
-function complete(path: string, bytes: Uint8Array): void {
-  if (holds(path, bytes)) return;
+function complete(path: string, file: CarriedFile): void {
+  if (holds(path, file)) return;
   const folder = dirname(path);
   makeFolder(folder);
   removeAbandoned(folder);
   const temporary = `${path}.${randomUUID()}${partial}`; // processes of two containers may have one id
   try {
-    writeFileSync(temporary, bytes, { flag: 'wx', mode: 0o600 });
+    writeFileSync(temporary, file.bytes(), { flag: 'wx', mode: 0o600 });
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
@@ -90,9 +94,10 @@ function complete(path: string, bytes: Uint8Array): void {
   }
 }
 
-function holds(path: string, bytes: Uint8Array): boolean {
+function holds(path: string, { size, digest }: CarriedFile): boolean {
   try {
-    return lstatSync(path).isFile() && readFileSync(path).equals(bytes);
+    const found = lstatSync(path);
+    return found.isFile() && found.size === size && createHash('sha256').update(readFileSync(path)).digest('hex') === digest;
   } catch {
     return false;
   }
