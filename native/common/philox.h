@@ -4,11 +4,7 @@
 
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define LOCKSTEP_ANYWHERE __host__ __device__
-#else
-#define LOCKSTEP_ANYWHERE
-#endif
+#include "common/anywhere.h"
 
 namespace lockstep {
 

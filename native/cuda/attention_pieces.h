@@ -3,7 +3,7 @@
 // to 8,192, 84 up to 32,768.
 #pragma once
 
-#include "cuda/anywhere.h"
+#include "common/anywhere.h"
 
 namespace lockstep::cuda {
 

@@ -21,7 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cuda/anywhere.h"
+#include "common/anywhere.h"
 
 namespace lockstep::cuda {
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "cuda/anywhere.h"
+#include "common/anywhere.h"
 
 namespace lockstep::cuda {
 
