@@ -24,6 +24,15 @@ test('every route is in the document, with a summary, its answer and its errors'
   for (const [, name] of JSON.stringify(paths).matchAll(/#\/components\/schemas\/(\w+)"/g)) assert.ok(name! in components.schemas, name);
 });
 
+test('a stream is described by one of its events', () => {
+  const { paths } = openApiOf(routes, '1.2.3') as Json;
+  const schema = paths['/v1/completions'].post.responses[200].content['text/event-stream'].schema;
+  assert.deepEqual(schema.required, ['data']);
+  assert.deepEqual(schema.properties.data.anyOf[0].contentSchema, {
+    anyOf: ['CompletionChunk', 'Error'].map((name) => ({ $ref: `#/components/schemas/${name}` })),
+  });
+});
+
 test('fields have their type, bounds, default and words', () => {
   const { components } = openApiOf(routes, '1.2.3') as Json;
   const { properties, required, additionalProperties } = components.schemas.ChatCompletionRequest;

@@ -64,9 +64,7 @@ function responsesOf(route: Route, path: string): Json {
   const content: Record<string, Json> = {
     ...(answer.json === undefined ? {} : { 'application/json': { schema: component(answer.name) } }),
     ...(answer.media ? { [answer.media]: { schema: { type: 'string' } } } : {}),
-    ...(answer.events === undefined
-      ? {}
-      : { 'text/event-stream': { schema: { type: 'string', description: eventsAre(answer.name, format.name) } } }),
+    ...(answer.events === undefined ? {} : { 'text/event-stream': { schema: eventSchema(`${answer.name}Chunk`, format.name) } }),
   };
   const possible: ErrorCode[] = [
     ...(bodies.length === 0 ? [] : (['invalid_body', 'body_too_large'] as const)),
@@ -83,8 +81,22 @@ function responsesOf(route: Route, path: string): Json {
   return { 200: { description: 'the answer', ...(Object.keys(content).length === 0 ? {} : { content }) }, ...Object.fromEntries(errors) };
 }
 
-const eventsAre = (chunk: string, error: string) =>
-  `server-sent events: "data: " with a #/components/schemas/${chunk}Chunk or #/components/schemas/${error} each; those without a name of their own end with "data: [DONE]"`;
+/** One server-sent event of a stream: OpenAPI 3.1 has no place of its own for it (3.2's `itemSchema`); its readers take `schema` as that. */
+const eventSchema = (chunk: string, error: string): Json => ({
+  type: 'object',
+  description: 'a server-sent event; the last of those without names of their own is "data: [DONE]"',
+  properties: {
+    event: { type: 'string' },
+    data: {
+      type: 'string',
+      anyOf: [
+        { contentMediaType: 'application/json', contentSchema: { anyOf: [component(chunk), component(error)] } },
+        { const: '[DONE]' },
+      ],
+    },
+  },
+  required: ['data'],
+});
 
 function bodySchema({ fields }: RequestBody): Json {
   const rows = [...fields.values()];
