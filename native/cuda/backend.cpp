@@ -109,7 +109,18 @@ void CudaBackend::add(const NormWeights& after, const NormWeights* next, unsigne
   join(args);
 }
 
+void CudaBackend::prepare_rotations() {
+  for (size_t r = 0; r < rotations_.size(); r++) {
+    const RopeSpec& rope = spec_.ropes[r];
+    const RopeTableArgs args = {
+        on_device_.position, m_, rope.rotary_dim / 2, w_.inverse_frequencies[r], rope.attention_factor, rotations_[r].cosines,
+        rotations_[r].sines};
+    run(k_.rope_table(args, parts_.stream->get()), "rope_table");
+  }
+}
+
 void CudaBackend::embed() {
+  prepare_rotations();
   const Matrix& table = w_.embed;
   EmbedArgs args{};
   args.ids = on_device_.ids;
@@ -185,9 +196,9 @@ void CudaBackend::rope_append(int layer) {
   args.q_norm = lw.q_norm;
   args.k_norm = lw.k_norm;
   if (spec.rope >= 0) {
-    args.inverse_frequencies = w_.inverse_frequencies[spec.rope];
+    args.cosines = rotations_[spec.rope].cosines;
+    args.sines = rotations_[spec.rope].sines;
     args.rotary_dim = spec_.ropes[spec.rope].rotary_dim;
-    args.attention_factor = spec_.ropes[spec.rope].attention_factor;
   }
   run(k_.rope_append(args, parts_.stream->get()), "rope_append");
 }

@@ -138,6 +138,8 @@ class CudaBackend final : public DeviceBackend {
   // backend.cpp
   // Notes the first launch that failed; the step's end tells it.
   void run(Error error, const char* what);
+  // Of every slot's position, once a step for all layers.
+  void prepare_rotations();
   // Of what the products behind mlp_input read.
   unsigned mlp_types(int layer) const;
   unsigned qkv_types(int layer) const;
@@ -175,7 +177,11 @@ class CudaBackend final : public DeviceBackend {
   float* parts_of_sum_[2] = {};  // used in turn where other ranks read them
   float* sum_ = nullptr;         // [max_tokens, ld_hidden] of several ranks: see PeerMemory
   float* qkv_ = nullptr;         // [max_tokens, ld_qkv]
-  float* input_f32_ = nullptr;   // [max_tokens * rows_per_token, max_input] what the next product reads
+  struct Rotation {
+    float *cosines, *sines;  // [max_tokens, rotary_dim / 2]
+  };
+  std::vector<Rotation> rotations_;  // [ropes]
+  float* input_f32_ = nullptr;       // [max_tokens * rows_per_token, max_input] what the next product reads
   uint16_t* input_bf16_ = nullptr;
   uint16_t* dequantized_ = nullptr;    // kDequantizedMax values, or as many as the largest matrix has
   float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up

@@ -15,6 +15,7 @@ Error gemm(const GemmArgs& args, Stream stream);
 Error gemm_tiles(const GemmTilesArgs& args, Stream stream);
 Error gemm_f32(const GemmArgs& args, Stream stream);  // gemm's, of float32; not in the table
 Error dequantize(const DequantizeArgs& args, Stream stream);
+Error rope_table(const RopeTableArgs& args, Stream stream);
 Error rope_append(const RopeAppendArgs& args, Stream stream);
 Error attention(const AttentionArgs& args, Stream stream);
 Error attention_few(const AttentionTilesArgs& args, Stream stream);

@@ -133,6 +133,15 @@ struct KvCache {
   int kv_heads, block_size, head_dim;
 };
 
+// The cosine and sine of position * inverse frequency, times attention_factor.
+struct RopeTableArgs {
+  const int32_t* position;  // [slots]
+  int slots, half;
+  const float* inverse_frequencies;  // [half]
+  float attention_factor;
+  float *cosines, *sines;  // [slots, half]
+};
+
 // Per slot: normed and turned q in place, k (normed and turned) and v into the cache.
 struct RopeAppendArgs {
   float* qkv;  // [slots, ld]: q heads, then k heads, then v heads
@@ -144,10 +153,9 @@ struct RopeAppendArgs {
   int table_len;
   bool normed;
   float weight_offset, eps;
-  const float *q_norm, *k_norm;      // [head_dim]
-  const float* inverse_frequencies;  // [rotary_dim / 2]
-  int rotary_dim;                    // 0: no rotation
-  float attention_factor;
+  const float *q_norm, *k_norm;  // [head_dim]
+  const float *cosines, *sines;  // [slots, rotary_dim / 2], of rope_table
+  int rotary_dim;                // 0: no rotation
 };
 
 // One query head and slot sees keys max(0, position - window + 1) … position (window 0: all before it); with `sees_all` those behind it
@@ -373,6 +381,7 @@ struct Kernels {
   Error (*gemm)(const GemmArgs&, Stream);
   Error (*gemm_tiles)(const GemmTilesArgs&, Stream);  // `gemm` takes it where it is worth it
   Error (*dequantize)(const DequantizeArgs&, Stream);
+  Error (*rope_table)(const RopeTableArgs&, Stream);
   Error (*rope_append)(const RopeAppendArgs&, Stream);
   Error (*attention)(const AttentionArgs&, Stream);
   Error (*attention_few)(const AttentionTilesArgs&, Stream);   // items of at most kFewRows rows, or of one slot

@@ -1,5 +1,6 @@
 // q and k norm, rotary position embedding (Su et al. 2021, in the half-split order of Hugging Face: value i pairs with i + rotary_dim / 2)
-// and the KV cache's new entries. A block a head of a slot. Bound: the bytes of qkv.
+// and the KV cache's new entries. A block a head of a slot. Bound: the bytes of qkv. The sines and cosines, in double, which devices are
+// slow at, are made once a step for all layers and heads, as on the CPU, and with its bits.
 #include "cuda/device.cuh"
 #include "cuda/families.h"
 
@@ -14,6 +15,15 @@ __device__ void store(const KvCache& kv, void* cache, size_t at, float value) {
   } else {
     static_cast<uint16_t*>(cache)[at] = float_to_bf16(value);
   }
+}
+
+__global__ void rope_table_kernel(RopeTableArgs a) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= a.slots * a.half) return;
+  // The angle is rounded to float as transformers does; then its sine and cosine in double, since it may be many turns.
+  const double angle = static_cast<double>(static_cast<float>(a.position[i / a.half]) * a.inverse_frequencies[i % a.half]);
+  a.cosines[i] = static_cast<float>(cos(angle) * a.attention_factor);
+  a.sines[i] = static_cast<float>(sin(angle) * a.attention_factor);
 }
 
 __global__ void rope_append_kernel(RopeAppendArgs a) {
@@ -33,11 +43,10 @@ __global__ void rope_append_kernel(RopeAppendArgs a) {
   }
   __syncthreads();
   const int half = a.rotary_dim / 2;
+  const size_t of_slot = static_cast<size_t>(slot) * half;
   for (int i = threadIdx.x; i < half; i += blockDim.x) {
-    // The angle is rounded to float as transformers does; then its sine and cosine in double, since it may be many turns.
-    const double angle = static_cast<double>(static_cast<float>(a.position[slot]) * a.inverse_frequencies[i]);
-    const float c = static_cast<float>(cos(angle) * a.attention_factor);
-    const float s = static_cast<float>(sin(angle) * a.attention_factor);
+    const float c = a.cosines[of_slot + i];
+    const float s = a.sines[of_slot + i];
     const float left = head[i];
     const float right = head[half + i];
     head[i] = left * c - right * s;
@@ -61,6 +70,10 @@ __global__ void rope_append_kernel(RopeAppendArgs a) {
 
 }  // namespace
 
+Error rope_table(const RopeTableArgs& args, Stream stream) {
+  const int blocks = (args.slots * args.half + kThreads - 1) / kThreads;
+  return launch(rope_table_kernel, {static_cast<unsigned>(blocks), 1}, kThreads, args, stream);
+}
 Error rope_append(const RopeAppendArgs& args, Stream stream) {
   const unsigned heads = static_cast<unsigned>(args.heads + args.kv.kv_heads);
   return launch(rope_append_kernel, {static_cast<unsigned>(args.slots), heads}, kThreads, args, stream);

@@ -59,6 +59,12 @@ void CudaBackend::take_memory(Cursor* cursor) {
   y_ = parts_of_sum_[0];
   if (shard_.world_size > 1) sum_ = cursor->take<float>(tokens * ld_hidden_);
   qkv_ = cursor->take<float>(tokens * ld_qkv_);
+  rotations_.clear();
+  for (const RopeSpec& rope : spec_.ropes) {
+    const size_t values = tokens * (rope.rotary_dim / 2);
+    float* const cosines = cursor->take<float>(values);
+    rotations_.push_back({cosines, cursor->take<float>(values)});
+  }
   input_f32_ = cursor->take<float>(rows * max_input_);
   input_bf16_ = cursor->take<uint16_t>(rows * max_input_);
   dequantized_ = cursor->take<uint16_t>(std::min(kDequantizedMax, max_matrix_));

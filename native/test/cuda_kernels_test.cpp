@@ -202,8 +202,15 @@ void attention(Bench& b, Type type, int heads, int kv_heads, int dim, int block_
   const float* frequencies = b.rows(1, rotary / 2, rotary / 2);
   const bool normed_heads = softcap > 0;
   const int32_t *positions = b.values(position), *rows = b.values(row_of), *ends = b.values(end_of), *blocks = b.values(tables);
+  float *cosines = b.take<float>(slots * rotary / 2), *sines = b.take<float>(slots * rotary / 2);
+  b.run(b.runtime->kernels->rope_table, {positions, slots, rotary / 2, frequencies, 0.9F, cosines, sines});
+  for (int i = 0; i < slots * rotary / 2; i++) {
+    const double angle = wide(static_cast<float>(position[i / (rotary / 2)]) * frequencies[i % (rotary / 2)]);
+    b.check.near(wide(cosines[i]), std::cos(angle) * wide(0.9F), 3e-8, "cosine", i);  // half a unit of rounding: the CPU's bits
+    b.check.near(wide(sines[i]), std::sin(angle) * wide(0.9F), 3e-8, "sine", i);
+  }
   b.run(b.runtime->kernels->rope_append,
-        {qkv, slots, ld, heads, kv, positions, rows, blocks, table_len, normed_heads, 0, 1e-6F, q_norm, k_norm, frequencies, rotary, 0.9F});
+        {qkv, slots, ld, heads, kv, positions, rows, blocks, table_len, normed_heads, 0, 1e-6F, q_norm, k_norm, cosines, sines, rotary});
 
   // Heads in double, as the cache stores them.
   std::vector<double> turned(static_cast<size_t>(slots) * (heads + kv_heads) * dim);
