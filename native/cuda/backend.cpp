@@ -20,8 +20,7 @@ RowsOut CudaBackend::input_rows(unsigned types, int ld) {
   return {(types & type_bit(Type::kF32)) != 0 ? input_f32_ : nullptr, (types & type_bit(Type::kBf16)) != 0 ? input_bf16_ : nullptr, ld};
 }
 
-void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of, int rows_per_input) {
-  if (w.rows == 0) return;
+GemmArgs CudaBackend::product(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of, int rows_per_input) const {
   GemmArgs args{};
   args.x = w.type == Type::kF32 ? static_cast<const void*>(input_f32_) : input_bf16_;
   args.w = w.data;
@@ -36,8 +35,17 @@ void CudaBackend::multiply(const Matrix& w, int rows, float* out, int ld_out, co
   args.out = out;
   args.ld_out = ld_out;
   args.bricks = w.bricks;
-  if (rows < library_rows(args.type, args.bricks) || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
-  if (w.bricks != Bricks::kNone) return multiply_dequantized(args);
+  return args;
+}
+
+bool CudaBackend::is_own(const GemmArgs& args) const {
+  return args.rows < library_rows(args.type, args.bricks) || args.expert_of != nullptr || !parts_.library->is_open();
+}
+
+void CudaBackend::multiply(const GemmArgs& args) {
+  if (args.n == 0) return;
+  if (is_own(args) || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
+  if (args.bricks != Bricks::kNone) return multiply_dequantized(args);
   multiply_by_library(args);
 }
 
@@ -172,7 +180,7 @@ void CudaBackend::attention_input(int layer) {
 void CudaBackend::qkv(int layer) {
   float* out = qkv_;
   for (const Matrix& part : w_.layers[layer].qkv) {
-    multiply(part, m_, out, ld_qkv_);
+    multiply(product(part, m_, out, ld_qkv_));
     out += part.rows;
   }
 }
@@ -254,7 +262,18 @@ unsigned CudaBackend::qkv_types(int layer) const {
   return types;
 }
 
-void CudaBackend::out_projection(int layer) { multiply(w_.layers[layer].o, m_, y_, ld_hidden_); }
+GemmArgs CudaBackend::added(GemmArgs args, const NormWeights& after) const {
+  args.adds = is_own(args) && shard_.world_size == 1 && after.weight == nullptr;
+  if (args.adds) args.out = x_;
+  return args;
+}
+
+GemmArgs CudaBackend::out_product(int layer) const {
+  const LayerWeights& lw = w_.layers[layer];
+  return added(product(lw.o, m_, y_, ld_hidden_), lw.after_attention);
+}
+
+void CudaBackend::out_projection(int layer) { multiply(out_product(layer)); }
 
 unsigned CudaBackend::mlp_types(int layer) const {
   const LayerWeights& lw = w_.layers[layer];
@@ -267,29 +286,53 @@ void CudaBackend::mlp_input(int layer) {
   if (!std::exchange(input_is_ready_, false)) norm(w_.layers[layer].before_mlp, nullptr, m_, mlp_types(layer));
 }
 
-void CudaBackend::gate_up(int layer) {
+GemmArgs CudaBackend::gate_up_product(int layer) const {
   const LayerSpec& spec = spec_.layers[layer];
   const LayerWeights& lw = w_.layers[layer];
-  if (spec.experts == 0) return multiply(lw.gate_up, m_, act_, ld_act_);
-  multiply(lw.router, m_, router_logits_, ld_router_);
-  const RouteArgs args = {router_logits_, m_, spec.experts, spec.experts_top_k, ld_router_, spec.normalize_top_k, expert_of_, weight_of_};
-  run(k_.route(args, parts_.stream->get()), "route");
-  multiply(lw.gate_up, m_ * spec.experts_top_k, act_, ld_act_, expert_of_, spec.experts_top_k);
+  const int rows_of_token = this->rows_of_token(layer);
+  GemmArgs args = product(lw.gate_up, m_ * rows_of_token, act_, ld_act_, spec.experts > 0 ? expert_of_ : nullptr, rows_of_token);
+  args.gates = spec.gated && is_own(args) && gemm_gates(args);
+  args.activation = spec.activation;
+  if (lw.down.type == Type::kF32) {
+    args.gated = {act_, nullptr, lw.down.ld};
+  } else {
+    args.gated = {nullptr, reinterpret_cast<uint16_t*>(act_), lw.down.ld};
+  }
+  return args;
+}
+
+void CudaBackend::gate_up(int layer) {
+  const LayerSpec& spec = spec_.layers[layer];
+  if (spec.experts > 0) {
+    multiply(product(w_.layers[layer].router, m_, router_logits_, ld_router_));
+    const RouteArgs args = {router_logits_, m_, spec.experts, spec.experts_top_k, ld_router_, spec.normalize_top_k, expert_of_, weight_of_};
+    run(k_.route(args, parts_.stream->get()), "route");
+  }
+  multiply(gate_up_product(layer));
 }
 
 void CudaBackend::down_input(int layer) {
+  if (gate_up_product(layer).gates) return;
   const LayerSpec& spec = spec_.layers[layer];
   const Matrix& down = w_.layers[layer].down;
-  const int rows = spec.experts > 0 ? m_ * spec.experts_top_k : m_;
-  const ActivationArgs args = {act_, rows, down.cols, ld_act_, spec.activation, spec.gated, input_rows(type_bit(down.type), down.ld)};
+  const RowsOut out = input_rows(type_bit(down.type), down.ld);
+  const ActivationArgs args = {act_, m_ * rows_of_token(layer), down.cols, ld_act_, spec.activation, spec.gated, out};
   run(k_.activation(args, parts_.stream->get()), "activation");
+}
+
+GemmArgs CudaBackend::down_product(int layer) const {
+  const LayerWeights& lw = w_.layers[layer];
+  const bool is_routed = spec_.layers[layer].experts > 0;
+  GemmArgs args = is_routed ? product(lw.down, m_ * rows_of_token(layer), parts_of_experts_, ld_hidden_, expert_of_)
+                            : added(product(lw.down, m_, y_, ld_hidden_), lw.after_mlp);
+  if (gate_up_product(layer).gates) args.x = act_;
+  return args;
 }
 
 void CudaBackend::down(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  const Matrix& down = w_.layers[layer].down;
-  if (spec.experts == 0) return multiply(down, m_, y_, ld_hidden_);
-  multiply(down, m_ * spec.experts_top_k, parts_of_experts_, ld_hidden_, expert_of_);
+  multiply(down_product(layer));
+  if (spec.experts == 0) return;
   const CombineArgs args = {parts_of_experts_, weight_of_, m_, spec_.hidden, spec.experts_top_k, ld_hidden_, y_};
   run(k_.combine(args, parts_.stream->get()), "combine");
 }
@@ -309,7 +352,7 @@ void CudaBackend::pool() {
 void CudaBackend::head_input(int first, int count) { norm(w_.final_norm, on_device_.output_slot + first, count, type_bit(w_.head.type)); }
 
 void CudaBackend::head(int, int count) {
-  multiply(w_.head, count, logits_, ld_logits_);
+  multiply(product(w_.head, count, logits_, ld_logits_));
   if (spec_.logit_scale != 1 || spec_.logit_softcap > 0) {
     const FinishLogitsArgs args = {logits_, count, shard_.vocab.count, ld_logits_, spec_.logit_scale, spec_.logit_softcap};
     run(k_.finish_logits(args, parts_.stream->get()), "finish_logits");

@@ -102,8 +102,8 @@ class CudaBackend final : public DeviceBackend {
   float* logits_whole() override { return logits_whole_; }
   Status sample(int first, int count) override;
   Status end_step(const StepView& step) override;
-  bool adds_attention(int) const override { return true; }
-  bool adds_mlp(int) const override { return true; }
+  bool adds_attention(int layer) const override { return !out_product(layer).adds; }
+  bool adds_mlp(int layer) const override { return !down_product(layer).adds; }
 
  private:
   // Hands out parts of the memory; run once without it, to learn the size.
@@ -153,7 +153,19 @@ class CudaBackend final : public DeviceBackend {
   void multiply_dequantized(const GemmArgs& args);
   // The sum over ranks of y_, by the peers' kernels; y_ is the other part then.
   void join(PeerJoinArgs args);
-  void multiply(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1);
+  // Of what lies in `input`.
+  GemmArgs product(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1) const;
+  void multiply(const GemmArgs& args);
+  // Whether it is never the library's. Then it takes on what would come behind it as a kernel of its own, with the same bits: it adds
+  // itself to x, where neither another rank's part nor a norm comes between; and gate and up become what down reads, in act_, since
+  // input_bf16_ is what they read.
+  bool is_own(const GemmArgs& args) const;
+  GemmArgs added(GemmArgs args, const NormWeights& after) const;
+  GemmArgs out_product(int layer) const;
+  GemmArgs gate_up_product(int layer) const;
+  GemmArgs down_product(int layer) const;
+  // Of an MLP.
+  int rows_of_token(int layer) const { return spec_.layers[layer].experts > 0 ? spec_.layers[layer].experts_top_k : 1; }
 
   const BackendParts parts_;
   const Runtime& runtime_;
@@ -184,7 +196,7 @@ class CudaBackend final : public DeviceBackend {
   float* input_f32_ = nullptr;       // [max_tokens * rows_per_token, max_input] what the next product reads
   uint16_t* input_bf16_ = nullptr;
   uint16_t* dequantized_ = nullptr;    // kDequantizedMax values, or as many as the largest matrix has
-  float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up
+  float* act_ = nullptr;               // [max_tokens * rows_per_token, ld_act] gate and up, or what down reads where their product gates
   float* parts_of_experts_ = nullptr;  // [max_tokens * rows_per_token, ld_hidden]
   float* router_logits_ = nullptr;     // [max_tokens, ld_router]
   int32_t* expert_of_ = nullptr;       // [max_tokens, rows_per_token]

@@ -133,7 +133,8 @@ LtProducts::Plan* LtProducts::plan_for(const GemmArgs& args) {
 }
 
 bool LtProducts::can(const GemmArgs& args) {
-  return functions_ != nullptr && args.k > 0 && args.expert_of == nullptr && args.rows_per_input == 1 && plan_for(args)->is_found;
+  const bool is_plain = args.expert_of == nullptr && args.rows_per_input == 1 && !args.adds && !args.gates;
+  return functions_ != nullptr && args.k > 0 && is_plain && plan_for(args)->is_found;
 }
 
 Status LtProducts::multiply(const GemmArgs& args) {

@@ -81,7 +81,9 @@ class LtProducts {
   LtProducts& operator=(const LtProducts&) = delete;
   // Without a library this does nothing, and can() is always false.
   Status init();
-  // Whether there is an algorithm for a product of this shape; not for one of nothing, which a rank without heads has.
+  bool is_open() const { return functions_ != nullptr; }
+  // Whether there is an algorithm for a product of this shape, which takes on nothing of what comes behind it; not for one of nothing,
+  // which a rank without heads has.
   bool can(const GemmArgs& args);
   // One that can(), into the stream.
   Status multiply(const GemmArgs& args);

@@ -101,6 +101,15 @@ __device__ inline void store_row_value(const RowsOut& out, int row, int column, 
   if (out.bf16 != nullptr) out.bf16[at] = float_to_bf16(value);
 }
 
+__device__ inline float with_bias(const GemmArgs& a, int column, float sum) { return a.bias == nullptr ? sum : sum + a.bias[column]; }
+
+// A product's sum, where it does not gate.
+__device__ inline void store_product(const GemmArgs& a, int row, int column, float sum) {
+  float* out = a.out + static_cast<size_t>(row) * a.ld_out + column;
+  const float value = with_bias(a, column, sum);
+  *out = a.adds ? *out + value : value;
+}
+
 // The sum over a block, on every thread: warps in order.
 __device__ inline float block_sum(float x) {
   __shared__ float parts[kMaxWarps];

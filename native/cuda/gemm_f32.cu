@@ -46,9 +46,7 @@ __global__ void gemm_kernel(GemmArgs a) {
 #pragma unroll
   for (int r = 0; r < rows; r++) {
     const float total = warp_sum(sum[r]);
-    if (lane == 0 && first + r < a.rows) {
-      a.out[static_cast<size_t>(first + r) * a.ld_out + column] = a.bias == nullptr ? total : total + a.bias[column];
-    }
+    if (lane == 0 && first + r < a.rows) store_product(a, first + r, column, total);
   }
 }
 

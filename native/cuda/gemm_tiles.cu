@@ -8,6 +8,8 @@
 // (cp.async); a brick is read by one warp, a brick ahead, out of L2 where it was asked for with its x, and its codes are written as bf16
 // into the half of a buffer that the step after the running one reads, with the scales beside them. One barrier a step keeps both.
 //
+// Of a product that gates a block takes a tile of the gate and one of up in turn, so that a lane has both factors of its results.
+//
 // Shared memory holds rows of a group, 64 bytes, one behind the other: what a lane multiplies in a group is 16 bytes that lie together, so
 // a warp's read, and a copy's write, is 512 bytes in a row, and meets no bank twice. (ldmatrix would bring as many bytes with each
 // instruction, but of neighbouring columns, which gives other sums than gemm.cu's; halves of split groups meet a bank twice.)
@@ -18,6 +20,7 @@
 // mma.sync's peak, and some 65 % are left with barriers and the latency of each slice's end: 400 TFLOP/s. On an A100 and on 12.x, where an
 // m16n8k16 takes 8 cycles, both take 512. The small shape has in a group 64 products, 102 cycles, and 128 of
 // reads and 64 of copies: 53 %. None of it is measured.
+#include "cuda/activation.cuh"
 #include "cuda/families.h"
 #include "cuda/gemm.cuh"
 
@@ -44,6 +47,9 @@ struct Tile {
   static constexpr int kInputHalves = kStepCols * kRows, kWeightHalves = kStepCols * kWidth;
   static constexpr int kSharedBytes =
       2 * (kStages * kInputHalves + kWeightStages * kWeightHalves) + kWeightStages * kScales * static_cast<int>(sizeof(Scale));
+  static constexpr int kSums = width_tiles * row_tiles * 4;  // of a lane
+  static_assert(kSums * kThreads * static_cast<int>(sizeof(float)) <= kSharedBytes);
+  static_assert(width_tiles % 2 == 0, "of the gate and of up");
   static_assert(kSharedBytes <= kMaxDynamicShared && kWarps == kWidth / kBrickRows, "a warp stages one tile of bricks");
 };
 
@@ -117,7 +123,11 @@ class TileBlock {
       if (fetched >= 0) fetched = brick_behind(fetched, bricks);
       brick = next;
     }
-    write();
+    if (a_.gates) {
+      write_gated();
+    } else {
+      write();
+    }
   }
 
  private:
@@ -127,25 +137,33 @@ class TileBlock {
   static __device__ int width_tile() { return warp() % T::kWidthWarps * T::kWidthTiles; }
   static __device__ int row_tile() { return warp() / T::kWidthWarps * T::kRowTiles; }
 
+  // Of the weights the tile that is the block's `tile`th.
+  __device__ int tile_of(int tile) const {
+    const int t = first_column_ / kBrickRows + tile;
+    return a_.gates ? t / 2 + t % 2 * (a_.n / (2 * kBrickRows)) : t;
+  }
+
   // Begins to copy a step's columns of x, and of weights of bf16; zeros stand for what there is not.
   __device__ void fetch(int brick, int half, int stage) const {
     if (brick < 0) return;
     const int column = brick * kBrickCols + half * kStepCols;
     const auto* x = static_cast<const uint16_t*>(a_.x);
-    copy_rows<T::kRows>(inputs_ + stage * T::kInputHalves, x, a_.ld_x, first_row_, a_.rows, column);
+    copy_rows<T::kRows>(inputs_ + stage * T::kInputHalves, x, a_.ld_x, a_.rows, column, [this](int row) { return first_row_ + row; });
     if constexpr (!T::kHasBricks) {
       const auto* w = static_cast<const uint16_t*>(a_.w);
-      copy_rows<T::kWidth>(weights_ + stage * T::kWeightHalves, w, a_.ld_w, first_column_, a_.n, column);
+      copy_rows<T::kWidth>(weights_ + stage * T::kWeightHalves, w, a_.ld_w, a_.n, column,
+                           [this](int row) { return tile_of(row / kBrickRows) * kBrickRows + row % kBrickRows; });
     }
   }
-  template <int rows>
-  static __device__ void copy_rows(uint16_t* to, const uint16_t* from, int ld, int first_row, int end_row, int first_column) {
+  // row_of: of the block's rows which it is.
+  template <int rows, class RowOf>
+  static __device__ void copy_rows(uint16_t* to, const uint16_t* from, int ld, int end_row, int first_column, RowOf row_of) {
     constexpr int kPieces = kBrickGroup / 8;  // of a group, 16 bytes each
     static_assert(kPieces * kStepGroups * rows % T::kThreads == 0);
 #pragma unroll
     for (int i = 0; i < kPieces * kStepGroups * rows / T::kThreads; i++) {
       const int at = i * T::kThreads + threadIdx.x;
-      const int row = first_row + at / kPieces % rows;
+      const int row = row_of(at / kPieces % rows);
       const int column = first_column + at / kPieces / rows * kBrickGroup + at % kPieces * 8;
       const bool present = row < end_row && column < ld;
       begin_copy(to + at * 8, present ? from + static_cast<size_t>(row) * ld + column : from, present);
@@ -154,7 +172,7 @@ class TileBlock {
 
   // The warp's. Behind the last tile it is that one again, whose columns nobody writes.
   __device__ const uint8_t* brick_at(int brick) const {
-    const int tile = first_column_ / kBrickRows + warp();
+    const int tile = tile_of(warp());
     const int last = tiles_down(a_.n) - 1;
     return static_cast<const uint8_t*>(a_.w) + tile_bytes(kKind, a_.k) * (tile < last ? tile : last) + brick_bytes(kKind) * brick;
   }
@@ -256,10 +274,25 @@ class TileBlock {
     for_each([this](int t, int r, int i) {
       const int column = first_column_ + (width_tile() + t) * kBrickRows + i / 2 * 8 + lane() / 4;
       const int row = first_row_ + (row_tile() + r) * kColumns + lane() % 4 * 2 + i % 2;
-      if (row >= a_.rows || column >= a_.n) return;
-      const float total = total_[t][r][i];
-      a_.out[static_cast<size_t>(row) * a_.ld_out + column] = a_.bias == nullptr ? total : total + a_.bias[column];
+      if (row < a_.rows && column < a_.n) store_product(a_, row, column, total_[t][r][i]);
     });
+  }
+  // The activation is long, and so not written out for each of the sums: a loop finds them in shared memory, of which nothing else is read
+  // any more.
+  __device__ void write_gated() const {
+    float* mine = reinterpret_cast<float*>(dynamic_shared()) + threadIdx.x;
+    const auto at = [](int t, int r, int i) { return ((t * T::kRowTiles + r) * 4 + i) * T::kThreads; };
+    __syncthreads();
+    for_each([&](int t, int r, int i) { mine[at(t, r, i)] = total_[t][r][i]; });
+#pragma unroll 1
+    for (int value = 0; value < T::kSums / 2; value++) {
+      const int i = value % 4;
+      const int r = value / 4 % T::kRowTiles;
+      const int t = value / 4 / T::kRowTiles * 2;
+      const int column = (first_column_ / kBrickRows + width_tile() + t) / 2 * kBrickRows + i / 2 * 8 + lane() / 4;
+      const int row = first_row_ + (row_tile() + r) * kColumns + lane() % 4 * 2 + i % 2;
+      if (row < a_.rows && column < a_.n / 2) store_gated(a_, row, column, mine[at(t, r, i)], mine[at(t + 1, r, i)]);
+    }
   }
 
   const GemmArgs& a_;
@@ -292,7 +325,7 @@ Error tiles_of(const GemmTilesArgs& args, Stream stream) {
 }  // namespace
 
 Error gemm_tiles(const GemmTilesArgs& args, Stream stream) {
-  if (!gemm_has_tiles(args.gemm)) return kInvalidValue;
+  if (!gemm_has_tiles(args.gemm) || (args.gemm.gates && !gemm_gates(args.gemm))) return kInvalidValue;
   if (args.gemm.bricks == Bricks::kNone) return tiles_of<Bricks::kNone>(args, stream);
   return with_kind(args.gemm.bricks, [&](auto kind) { return tiles_of<decltype(kind)::value>(args, stream); });
 }

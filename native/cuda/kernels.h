@@ -94,7 +94,9 @@ struct GenerateArgs {
   uint64_t key;
 };
 
-// out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type; or w is bricks, and x is bf16.
+// out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type; or w is bricks, and x is bf16. With `adds`
+// out[r] += that; with `gates`, which gemm_gates says where it may, gated[r][c] = act(p[c]) * p[n / 2 + c] where p is that, and out is not
+// written: gate's rows and up's are one matrix. The bits of both are those of `gemm` and then `add` or `activation`.
 struct GemmArgs {
   const void* x;  // [.., ld_x]
   const void* w;  // [experts, n, ld_w], or for each expert tiles_down(n) tiles of bricks
@@ -106,7 +108,12 @@ struct GemmArgs {
   float* out;  // [rows, ld_out]
   int ld_out;
   Bricks bricks = Bricks::kNone;
+  bool adds = false, gates = false;
+  Activation activation{};
+  RowsOut gated{};  // [rows, n / 2]
 };
+// Gate and up must be whole tiles.
+constexpr bool gemm_gates(const GemmArgs& a) { return a.type == Type::kBf16 && a.n % (2 * kBrickRows) == 0; }
 
 // `gemm` again, the same bits, in tiles of the output that a block makes by way of shared memory (gemm_tiles.cu).
 struct GemmTilesArgs {

@@ -463,6 +463,7 @@ const std::vector<DeviceCheck>& device_checks() {
       {"products", gemms},
       {"products in tiles", gemm_tiles},
       {"bricks", check_bricks},
+      {"fused products", check_fused},
       {"embeddings", embeddings},
       {"rope and attention", attentions},
       {"attention in tiles", attention_tiles},

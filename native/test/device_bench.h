@@ -111,6 +111,9 @@ const std::vector<DeviceCheck>& device_checks();
 void check_sampling(Bench& b);
 // And of quantised weights: bricks_checks.cpp.
 void check_bricks(Bench& b);
+// And of what products take on of other kernels: fused_checks.cpp. expect_fused: of this one; it writes `args.out`.
+void check_fused(Bench& b);
+void expect_fused(Bench& b, const cuda::GemmArgs& args);
 // That of attention in tiles (attention_tiles_test.cpp).
 void attention_tiles(Bench& b);
 // Kernels of the table that the bench has not run.

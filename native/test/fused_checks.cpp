@@ -1,0 +1,88 @@
+// What a product takes on of the kernels behind it, on an emulated device in tests and on a real one in scripts/gpu-check: the same bits as
+// the kernels one after the other.
+#include "device_bench.h"
+
+namespace lockstep::test {
+namespace {
+
+using namespace cuda;
+
+// The product by whichever kernel `gemm` chooses, and where it has tiles by both kinds of them.
+template <class Check>
+void by_each_kernel(Bench& b, const GemmArgs& args, Check check) {
+  b.run(b.runtime->kernels->gemm, args);
+  check("the kernel of its choice");
+  for (const bool is_wide : {false, true}) {
+    if (!gemm_has_tiles(args)) return;
+    b.run(b.runtime->kernels->gemm_tiles, {args, is_wide});
+    check(is_wide ? "wide tiles" : "small tiles");
+  }
+}
+
+void expect_added(Bench& b, GemmArgs args) {
+  const size_t values = static_cast<size_t>(args.rows) * args.ld_out;
+  float* x = b.rows(args.rows, args.n, args.ld_out);
+  const std::vector<float> before(x, x + values);
+  float* want = b.values(before);
+  b.run(b.runtime->kernels->gemm, args);
+  b.run(b.runtime->kernels->add, {args.out, want, args.rows, args.n, args.ld_out, {}});
+  args.out = x, args.adds = true;
+  by_each_kernel(b, args, [&](const char* kernel) {
+    for (int i = 0; i < args.rows; i++) {
+      const size_t at = static_cast<size_t>(i) * args.ld_out;
+      b.check.expect(same_bits(x + at, want + at, args.n), "%d columns that add themselves have other bits in row %d, by %s", args.n, i,
+                     kernel);
+    }
+    std::copy(before.begin(), before.end(), x);
+  });
+}
+
+void expect_gated(Bench& b, GemmArgs args) {
+  const int half = args.n / 2;
+  const size_t values = static_cast<size_t>(args.rows) * half;
+  args.activation = args.rows % 2 == 1 ? Activation::kSilu : Activation::kGeluTanh;
+  const RowsOut want = b.out(args.rows, half);
+  b.run(b.runtime->kernels->gemm, args);
+  b.run(b.runtime->kernels->activation, {args.out, args.rows, half, args.ld_out, args.activation, true, want});
+  args.gates = true, args.out = nullptr, args.gated = b.out(args.rows, half);
+  by_each_kernel(b, args, [&](const char* kernel) {
+    const bool is_same = same_bits(args.gated.f32, want.f32, values) && std::equal(want.bf16, want.bf16 + values, args.gated.bf16);
+    b.check.expect(is_same, "gate and up of %d rows and bricks of kind %d have other bits than a product and its activation, by %s",
+                   args.rows, static_cast<int>(args.bricks), kernel);
+    std::fill(args.gated.f32, args.gated.f32 + values, 0.0F);
+    std::fill(args.gated.bf16, args.gated.bf16 + values, uint16_t{0});
+  });
+}
+
+}  // namespace
+
+void expect_fused(Bench& b, const GemmArgs& args) {
+  expect_added(b, args);
+  if (gemm_gates(args)) expect_gated(b, args);
+}
+
+void check_fused(Bench& b) {
+  for (const Type type : {Type::kF32, Type::kBf16}) {
+    for (const int rows : {1, 5, 8, 9, 16, 17, 33, 65}) {
+      b.clear();
+      constexpr int kN = 96, kK = 200;
+      float* x = b.rows(rows, kK, kK);
+      float* w = b.rows(kN, kK, kK);
+      const void* x_typed = type == Type::kF32 ? static_cast<void*>(x) : b.halves(x, static_cast<size_t>(rows) * kK);
+      const void* w_typed = type == Type::kF32 ? static_cast<void*>(w) : b.halves(w, static_cast<size_t>(kN) * kK);
+      float* out = b.take<float>(static_cast<size_t>(rows) * kN);
+      const float* bias = rows % 2 == 1 ? b.rows(1, kN, kN) : nullptr;
+      expect_fused(b, {x_typed, w_typed, type, bias, nullptr, 1, rows, kN, kK, kK, kK, out, kN});
+    }
+  }
+  // Experts, two for each input.
+  constexpr int kN = 32, kK = 72, kExperts = 3;
+  const std::vector<int32_t> expert_of = {2, 0, 1, 1};
+  const uint16_t* x = b.halves(b.rows(2, kK, kK), 2 * kK);
+  const uint16_t* w = b.halves(b.rows(kExperts * kN, kK, kK), kExperts * kN * kK);
+  float* out = b.take<float>(expert_of.size() * kN);
+  expect_fused(b, {x, w, Type::kBf16, nullptr, b.values(expert_of), 2, 4, kN, kK, kK, kK, out, kN});
+  b.check.expect(!gemm_gates({x, w, Type::kBf16, nullptr, nullptr, 1, 1, kN + 16, kK, kK, kK, out, kN}), "half a tile gates");
+}
+
+}  // namespace lockstep::test
