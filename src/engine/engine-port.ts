@@ -11,6 +11,7 @@ import { finishCode } from '../scheduler/output.js';
 import { phaseStride, type StepPhase, stepPhases } from '../step/layout.js';
 import type { EngineClient, RequestEvents } from './client.js';
 import type { Control } from './control.js';
+import { HandleTable } from './handle-table.js';
 import {
   type Batch,
   counterIndex,
@@ -46,8 +47,9 @@ interface Live {
   readonly id: string;
   readonly handle: number;
   readonly events: RequestEvents;
-  /** [n] whether a choice still has something to come. A list: a set of one takes three cache lines for every token. */
+  /** [n] whether a choice still has something to come. */
   readonly open: boolean[];
+  readonly n: number;
   numOpen: number;
   /** With whom it shares the queue; undefined: with nobody. */
   readonly share: Share | undefined;
@@ -67,14 +69,16 @@ const noLogprobs: ReadonlyMap<number, Batch['logprobs'][number][1]> = new Map();
 const nothingPooled: ReadonlyMap<number, Float32Array> = new Map();
 const retryAfterSeconds = 1;
 
+/** For every token; while all are open, as nearly always, without the list, which is two cache lines more. */
+const isOpen = ({ n, numOpen, open }: Live, choice: number): boolean => numOpen === n || open[choice] === true;
+
 export class EnginePort implements EngineClient {
   readonly #link: EngineLink;
   readonly #counters: Float64Array;
   readonly #phaseTimes: Float64Array;
   readonly #queue: QueueBound;
   readonly #byId = new Map<string, Live>();
-  readonly #byHandle = new Map<number, Live>();
-  #numHandles = 0;
+  readonly #live: HandleTable<Live>;
   readonly #controls = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   #numControls = 0;
   #state: ReturnType<EngineClient['state']> = 'loading';
@@ -82,6 +86,7 @@ export class EnginePort implements EngineClient {
 
   constructor(link: EngineLink) {
     this.#link = link;
+    this.#live = new HandleTable(link.index);
     this.#counters = new Float64Array(link.counters);
     this.#phaseTimes = new Float64Array(link.phaseTimes);
     this.#queue = new QueueBound(link.queueLenMax, link.queue);
@@ -102,9 +107,9 @@ export class EnginePort implements EngineClient {
     if (this.#state === 'failed') return;
     this.#state = 'failed';
     this.#failure = reason;
-    for (const live of [...this.#byHandle.values()]) {
-      for (const [choice, isOpen] of live.open.entries())
-        if (isOpen) live.events.end({ choice, finishReason: 'error', stopTokenId: null, error: engineFailed });
+    for (const live of this.#live.values()) {
+      for (const [choice, open] of live.open.entries())
+        if (open) live.events.end({ choice, finishReason: 'error', stopTokenId: null, error: engineFailed });
       this.#close(live);
     }
     for (const { reject } of this.#controls.values()) reject(this.#notReady());
@@ -123,10 +128,10 @@ export class EnginePort implements EngineClient {
       throw new LockstepError('invalid_value', `A request with the id ${request.id} is running.`, { param: 'request_id' });
     // What runs is known as of the newest step; the rest of what is open waits.
     this.#queue.enter(request.share, n, this.#counters[counterIndex.running]!);
-    const [handle, open] = [this.#nextHandle(), new Array<boolean>(n).fill(true)];
-    const live: Live = { id: request.id, handle, events, open, numOpen: n, share: request.share, isSilent: true };
+    const [handle, open] = [this.#live.nextHandle(), new Array<boolean>(n).fill(true)];
+    const live: Live = { id: request.id, handle, events, open, n, numOpen: n, share: request.share, isSilent: true };
     this.#byId.set(live.id, live);
-    this.#byHandle.set(live.handle, live);
+    this.#live.add(live);
     this.#send({ kind: 'submit', handle: live.handle, request });
   }
 
@@ -141,7 +146,7 @@ export class EnginePort implements EngineClient {
 
   finishChoice(id: string, choice: number): void {
     const live = this.#byId.get(id);
-    if (live === undefined || !live.open[choice]) return;
+    if (live === undefined || !isOpen(live, choice)) return;
     this.#send({ kind: 'finishChoice', handle: live.handle, choice });
     this.#endChoice(live, choice);
   }
@@ -187,17 +192,9 @@ export class EnginePort implements EngineClient {
     ringDoorbell(this.#link.control);
   }
 
-  /** Counts start anew after 2^25 requests; one of the first may run still. */
-  #nextHandle(): number {
-    for (;;) {
-      const handle = handleOf(this.#link.index, ++this.#numHandles & countMax);
-      if (!this.#byHandle.has(handle)) return handle;
-    }
-  }
-
   #deliver({ records, logprobs, pooled, prompts, errors, done }: Batch): void {
     for (const { handle, cachedTokens, queueMs, promptLogprobs } of prompts) {
-      const live = this.#byHandle.get(handle);
+      const live = this.#live.get(handle);
       if (live === undefined) continue;
       this.#hearOf(live);
       live.events.prompt({ cachedTokens, queueMs, promptLogprobs });
@@ -208,17 +205,17 @@ export class EnginePort implements EngineClient {
       const numIds = records[at + 2]!;
       const first = at + recordLen;
       const ids = numIds === 1 ? [records[first]!] : Array.from(records.subarray(first, first + numIds));
-      const live = this.#byHandle.get(records[at]!);
+      const live = this.#live.get(records[at]!);
       const choice = records[at + 1]!;
-      if (live?.open[choice]) {
+      if (live !== undefined && isOpen(live, choice)) {
         const tokens = { choice, ids, logprobs: logprobsOf.get(record) ?? null };
         this.#tell(live, tokens, records[at + 3]!, records[at + 4]!, pooledOf.get(record));
       }
       at += recordLen + numIds;
     }
     for (const { handle, choice, code, message, param } of errors) {
-      const live = this.#byHandle.get(handle);
-      if (!live?.open[choice]) continue;
+      const live = this.#live.get(handle);
+      if (live === undefined || !isOpen(live, choice)) continue;
       live.events.end({
         choice,
         finishReason: 'error',
@@ -237,7 +234,7 @@ export class EnginePort implements EngineClient {
     const { choice } = tokens;
     if (tokens.ids.length > 0) live.events.tokens(tokens);
     // A listener may have ended the choice by a stop string, or aborted the request.
-    if (finish === finishCode.none || !live.open[choice] || this.#byHandle.get(live.handle) !== live) return;
+    if (finish === finishCode.none || !isOpen(live, choice) || this.#live.get(live.handle) !== live) return;
     live.events.end({
       choice,
       finishReason: finishReasons[finish]!,
@@ -249,7 +246,7 @@ export class EnginePort implements EngineClient {
   }
 
   #endChoice(live: Live, choice: number): void {
-    if (!live.open[choice]) return;
+    if (!isOpen(live, choice)) return;
     live.open[choice] = false;
     live.numOpen--;
     this.#queue.end(1);
@@ -272,6 +269,6 @@ export class EnginePort implements EngineClient {
     live.numOpen = 0;
     live.open.fill(false);
     this.#byId.delete(live.id);
-    this.#byHandle.delete(live.handle);
+    this.#live.delete(live.handle);
   }
 }
