@@ -8,6 +8,7 @@ namespace {
 constexpr int kThreads = 256;
 
 __global__ void activation_kernel(ActivationArgs a) {
+  begin_early();
   const float* in = a.in + static_cast<size_t>(blockIdx.x) * a.ld_in;
   for (int c = threadIdx.x; c < a.out.ld; c += blockDim.x) {
     float value = 0;
@@ -19,7 +20,7 @@ __global__ void activation_kernel(ActivationArgs a) {
 }  // namespace
 
 Error activation(const ActivationArgs& args, Stream stream) {
-  return launch(activation_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+  return launch_early(activation_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
 }
 
 }  // namespace lockstep::cuda

@@ -374,6 +374,7 @@ struct AttentionLaunch {
 template <int dim, int row_warps>
 __global__ void __launch_bounds__(kAttentionThreads, AttentionTile<dim, row_warps>::kBlocksAtOnce)
     attention_tiles_kernel(AttentionLaunch launched) {
+  begin_early();
   const AttentionTilesArgs& args = launched.args;
   const int units = launched.units;
   const int count = *args.num_items * units;
@@ -389,7 +390,7 @@ Error launch_tiles(const AttentionTilesArgs& args, int max_blocks, Stream stream
   const AttentionLaunch launched = {args, attention_units(args.attention, T::kRows)};
   const int blocks = args.max_items * launched.units;
   const Grid grid = {static_cast<unsigned>(blocks < max_blocks ? blocks : max_blocks), 1};
-  return launch(attention_tiles_kernel<dim, row_warps>, grid, kAttentionThreads, launched, stream, T::kSharedBytes);
+  return launch_early(attention_tiles_kernel<dim, row_warps>, grid, kAttentionThreads, launched, stream, T::kSharedBytes);
 }
 
 // By the next larger width that there is a kernel for: columns that a head does not have are zeros in shared memory, which costs products

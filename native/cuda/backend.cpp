@@ -61,6 +61,7 @@ void CudaBackend::multiply_dequantized(const GemmArgs& args) {
     GemmArgs some = args;
     some.n = std::min(step, args.n - first);
     some.w = dequantized_;
+    some.w_is_new = true;
     some.bricks = Bricks::kNone;
     some.bias = args.bias == nullptr ? nullptr : args.bias + first;
     some.out = args.out + first;

@@ -59,9 +59,29 @@ __device__ inline uint8_t* dynamic_shared() {
   return reinterpret_cast<uint8_t*>(shared_bytes_of_launch);
 }
 
-// The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
+// Until all that is before this kernel in the stream is done and seen.
+__device__ inline void wait_for_earlier() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// Once every block has come here, the next kernel may begin, if it is one that begins early.
+__device__ inline void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// Devices from 9.0 on can begin a kernel early; for others it is an attribute that they do not know.
+inline bool begins_early() {
+  int device = 0;
+  int major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= 9;
+}
+
 template <class Args>
-Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
+Error launch_as(bool is_early, void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
   if (shared_bytes > kSharedUnasked) {
     const Error error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
@@ -72,6 +92,11 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
   config.gridDim = dim3(grid.x, grid.y);
   config.blockDim = dim3(static_cast<unsigned>(block));
   config.stream = reinterpret_cast<cudaStream_t>(stream);
+  cudaLaunchAttribute early = {};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = is_early && begins_early() ? 1 : 0;
   return cudaLaunchKernelEx(&config, kernel, args);
 }
 
@@ -79,6 +104,30 @@ Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Strea
 #endif
 
 namespace lockstep::cuda {
+
+// The kernel takes its struct by value: it lies in constant memory. An empty grid is no error and no launch.
+template <class Args>
+Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
+  return launch_as(false, kernel, grid, block, args, stream, shared_bytes);
+}
+
+// Of a kernel that begins early: the device may start it as soon as the one before it lets it (let_next_begin, or its end), so that its
+// launch, and what it reads of weights, take no time of their own (programmatic dependent launch, also inside recordings). What it owes:
+//   * every thread calls wait_for_earlier(), and before that reads nothing but weights, which lie there since before the first step, and
+//     writes nothing. Then all of the stream's earlier work is done, since the kernel before has waited in its turn, or has begun behind
+//     it.
+//   * what meets other devices' kernels (peer.cu) neither begins early nor lets others: blocks that wait for it would take the places of
+//     blocks that it waits for, where ranks share a device.
+template <class Args>
+Error launch_early(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
+  return launch_as(true, kernel, grid, block, args, stream, shared_bytes);
+}
+
+// How a kernel begins that has nothing to do before.
+__device__ inline void begin_early() {
+  let_next_begin();
+  wait_for_earlier();
+}
 
 constexpr int kMaxWarps = 32;  // of a block
 

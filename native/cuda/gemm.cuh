@@ -25,6 +25,17 @@ constexpr bool kHasLeast = Brick<kind>::kHasLeast;
 template <>
 constexpr bool kHasLeast<Bricks::kNone> = false;
 
+// How a product begins. Before what is earlier in the stream is done it may read weights, unless it is told there which.
+__device__ inline void begin_product(const GemmArgs& a) {
+  let_next_begin();
+  if (a.expert_of != nullptr) wait_for_earlier();
+}
+
+// Not early where weights are made by what is earlier in the stream: they are read as what no kernel writes that runs beside this one.
+inline Error launch_product(void (*kernel)(GemmArgs), Grid grid, int block, const GemmArgs& args, Stream stream, int shared_bytes = 0) {
+  return launch_as(!args.w_is_new, kernel, grid, block, args, stream, shared_bytes);
+}
+
 // sum += w x over the 16 columns of one multiply_add, which is the first or the second of a group.
 template <class Weights>
 __device__ void multiply_half(float (&sum)[4], const Weights& w, int group, int which, const Words4& in) {

@@ -22,6 +22,7 @@ __device__ float dot(const Vector& a, const Vector& b, float sum) {
 template <int rows>
 __global__ void gemm_kernel(GemmArgs a) {
   constexpr int kValues = 4;
+  begin_early();
   const int lane = threadIdx.x % kWarp;
   // Columns are the inner dimension of the grid, whose second one is too short for a vocabulary or for all rows of experts.
   const int column_blocks = (a.n + kWarps - 1) / kWarps;
@@ -54,7 +55,7 @@ template <int rows>
 Error launch_gemm(const GemmArgs& args, Stream stream) {
   const int columns = (args.n + kWarps - 1) / kWarps;
   const int tiles = (args.rows + rows - 1) / rows;
-  return launch(gemm_kernel<rows>, {static_cast<unsigned>(columns * tiles), 1}, kWarps * kWarp, args, stream);
+  return launch_early(gemm_kernel<rows>, {static_cast<unsigned>(columns * tiles), 1}, kWarps * kWarp, args, stream);
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ __device__ BlockRows<row_tiles> block_rows(const GemmArgs& a, int block, int lan
   return rows;
 }
 
-// A warp's part of sum[t][r]: of tile tile_of[t] of the weights with row tile r of the block.
+// A warp's part of sum[t][r]: of tile tile_of[t] of the weights with row tile r of the block. Its first bricks are on their way before it
+// waits for what is earlier in the stream.
 template <Bricks kind, int tiles, int row_tiles>
 __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& rows, const int (&tile_of)[tiles],
                                float (&sum)[tiles][row_tiles][4]) {
@@ -94,9 +95,10 @@ __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& ro
   const int warp = threadIdx.x / kWarp;
   const int warps = blockDim.x / kWarp;
   const int bricks = bricks_across(a.k);
+  begin_product(a);
   const size_t expert = a.expert_of == nullptr ? 0 : a.expert_of[rows.first];
   Share<kind> next;
-  if (reads_ahead) next.take(a, expert, tile_of[0], warp, lane);
+  if (reads_ahead && warp < bricks) next.take(a, expert, tile_of[0], warp, lane);
   for (int brick = warp; brick < bricks; brick += warps) {
     Share<kind> share[tiles];
 #pragma unroll
@@ -107,6 +109,7 @@ __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& ro
       share[0] = next;
       if (brick + warps < bricks) next.take(a, expert, tile_of[0], brick + warps, lane);
     }
+    if (brick == warp) wait_for_earlier();
 #pragma unroll
     for (int group = 0; group < kBrickGroups; group++) {
 #pragma unroll
@@ -119,6 +122,7 @@ __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& ro
       }
     }
   }
+  if (warp >= bricks) wait_for_earlier();
 }
 
 // What the warps of a block have of one tile and row tile.
@@ -142,7 +146,7 @@ inline Error launch_blocks(void (*kernel)(GemmArgs), const GemmArgs& args, int t
   const int rows = rows_of_block(args, row_tiles);
   const int row_blocks = (args.rows + rows - 1) / rows;
   const int warps = std::clamp(bricks_across(args.k), 1, kGemmWarps);
-  return launch(kernel, {static_cast<unsigned>(tile_blocks * row_blocks), 1}, warps * kWarp, args, stream);
+  return launch_product(kernel, {static_cast<unsigned>(tile_blocks * row_blocks), 1}, warps * kWarp, args, stream);
 }
 
 }  // namespace lockstep::cuda

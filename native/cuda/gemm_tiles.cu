@@ -87,19 +87,17 @@ class TileBlock {
 
   __device__ void run() {
     const int bricks = bricks_across(a_.k);
-    int fetched = bricks > 0 ? 0 : -1;
-    for (int i = 0; i < T::kAhead; i++) {
-      for (int half = 0; half < kHalves; half++) {
-        fetch(fetched, half, i * kHalves + half);
-        end_copies();
-      }
-      if (fetched >= 0) fetched = brick_behind(fetched, bricks);
-    }
     int brick = bricks > 0 ? 0 : -1;
-    if (T::kHasBricks && brick == 0) {
-      load_brick(0);
-      stage_brick(0);
-    }
+    // The first steps' weights are on their way before what is earlier in the stream is done.
+    begin_product(a_);
+    each_first_step(bricks, [this](int first, int half, int stage) { fetch_weights(first, half, stage); });
+    if (brick == 0) load_brick(0);
+    wait_for_earlier();
+    int fetched = each_first_step(bricks, [this](int first, int half, int stage) {
+      fetch_inputs(first, half, stage);
+      end_copies();
+    });
+    if (T::kHasBricks && brick == 0) stage_brick(0);
     int stage = 0;
     while (brick >= 0) {
       const int next = brick_behind(brick, bricks);
@@ -107,7 +105,9 @@ class TileBlock {
       for (int half = 0; half < kHalves; half++) {
         wait_for_copies<T::kStages - 2>();  // of the groups that are begun; a step without copies has one too
         __syncthreads();
-        fetch(fetched, half, stage == 0 ? T::kStages - 1 : stage - 1);  // the stage of the step before
+        const int free_stage = stage == 0 ? T::kStages - 1 : stage - 1;  // of the step before
+        fetch_inputs(fetched, half, free_stage);
+        fetch_weights(fetched, half, free_stage);
         end_copies();
         if (T::kHasBricks && T::kAhead > 1 && half == 0) warm_brick(fetched);
         multiply(stage, T::kHasBricks ? half : stage);
@@ -143,15 +143,31 @@ class TileBlock {
     return a_.gates ? t / 2 + t % 2 * (a_.n / (2 * kBrickRows)) : t;
   }
 
-  // Begins to copy a step's columns of x, and of weights of bf16; zeros stand for what there is not.
-  __device__ void fetch(int brick, int half, int stage) const {
+  // use(brick, half, stage) for the steps that are copied before the first is multiplied. The brick of the next; -1: there is none.
+  template <class Use>
+  static __device__ int each_first_step(int bricks, Use use) {
+    int brick = bricks > 0 ? 0 : -1;
+    for (int i = 0; i < T::kAhead; i++) {
+      for (int half = 0; half < kHalves; half++) use(brick, half, i * kHalves + half);
+      if (brick >= 0) brick = brick_behind(brick, bricks);
+    }
+    return brick;
+  }
+
+  static __device__ int column_of(int brick, int half) { return brick * kBrickCols + half * kStepCols; }
+
+  // Begins to copy a step's columns of x, or of weights of bf16; zeros stand for what there is not.
+  __device__ void fetch_inputs(int brick, int half, int stage) const {
     if (brick < 0) return;
-    const int column = brick * kBrickCols + half * kStepCols;
     const auto* x = static_cast<const uint16_t*>(a_.x);
-    copy_rows<T::kRows>(inputs_ + stage * T::kInputHalves, x, a_.ld_x, a_.rows, column, [this](int row) { return first_row_ + row; });
+    copy_rows<T::kRows>(inputs_ + stage * T::kInputHalves, x, a_.ld_x, a_.rows, column_of(brick, half),
+                        [this](int row) { return first_row_ + row; });
+  }
+  __device__ void fetch_weights(int brick, int half, int stage) const {
     if constexpr (!T::kHasBricks) {
+      if (brick < 0) return;
       const auto* w = static_cast<const uint16_t*>(a_.w);
-      copy_rows<T::kWidth>(weights_ + stage * T::kWeightHalves, w, a_.ld_w, a_.n, column,
+      copy_rows<T::kWidth>(weights_ + stage * T::kWeightHalves, w, a_.ld_w, a_.n, column_of(brick, half),
                            [this](int row) { return tile_of(row / kBrickRows) * kBrickRows + row % kBrickRows; });
     }
   }
@@ -311,7 +327,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocksAtOnce) gemm_tiles_kern
 template <class T>
 Error launch_tiles(const GemmArgs& args, Stream stream) {
   const int blocks = (args.rows + T::kRows - 1) / T::kRows * ((args.n + T::kWidth - 1) / T::kWidth);
-  return launch(gemm_tiles_kernel<T>, {static_cast<unsigned>(blocks), 1}, T::kThreads, args, stream, T::kSharedBytes);
+  return launch_product(gemm_tiles_kernel<T>, {static_cast<unsigned>(blocks), 1}, T::kThreads, args, stream, T::kSharedBytes);
 }
 
 template <Bricks kind>

@@ -108,6 +108,7 @@ struct GemmArgs {
   float* out;  // [rows, ld_out]
   int ld_out;
   Bricks bricks = Bricks::kNone;
+  bool w_is_new = false;  // made by work that is before this in the stream: else w may be read ahead of that
   bool adds = false, gates = false;
   Activation activation{};
   RowsOut gated{};  // [rows, n / 2]

@@ -9,6 +9,7 @@ namespace {
 constexpr int kThreads = 256;
 
 __global__ void norm_kernel(NormArgs a) {
+  begin_early();
   const int i = blockIdx.x;
   float* x = a.x + static_cast<size_t>(a.row_of == nullptr ? i : a.row_of[i]) * a.ld_x;
   const NormScale scale = norm_scale(x, a.n, a.norm.eps, a.norm.layer_norm);
@@ -20,6 +21,7 @@ __global__ void norm_kernel(NormArgs a) {
 }
 
 __global__ void add_kernel(AddArgs a) {
+  let_next_begin();
   const float* y = a.y + static_cast<size_t>(blockIdx.x) * a.ld;
   float* x = a.x + static_cast<size_t>(blockIdx.x) * a.ld;
   if (a.norm.weight == nullptr) {
@@ -44,8 +46,9 @@ __global__ void pool_kernel(PoolArgs a) {
 }  // namespace
 
 Error norm(const NormArgs& args, Stream stream) {
-  return launch(norm_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+  return launch_early(norm_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
 }
+// Not early: it is what follows a collective of NCCL's, and a recording may have more before it then than one kernel.
 Error add(const AddArgs& args, Stream stream) { return launch(add_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream); }
 Error pool(const PoolArgs& args, Stream stream) {
   return launch(pool_kernel, {static_cast<unsigned>(args.num_entries), 1}, kThreads, args, stream);

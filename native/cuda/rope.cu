@@ -28,6 +28,7 @@ __global__ void rope_table_kernel(RopeTableArgs a) {
 
 __global__ void rope_append_kernel(RopeAppendArgs a) {
   __shared__ float head[kMaxHeadDim];
+  begin_early();
   const int slot = blockIdx.x;
   const int h = blockIdx.y;  // q heads, then k heads
   const int dim = a.kv.head_dim;
@@ -76,7 +77,7 @@ Error rope_table(const RopeTableArgs& args, Stream stream) {
 }
 Error rope_append(const RopeAppendArgs& args, Stream stream) {
   const unsigned heads = static_cast<unsigned>(args.heads + args.kv.kv_heads);
-  return launch(rope_append_kernel, {static_cast<unsigned>(args.slots), heads}, kThreads, args, stream);
+  return launch_early(rope_append_kernel, {static_cast<unsigned>(args.slots), heads}, kThreads, args, stream);
 }
 
 }  // namespace lockstep::cuda

@@ -104,6 +104,7 @@ void test_grammar(Check& check);
 void test_cuda_runtime(Check& check);
 void test_cuda_kernels(Check& check);
 void test_tensor_cores(Check& check);
+void test_early_kernels(Check& check);
 void test_cuda_sampler(Check& check);
 void test_upload(Check& check);
 void test_cublaslt(Check& check);

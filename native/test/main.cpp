@@ -38,6 +38,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda runtime", test_cuda_runtime},
     {"cuda kernels", test_cuda_kernels},
     {"tensor cores", test_tensor_cores},
+    {"early kernels", test_early_kernels},
     {"cuda sampler", test_cuda_sampler},
     {"upload", test_upload},
     {"cublaslt", test_cublaslt},

@@ -30,6 +30,7 @@ struct Fiber {
   Place place;
   State state;
   bool has_begun = false;
+  bool has_waited = false;  // for what is before the kernel
   Lane lane;
   uint64_t words[2];  // given at exchanges, in turn
   int exchanges;
@@ -139,6 +140,8 @@ std::string run_block(int count) {
 
 }  // namespace
 
+void note_wait() { block().fibers[block().now].has_waited = true; }
+
 void sync_block() { leave(State::kAtBlock); }
 
 // Every lane of the warp has given its word before any goes on. One that goes on may give its next before another has read this one, but
@@ -200,7 +203,7 @@ void do_in_warp(void* mine, void (*work)(void* const* lanes)) {
 
 uint8_t* shared_of_launch() { return reinterpret_cast<uint8_t*>(block().shared.data()); }
 
-std::string run_grid(Index grid, int count, int shared_bytes, const std::function<void()>& kernel) {
+std::string run_grid(Index grid, int count, int shared_bytes, bool is_early, const std::function<void()>& kernel) {
   Block& b = block();
   if (static_cast<int>(b.fibers.size()) < count) {
     b.fibers.resize(count);
@@ -216,9 +219,13 @@ std::string run_grid(Index grid, int count, int shared_bytes, const std::functio
       for (int i = 0; i < count; i++) {
         b.fibers[i].state = State::kRuns;
         b.fibers[i].exchanges = 0;
+        b.fibers[i].has_waited = false;
       }
       const std::string problem = run_block(count);
       if (!problem.empty()) return problem;
+      for (int i = 0; is_early && i < count; i++) {
+        if (!b.fibers[i].has_waited) return "a kernel that begins early has a thread that does not wait for what is before it";
+      }
     }
   }
   return "";

@@ -28,8 +28,10 @@ struct Lane {
 };
 extern thread_local Lane lane_now;
 
-// Runs kernel() for every thread of every block, blocks in order. "" or what is wrong: a barrier that some threads never come to.
-std::string run_grid(Index grid, int block, int shared_bytes, const std::function<void()>& kernel);
+// Runs kernel() for every thread of every block, blocks in order. "" or what is wrong: a barrier that some threads never come to; or where
+// it begins early, a thread that ends and has not waited for what is before it.
+std::string run_grid(Index grid, int block, int shared_bytes, bool is_early, const std::function<void()>& kernel);
+void note_wait();
 void sync_block();
 // The word that the lane `mask` away gives at the same call.
 uint32_t exchange_in_warp(uint32_t word, int mask);
@@ -54,6 +56,10 @@ struct Grid {
   unsigned x, y;
 };
 
+// Here all that is earlier is done, and nothing begins early.
+inline void wait_for_earlier() { test::note_wait(); }
+inline void let_next_begin() {}
+
 inline uint8_t* dynamic_shared() { return test::shared_of_launch(); }
 
 // Other devices' kernels are run by other threads, of which there may be more than cores: whoever waits for one lets them.
@@ -75,11 +81,11 @@ inline void add_wide(uint64_t* at, uint64_t x) { *at += x; }
 Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<std::string()> work);
 
 template <class Args>
-Error launch(void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes = 0) {
+Error launch_as(bool is_early, void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
   if (shared_bytes > kMaxDynamicShared) return kInvalidValue;
   return put_kernel(stream, &args, sizeof(Args),
-                    [=] { return test::run_grid({grid.x, grid.y}, block, shared_bytes, [&] { kernel(args); }); });
+                    [=] { return test::run_grid({grid.x, grid.y}, block, shared_bytes, is_early, [&] { kernel(args); }); });
 }
 
 }  // namespace lockstep::cuda
