@@ -50,9 +50,16 @@ OwnEvent::~OwnEvent() {
   if (event_ != nullptr) (void)device_->runtime().event_destroy(event_);
 }
 
-Status OwnEvent::create(const Device& device) {
+Status OwnEvent::create(const Device& device, bool is_timed) {
   device_ = &device;
-  return device.check(device.runtime().event_create(&event_), "event_create");
+  return device.check(device.runtime().event_create(&event_, is_timed), "event_create");
+}
+
+Status OwnEvent::us_since(const OwnEvent& earlier, double* us) const {
+  float ms = 0;
+  LOCKSTEP_RETURN_IF_ERROR(device_->check(device_->runtime().event_elapsed(&ms, earlier.event_, event_), "event_elapsed"));
+  *us = 1e3 * static_cast<double>(ms);
+  return Status();
 }
 
 Status OwnEvent::record(const OwnStream& stream) const {

@@ -62,13 +62,16 @@ class OwnEvent {
   ~OwnEvent();
   OwnEvent(const OwnEvent&) = delete;
   OwnEvent& operator=(const OwnEvent&) = delete;
-  Status create(const Device& device);
+  // Only one that is timed keeps when the device came to it.
+  Status create(const Device& device, bool is_timed = false);
   // Behind what is in the stream now.
   Status record(const OwnStream& stream) const;
   // Until the stream has come to where this was last recorded; at once if it never was.
   Status wait(const WaitBounds& bounds) const;
   // Whether it has; *answer is how that went.
   bool has_come(Status* answer) const;
+  // The device's time between two that are timed and have come, in microseconds.
+  Status us_since(const OwnEvent& earlier, double* us) const;
 
  private:
   const Device* device_ = nullptr;

@@ -72,10 +72,12 @@ struct Runtime {
   Error (*stream_create)(Stream* stream);  // one that does not wait for the default stream
   Error (*stream_destroy)(Stream stream);
   Error (*stream_query)(Stream stream);  // kNotReady while something in it runs
-  Error (*event_create)(Event* event);   // without times
+  Error (*event_create)(Event* event, bool is_timed);
   Error (*event_destroy)(Event event);
   Error (*event_record)(Event event, Stream stream);
   Error (*event_query)(Event event);
+  // Of two that are timed: from when the device came to the one to when it came to the other. kNotReady: it has not yet.
+  Error (*event_elapsed)(float* ms, Event from, Event to);
 
   // What the calling thread puts into the stream between begin and end is recorded and not run; calls of other threads are free.
   Error (*capture_begin)(Stream stream);

@@ -59,10 +59,13 @@ const Runtime kRuntime = {
     [](Stream* stream) -> Error { return cudaStreamCreateWithFlags(reinterpret_cast<cudaStream_t*>(stream), cudaStreamNonBlocking); },
     [](Stream stream) -> Error { return cudaStreamDestroy(real(stream)); },
     [](Stream stream) -> Error { return cudaStreamQuery(real(stream)); },
-    [](Event* event) -> Error { return cudaEventCreateWithFlags(reinterpret_cast<cudaEvent_t*>(event), cudaEventDisableTiming); },
+    [](Event* event, bool is_timed) -> Error {
+      return cudaEventCreateWithFlags(reinterpret_cast<cudaEvent_t*>(event), is_timed ? cudaEventDefault : cudaEventDisableTiming);
+    },
     [](Event event) -> Error { return cudaEventDestroy(real(event)); },
     [](Event event, Stream stream) -> Error { return cudaEventRecord(real(event), real(stream)); },
     [](Event event) -> Error { return cudaEventQuery(real(event)); },
+    [](float* ms, Event from, Event to) -> Error { return cudaEventElapsedTime(ms, real(from), real(to)); },
 
     [](Stream stream) -> Error { return cudaStreamBeginCapture(real(stream), cudaStreamCaptureModeThreadLocal); },
     [](Stream stream, Graph* graph) -> Error { return cudaStreamEndCapture(real(stream), reinterpret_cast<cudaGraph_t*>(graph)); },

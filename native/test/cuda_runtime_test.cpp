@@ -59,6 +59,18 @@ void work_runs_in_order(Check& check) {
                  "a call failed");
     check.expect(event.wait(kBounds).ok() && memory.data()[0] == 3, "the event came before the work that it follows");
     check.expect(stream.wait(kBounds).ok() && memory.data()[32] == 4, "the wait failed");
+
+    OwnEvent from, to;
+    check.expect(from.create(device, true).ok() && to.create(device, true).ok(), "no events");
+    constexpr std::chrono::milliseconds kWork(20);
+    const auto works = [kWork] {
+      std::this_thread::sleep_for(kWork);
+      return kSuccess;
+    };
+    check.expect(from.record(stream).ok() && put_cuda_work(stream.get(), works) == kSuccess && to.record(stream).ok(), "a call failed");
+    double us = 0;
+    check.expect(!to.us_since(from, &us).ok(), "there is a time before the work is done");
+    check.expect(to.wait(kBounds).ok() && to.us_since(from, &us).ok() && us >= 20e3 && us < 5e6, "the work took %g us", us);
   }
   expect_clean(check, "work in order");
 }
@@ -156,6 +168,13 @@ void misuse_is_found(Check& check) {
       (void)device.runtime().fill(memory.data(), 0, 8, stream.get());
     }).join();
     check.expect(!work.end().ok(), "a broken capture was made a graph");
+  });
+  expect_complaint(check, "event that keeps none", [&](const Device& device, const OwnStream& stream) {
+    OwnEvent timed, untimed;
+    double us = 0;
+    check.expect(timed.create(device, true).ok() && untimed.create(device).ok(), "no events");
+    check.expect(timed.record(stream).ok() && untimed.record(stream).ok() && stream.wait(kBounds).ok(), "a call failed");
+    check.expect(untimed.us_since(timed, &us).fault() == Fault::kDevice, "an event without times has one");
   });
   expect_complaint(check, "of what is not allocated", [](const Device& device, const OwnStream&) {
     void* pointer = nullptr;

@@ -1,5 +1,6 @@
 #include "gpu_probes.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <sstream>
@@ -16,7 +17,6 @@ namespace lockstep::test {
 namespace {
 
 using namespace cuda;
-using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kTimeout(20000);
 const WaitBounds kBounds{nullptr, kTimeout};
@@ -28,16 +28,21 @@ void tell(const std::string& probe, double value, const char* unit, const std::s
   std::fflush(stdout);
 }
 
-// The best of a few turns, each of `times` calls of `put` and one wait, in microseconds a call. The first turn warms up.
+// The best of a few turns, each of `times` calls of `put`, in microseconds of the device's own time a call. The first turn warms up.
 template <class Put>
-Status time_of(const OwnStream& stream, int times, Put put, double* us) {
+Status time_of(const Device& device, const OwnStream& stream, int times, Put put, double* us) {
   constexpr int kTurns = 4;
+  OwnEvent begin, end;
+  LOCKSTEP_RETURN_IF_ERROR(begin.create(device, true));
+  LOCKSTEP_RETURN_IF_ERROR(end.create(device, true));
   for (int turn = 0; turn < kTurns; turn++) {
-    const Clock::time_point start = Clock::now();
+    LOCKSTEP_RETURN_IF_ERROR(begin.record(stream));
     for (int i = 0; i < times; i++) LOCKSTEP_RETURN_IF_ERROR(put());
-    LOCKSTEP_RETURN_IF_ERROR(stream.wait(kBounds));
-    const double each = std::chrono::duration<double, std::micro>(Clock::now() - start).count() / times;
-    if (turn < 2 || each < *us) *us = each;
+    LOCKSTEP_RETURN_IF_ERROR(end.record(stream));
+    LOCKSTEP_RETURN_IF_ERROR(end.wait(kBounds));
+    double all = 0;
+    LOCKSTEP_RETURN_IF_ERROR(end.us_since(begin, &all));
+    if (turn < 2 || all / times < *us) *us = all / times;
   }
   return Status();
 }
@@ -46,10 +51,11 @@ struct Place {
   const Device& device;
   const OwnStream& stream;
   const bool small;
+  double copy_gbs = 0;  // of probe_copy
   Status check(Error error, const char* what) const { return device.check(error, what); }
 };
 
-Status probe_copy(const Place& at) {
+Status probe_copy(Place& at) {
   const size_t bytes = at.small ? size_t{1} << 20 : size_t{1} << 30;
   Memory memory;
   double us = 0;
@@ -57,8 +63,9 @@ Status probe_copy(const Place& at) {
   const Runtime& runtime = at.device.runtime();
   LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(memory.data(), 1, 2 * bytes, at.stream.get()), "fill"));
   const auto copy = [&] { return at.check(runtime.copy(memory.data() + bytes, memory.data(), bytes, at.stream.get()), "copy"); };
-  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 20, copy, &us));
-  tell("copy", 2 * static_cast<double>(bytes) / us / 1e3, "GB/s", std::to_string(bytes >> 20) + " MiB, read and written");
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 20, copy, &us));
+  at.copy_gbs = 2 * static_cast<double>(bytes) / us / 1e3;
+  tell("copy", at.copy_gbs, "GB/s", std::to_string(bytes >> 20) + " MiB, read and written");
   return Status();
 }
 
@@ -80,9 +87,9 @@ Status probe_product(const Place& at, LtProducts& products, int version) {
   const bool by_library = products.can(args);
   const double tera = 2.0 * size * size * size / 1e6;
   const std::string what = "bfloat16, " + std::to_string(size) + " cubed, by ";
-  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 5, [&] { return at.check(k.gemm(args, at.stream.get()), "gemm"); }, &us));
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 5, [&] { return at.check(k.gemm(args, at.stream.get()), "gemm"); }, &us));
   tell("own product", tera / us, "TFLOP/s", what + "our own kernel");
-  if (by_library) LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 20, [&] { return products.multiply(args); }, &us));
+  if (by_library) LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 20, [&] { return products.multiply(args); }, &us));
   tell("product", tera / us, "TFLOP/s",
        what + (by_library ? "cuBLASLt " + std::to_string(version) : "our own kernel: no libcublasLt was found"));
   return Status();
@@ -113,18 +120,28 @@ Status probe_rows(const Place& at, LtProducts& products) {
       const std::string name = "product of " + std::to_string(rows) + " rows, " + (kind == Bricks::kNone ? "bfloat16" : "4 bits");
       const std::string note = std::to_string(n) + " columns of " + std::to_string(n);
       double us = 0;
-      LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, [&] { return at.check(k.gemm(own, stream), "gemm"); }, &us));
+      LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10, [&] { return at.check(k.gemm(own, stream), "gemm"); }, &us));
       tell(name + ", own", us, "us", note);
       if (!products.can(args)) continue;
       const auto by_library = [&] {
         if (kind != Bricks::kNone) LOCKSTEP_RETURN_IF_ERROR(at.check(k.dequantize({bricks, kind, n, n, halves, n}, stream), "dequantize"));
         return products.multiply(args);
       };
-      LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, by_library, &us));
+      LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10, by_library, &us));
       tell(name + ", cuBLASLt", us, "us", note);
     }
   }
   return Status();
+}
+
+// One launch of a recording of put(0) … put(count - 1), one behind the other, in microseconds.
+template <class Put>
+Status time_recorded(const Place& at, int count, Put put, double* us) {
+  RecordedWork work;
+  LOCKSTEP_RETURN_IF_ERROR(work.begin(at.device, at.stream.get()));
+  for (int i = 0; i < count; i++) LOCKSTEP_RETURN_IF_ERROR(put(i));
+  LOCKSTEP_RETURN_IF_ERROR(work.end());
+  return time_of(at.device, at.stream, at.small ? 2 : 10, [&] { return work.launch(); }, us);
 }
 
 Status probe_launch(const Place& at) {
@@ -137,14 +154,61 @@ Status probe_launch(const Place& at) {
   auto* x = memory.as<float>();
   const NormArgs args{x, nullptr, 1, kN, kN, {x + kN, nullptr, 1, 1e-5F, false}, false, {x + 2 * kN, nullptr, kN}};
   const auto start = [&] { return at.check(runtime.kernels->norm(args, at.stream.get()), "a launch"); };
-  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10 * kRecorded, start, &us));
+  LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10 * kRecorded, start, &us));
   tell("launch", us, "us", "a kernel of one row behind another");
-  RecordedWork work;
-  LOCKSTEP_RETURN_IF_ERROR(work.begin(at.device, at.stream.get()));
-  for (int i = 0; i < kRecorded; i++) LOCKSTEP_RETURN_IF_ERROR(start());
-  LOCKSTEP_RETURN_IF_ERROR(work.end());
-  LOCKSTEP_RETURN_IF_ERROR(time_of(at.stream, 10, [&] { return work.launch(); }, &us));
-  tell("recorded launch", us / kRecorded, "us", "the same, a hundred of them recorded");
+  // A recording takes as long as its kernels and what lies between two recordings: two lengths tell them apart.
+  double us_of[2] = {};
+  for (int i = 0; i < 2; i++) LOCKSTEP_RETURN_IF_ERROR(time_recorded(at, (i + 1) * kRecorded, [&](int) { return start(); }, &us_of[i]));
+  tell("recorded launch", (us_of[1] - us_of[0]) / kRecorded, "us", "the same, recorded: what one more of them takes");
+  tell("gap between recordings", 2 * us_of[0] - us_of[1], "us", "of the device, launched one behind the other as decode steps are");
+  return Status();
+}
+
+// The products of a decode step of one row, each recorded over as many matrices as no cache holds, by the bytes of weights that they read.
+Status probe_decode(const Place& at) {
+  constexpr int kTimesMax = 32;
+  const int hidden = at.small ? 64 : 4096;
+  const int intermediate = at.small ? 128 : 14336;
+  const size_t weight_bytes = at.small ? size_t{1} << 20 : size_t{2} << 30;
+  const Runtime& runtime = at.device.runtime();
+  const Kernels& k = *runtime.kernels;
+  Memory memory, rows;
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, weight_bytes, "weights"));
+  LOCKSTEP_RETURN_IF_ERROR(rows.reserve_device(at.device, 16 * static_cast<size_t>(intermediate), "rows"));
+  LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(rows.data(), 0, rows.bytes(), at.stream.get()), "fill"));
+  const int made = static_cast<int>(weight_bytes / type_bytes(Type::kBf16) / hidden);
+  const GenerateArgs random = {memory.data(), Type::kBf16, made, hidden, hidden, 0, 0, hidden, generated_key("w")};
+  LOCKSTEP_RETURN_IF_ERROR(at.check(k.generate(random, at.stream.get()), "generate"));
+  LOCKSTEP_RETURN_IF_ERROR(at.stream.wait(kBounds));  // as in a server: weights lie there before they are read ahead
+  struct Shape {
+    const char* name;
+    int n, k;
+    bool adds, gates;
+  };
+  const Shape shapes[] = {{"q, k and v", hidden / 2 * 3, hidden, false, false},
+                          {"o, added", hidden, hidden, true, false},
+                          {"gate and up, gated", 2 * intermediate, hidden, false, true},
+                          {"down, added", hidden, intermediate, true, false}};
+  for (const Shape& shape : shapes) {
+    const size_t values = static_cast<size_t>(shape.n) * shape.k;
+    const int times = static_cast<int>(std::min<size_t>(kTimesMax, weight_bytes / (2 * values)));
+    auto* const out = rows.as<float>() + intermediate;
+    const auto put = [&](int i) {
+      GemmArgs args{
+          rows.data(), memory.as<uint16_t>() + i * values, Type::kBf16, nullptr, nullptr, 1, 1, shape.n, shape.k, shape.k, shape.k, out,
+          shape.n};
+      args.adds = shape.adds, args.gates = shape.gates;
+      args.gated = {nullptr, reinterpret_cast<uint16_t*>(out), shape.n / 2};
+      return at.check(k.gemm(args, at.stream.get()), "gemm");
+    };
+    double us = 0;
+    LOCKSTEP_RETURN_IF_ERROR(time_recorded(at, times, put, &us));
+    const double gbs = 2 * static_cast<double>(values) * times / us / 1e3;
+    char note[160];
+    std::snprintf(note, sizeof(note), "%d x %d in bfloat16 for a row, %.3g us each: %.0f %% of the copy", shape.n, shape.k, us / times,
+                  100 * gbs / at.copy_gbs);
+    tell(std::string("decode: ") + shape.name, gbs, "GB/s", note);
+  }
   return Status();
 }
 
@@ -175,7 +239,7 @@ Status time_sums(int rank, const Runtime* runtime, PeerGroup* group, cpu::ShmGro
       double us = 0;
       const auto join = [&] { return device.check(peers.join(args, turn = 1 - turn), "a sum"); };
       LOCKSTEP_RETURN_IF_ERROR(host.barrier());
-      LOCKSTEP_RETURN_IF_ERROR(time_of(stream, small ? 2 : kTimes, join, &us));
+      LOCKSTEP_RETURN_IF_ERROR(time_of(device, stream, small ? 2 : kTimes, join, &us));
       const std::string what = std::to_string(values * 4 >> 10) + " KiB in " + (two_shots ? "two shots" : "one shot");
       if (rank == 0) tell("sum over " + std::to_string(host.world_size) + " ranks, " + what, us, "us", "all on this device");
     }
@@ -211,9 +275,10 @@ Status probe(const Runtime* runtime, const std::vector<std::string>& roots, bool
   OwnStream stream;
   LOCKSTEP_RETURN_IF_ERROR(device.bind());
   LOCKSTEP_RETURN_IF_ERROR(stream.create(device));
-  const Place at{device, stream, small};
+  Place at{device, stream, small};
   LOCKSTEP_RETURN_IF_ERROR(probe_copy(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_launch(at));
+  LOCKSTEP_RETURN_IF_ERROR(probe_decode(at));
   const CublasLt library = open_cublaslt("", roots, cublaslt_major(runtime));
   LtProducts products(library.is_open() ? &library.functions : nullptr, &device, &stream);
   LOCKSTEP_RETURN_IF_ERROR(products.init());

@@ -55,6 +55,8 @@ describe('scripts/gpu-check on emulated devices', { skip: spawnSync('xz', ['--ve
       'copy',
       'product',
       'own product',
+      'gap between recordings',
+      'decode: gate and up, gated',
       'product of 40 rows, 4 bits, own',
       'sum over 4 ranks, 8 KiB in two shots',
       'tiny: decode, 1 row, context 8',

@@ -27,9 +27,15 @@ struct StreamTag {
 };
 struct EventTag {
   int device;
+  bool is_timed = false;
   Stream stream = nullptr;
   long recorded = 0;
-  std::shared_ptr<std::atomic<long>> reached = std::make_shared<std::atomic<long>>(0);  // may be told after the event's end
+  struct Reached {
+    std::atomic<long> number{0};
+    std::atomic<int64_t> at_ns{0};
+  };
+  std::shared_ptr<Reached> reached = std::make_shared<Reached>();  // may be told after the event's end
+  bool has_come() const { return reached->number == recorded; }
 };
 struct GraphTag {
   int device;

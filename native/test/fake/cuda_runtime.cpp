@@ -1,5 +1,6 @@
 #include "fake/cuda_runtime.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -40,11 +41,11 @@ Error event_query(Event handle) {
     if (!call.ok()) return answer(call.error);
     event = find(machine().events, handle, "event");
     if (event == nullptr) return answer(kInvalidHandle);
-    if (*event->reached == event->recorded) return kSuccess;
+    if (event->has_come()) return kSuccess;
   }
-  const Error error = run_work(event->stream, [event] { return *event->reached == event->recorded; });
+  const Error error = run_work(event->stream, [event] { return event->has_come(); });
   if (error != kSuccess && error != kNotReady) return answer(error);
-  return *event->reached == event->recorded ? kSuccess : kNotReady;
+  return event->has_come() ? kSuccess : kNotReady;
 }
 
 Error copy(void* to, const void* from, size_t bytes, Stream stream) {
@@ -210,11 +211,12 @@ Error stream_create(Stream* stream) {
   return kSuccess;
 }
 
-Error event_create(Event* event) {
+Error event_create(Event* event, bool is_timed) {
   const Call call("event_create", Call::kNotInCapture);
   if (!call.ok()) return answer(call.error);
   auto made = std::make_unique<EventTag>();
   made->device = caller().device;
+  made->is_timed = is_timed;
   *event = made.get();
   machine().events.emplace(made.get(), std::move(made));
   return kSuccess;
@@ -228,9 +230,26 @@ Error event_record(Event handle, Stream stream) {
   const long number = ++event->recorded;
   event->stream = stream;
   return answer(put(stream, [reached = event->reached, number] {
-    *reached = number;
+    reached->at_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+    reached->number = number;
     return kSuccess;
   }));
+}
+
+Error event_elapsed(float* ms, Event from, Event to) {
+  const Call call("event_elapsed", Call::kNotInCapture);
+  if (!call.ok()) return answer(call.error);
+  const EventTag* const events[] = {find(machine().events, from, "event"), find(machine().events, to, "event")};
+  for (const EventTag* event : events) {
+    if (event == nullptr) return answer(kInvalidHandle);
+    if (!event->is_timed || event->recorded == 0) {
+      complain(event->is_timed ? "the time of an event that was never recorded" : "the time of an event that keeps none");
+      return answer(kInvalidHandle);
+    }
+    if (!event->has_come()) return kNotReady;
+  }
+  *ms = static_cast<float>(events[1]->reached->at_ns - events[0]->reached->at_ns) * 1e-6F;
+  return kSuccess;
 }
 
 const char* error_name(Error error) {
@@ -293,6 +312,7 @@ Runtime& table() {
       [](Event event) { return destroy("event_destroy", machine().events, event, "event"); },
       event_record,
       event_query,
+      event_elapsed,
       capture_begin,
       capture_end,
       graph_instantiate,
