@@ -10,6 +10,8 @@ export interface AnswerEvents {
   delta(delta: TextDelta): void;
   /** Every choice has ended. */
   finish(times: RequestTimes): void;
+  /** See the engine's `RequestEvents`. */
+  warm?(): number;
 }
 
 /** What a step made of one choice of a conversation. */
@@ -27,4 +29,5 @@ export interface ChatEvents {
   delta(delta: ChatDelta): void;
   /** Every choice has ended. */
   finish(times: RequestTimes): void;
+  warm?(): number;
 }

@@ -121,6 +121,10 @@ class StreamedChat implements ChatEvents {
     stream.send(this.#chunks.delta(delta, this.#logprobs(delta), this.#ids(delta.ids), this.#usageSoFar(delta.choice), withFingerprint));
   }
 
+  warm(): number {
+    return this.#usage.completionTokens + this.#chunks.warm() + (this.#stream?.warm() ?? 0);
+  }
+
   finish(times: RequestTimes): void {
     this.#stream?.end(`${this.#parts.streaming.includeUsage ? this.#lastChunk(times) : ''}data: [DONE]\n\n`);
   }

@@ -69,6 +69,12 @@ export class ChatChunks {
     return `${this.#head}${choice}${finish}${tail}${withFingerprint ? this.#fingerprint : ''}}\n\n`;
   }
 
+  /** Reads a content head: a code of each cache line, of which those between are fetched with it. */
+  warm(): number {
+    const head = this.#contentHeads[0] ?? '';
+    return head === '' ? 0 : head.charCodeAt(0) + head.charCodeAt(head.length >> 1) + head.charCodeAt(head.length - 1);
+  }
+
   #contentHead(choice: number): string {
     return (this.#contentHeads[choice] ??= `${this.#head}{"index":${choice},"delta":{"content":`);
   }

@@ -37,6 +37,10 @@ export class PlainAnswer implements AnswerEvents {
   finish(times: RequestTimes): void {
     this.#answer.finish(times);
   }
+
+  warm(): number {
+    return this.#answer.warm?.() ?? 0;
+  }
 }
 
 export class ChatReader {

@@ -164,6 +164,10 @@ class Run implements TextEvents {
     }
   }
 
+  warm(): number {
+    return this.#numTokens + this.#timer.warm() + (this.#answer.warm?.() ?? 0);
+  }
+
   closed(): void {
     const { context, exchange } = this.#parts;
     this.#isOpen = false;

@@ -10,6 +10,8 @@
 export interface StreamSink {
   /** False: the text was taken, but nothing more should be written until `EventStream.drained`. */
   write(text: string): boolean;
+  /** Reads what a write will read: see the engine's `RequestEvents`. */
+  warm?(): number;
   end(text: string): void;
   /** Drops the connection. */
   close(): void;
@@ -65,6 +67,10 @@ export class EventStream {
       return;
     }
     this.#schedule();
+  }
+
+  warm(): number {
+    return this.#text.length + (this.#sink.warm?.() ?? 0);
   }
 
   /** A comment, which clients skip, if nothing was sent since the last call: proxies close connections on which nothing comes. */

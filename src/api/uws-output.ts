@@ -99,6 +99,10 @@ export class UwsSink implements StreamSink {
     return this.#took;
   }
 
+  warm(): number {
+    return this.#took ? 1 : 0;
+  }
+
   /** Only inside a cork. */
   writeCorked(text: string): void {
     this.#writeHeadOnce();

@@ -128,3 +128,30 @@ test('the time of steps is told by phase and rank', () => {
     ],
   );
 });
+
+test('requests with records of any length are warmed together, before the first of their tokens', async () => {
+  const { ports } = createPorts(1);
+  const port = ports[0]!;
+  const heard: string[] = [];
+  const numRequests = 6;
+  const news = new News();
+  const last = listener();
+  for (let i = 0; i < numRequests; i++) {
+    const { events } = i === numRequests - 1 ? last : listener();
+    const told: RequestEvents = {
+      prompt: events.prompt,
+      tokens: ({ ids }) => heard.push(`${i}: ${ids.join(' ')}`),
+      end: events.end,
+      closed: events.closed,
+      warm: () => heard.push(`${i} warm`),
+    };
+    port.submit(requestOf(`request ${i}`), told);
+    const message = received(ends[0]!);
+    const handle = message.kind === 'submit' ? message.handle : -1;
+    news.record(handle, 0, i === numRequests - 1 ? 2 : 0, -1, Int32Array.of(5, 6, 7, 8, 9, 10), 0, i);
+  }
+  ends[0]!.postMessage(news.take());
+  await last.closed;
+  const warmed = Array.from({ length: numRequests }, (_, i) => `${i} warm`);
+  assert.deepEqual(heard, [...warmed, '1: 5', '2: 5 6', '3: 5 6 7', '4: 5 6 7 8', '5: 5 6 7 8 9']);
+});

@@ -31,6 +31,8 @@ export interface TextEvents {
   prompt(facts: PromptFacts): void;
   delta(delta: TextDelta): void;
   closed(): void;
+  /** See `RequestEvents`. */
+  warm?(): number;
 }
 
 const noIds: readonly number[] = [];
@@ -81,6 +83,10 @@ class TextRequest implements RequestEvents {
     if (delta.finishReason !== null) this.#client.finishChoice(this.#id, tokens.choice);
   }
 
+  warm(): number {
+    return this.#choices[0]!.warm() + (this.#events.warm?.() ?? 0);
+  }
+
   end(end: ChoiceEnd): void {
     const choice = this.#choices[end.choice]!;
     if (!choice.ended) this.#events.delta(choice.end(end));
@@ -120,6 +126,10 @@ class ChoiceText {
     this.#minTokens = stop.minTokens;
     this.#maxTokens = stop.maxTokens;
     this.#holdLen = Math.max(0, ...stop.stopStrings.map((text) => text.length - 1));
+  }
+
+  warm(): number {
+    return this.#numTokens + this.#endIds.length + this.#stopStrings.length + (this.#detokenizer.warm?.() ?? 0);
   }
 
   /**

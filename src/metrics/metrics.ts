@@ -53,6 +53,8 @@ export interface RequestTimer {
   prompt(cachedTokens: number, queueMs: number): void;
   /** New tokens of a choice; `finishReason` with its last. */
   tokens(choice: number, count: number, finishReason: string | null): void;
+  /** Reads what `tokens` will read: see the engine's `RequestEvents`. */
+  warm(): number;
   closed(): void;
   /** Of the first choice. */
   times(): RequestTimes;
@@ -217,7 +219,7 @@ export interface MetricsParts {
 
 /** Of a request of which nothing was heard. */
 export const noTimes: RequestTimes = { queueMs: 0, scheduledMs: 0, firstMs: 0, lastMs: 0, numTokens: 0 };
-const noTimer: RequestTimer = { prompt() {}, tokens() {}, closed() {}, times: () => noTimes };
+const noTimer: RequestTimer = { prompt() {}, tokens() {}, warm: () => 0, closed() {}, times: () => noTimes };
 
 export class Metrics {
   readonly http: HttpMetrics;
@@ -293,6 +295,10 @@ class Timer implements RequestTimer {
     this.#scheduledMs = this.#submitMs + queueMs;
     this.#series.queue.observe(queueMs / 1000);
     this.#series.prefillComputed.observe(this.#request.promptTokens.length - cachedTokens);
+  }
+
+  warm(): number {
+    return this.#choices[0]!;
   }
 
   tokens(choice: number, count: number, finishReason: string | null): void {

@@ -18,6 +18,8 @@ export interface DecodeStream {
   push(id: number): string;
   /** What was held back, with U+FFFD for incomplete characters. */
   flush(): string;
+  /** Reads what `push` will read of it: see the engine's `RequestEvents`. */
+  warm?(): number;
 }
 
 export interface EncodedPair {

@@ -135,6 +135,10 @@ class ByteTokenStream implements DecodeStream {
     return text;
   }
 
+  warm(): number {
+    return this.#isWhole ? 1 : 0;
+  }
+
   flush(): string {
     this.#isWhole = true;
     return this.#utf8.flush();
