@@ -23,6 +23,7 @@ __device__ void warp_best(float* value, int* expert) {
 __global__ void route_kernel(RouteArgs a) {
   __shared__ float share[kMaxExperts];
   __shared__ int32_t chosen[kMaxExperts];
+  begin_early();
   const int lane = threadIdx.x;
   const float* logits = a.logits + static_cast<size_t>(blockIdx.x) * a.ld;
   float max = -INFINITY;
@@ -68,6 +69,7 @@ __global__ void route_kernel(RouteArgs a) {
 }
 
 __global__ void combine_kernel(CombineArgs a) {
+  begin_early();
   const size_t row = blockIdx.x;
   for (int c = threadIdx.x; c < a.n; c += blockDim.x) {
     float sum = 0;
@@ -79,10 +81,10 @@ __global__ void combine_kernel(CombineArgs a) {
 }  // namespace
 
 Error route(const RouteArgs& args, Stream stream) {
-  return launch(route_kernel, {static_cast<unsigned>(args.rows), 1}, kWarp, args, stream);
+  return launch_early(route_kernel, {static_cast<unsigned>(args.rows), 1}, kWarp, args, stream);
 }
 Error combine(const CombineArgs& args, Stream stream) {
-  return launch(combine_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+  return launch_early(combine_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
 }
 
 }  // namespace lockstep::cuda

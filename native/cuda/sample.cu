@@ -32,6 +32,7 @@ __device__ float tanh_of(float x) {
 }
 
 __global__ void finish_logits_kernel(FinishLogitsArgs a) {
+  begin_early();
   const int id = blockIdx.x * blockDim.x + threadIdx.x;
   if (id >= a.n) return;
   float& logit = a.logits[static_cast<size_t>(blockIdx.y) * a.ld + id];
@@ -42,6 +43,7 @@ __global__ void finish_logits_kernel(FinishLogitsArgs a) {
 
 // The row with what may not come taken out.
 __global__ void __launch_bounds__(kSampleThreads) mask_kernel(SampleArgs a) {
+  begin_early();
   const SampleRow& r = a.rows[blockIdx.y];
   if (!is_edited(r)) return;
   for (int i = 0; i < kIdsOfThread; i++) {
@@ -63,6 +65,7 @@ __device__ float penalized(float logit, float repetition) {
 
 // Bias, then repetition, frequency and presence. An id's biases are all added by the thread that has its first.
 __global__ void __launch_bounds__(kSampleThreads) edit_kernel(SampleArgs a) {
+  begin_early();
   const SampleRow& r = a.rows[blockIdx.x];
   float* edited = a.edited + static_cast<size_t>(blockIdx.x) * a.vocab;
   const int32_t* ids = a.extras + r.first_bias;
@@ -107,6 +110,7 @@ __device__ void answer(const SampleArgs& a, int row, int32_t id) {
 }
 
 __global__ void __launch_bounds__(kSampleThreads) best_kernel(SampleArgs a) {
+  begin_early();
   const int row = blockIdx.y;
   const SampleRow& r = a.rows[row];
   const RowValues sampled = sampled_values(a, row);
@@ -159,6 +163,7 @@ __device__ bool is_narrowed(const SampleArgs& a, int row) {
 
 __global__ void __launch_bounds__(kSampleThreads) weigh_kernel(SampleArgs a) {
   __shared__ BinSums sums;
+  begin_early();
   const int row = blockIdx.y;
   if (!is_narrowed(a, row)) return;
   const float max = a.states[row].max;
@@ -168,6 +173,7 @@ __global__ void __launch_bounds__(kSampleThreads) weigh_kernel(SampleArgs a) {
 // The best top_k of what min_p leaves, then of these the smallest set, best first, whose mass reaches top_p of theirs.
 __global__ void __launch_bounds__(kSampleThreads) cut_kernel(SampleArgs a) {
   __shared__ CutSearch search;
+  begin_early();
   const int row = blockIdx.x;
   if (!is_narrowed(a, row)) return;
   const SampleRow& r = a.rows[row];
@@ -207,6 +213,7 @@ __device__ uint32_t gumbel_word_of(const SampleRow& r, int id) {
 
 // argmax of logit + Gumbel noise samples from softmax(logits) (Gumbel 1954; Maddison et al. 2014).
 __global__ void __launch_bounds__(kSampleThreads) race_kernel(SampleArgs a) {
+  begin_early();
   const int row = blockIdx.y;
   const SampleRow& r = a.rows[row];
   const SampleState state = a.states[row];
@@ -248,7 +255,7 @@ __global__ void __launch_bounds__(kSampleThreads) race_kernel(SampleArgs a) {
 
 Error finish_logits(const FinishLogitsArgs& args, Stream stream) {
   const unsigned blocks = static_cast<unsigned>((args.n + kSampleThreads - 1) / kSampleThreads);
-  return launch(finish_logits_kernel, {blocks, static_cast<unsigned>(args.rows)}, kSampleThreads, args, stream);
+  return launch_early(finish_logits_kernel, {blocks, static_cast<unsigned>(args.rows)}, kSampleThreads, args, stream);
 }
 
 Error sample(const SampleArgs& args, Stream stream) {
@@ -256,8 +263,10 @@ Error sample(const SampleArgs& args, Stream stream) {
   const Grid by_tile = {static_cast<unsigned>((args.vocab + kSampleTile - 1) / kSampleTile), count};
   const Grid by_row = {count, 1};
   Error error = kSuccess;
+  bool is_first = true;  // it may follow a collective: see `add`
   const auto run = [&](void (*kernel)(SampleArgs), Grid grid) {
-    if (error == kSuccess) error = launch(kernel, grid, kSampleThreads, args, stream);
+    if (error == kSuccess) error = launch_as(!is_first, kernel, grid, kSampleThreads, args, stream, 0);
+    is_first = false;
   };
   if (args.edits) {
     run(mask_kernel, by_tile);

@@ -8,6 +8,7 @@ namespace {
 
 __global__ void __launch_bounds__(kSampleThreads) score_kernel(SampleArgs a) {
   __shared__ BinSums sums;
+  begin_early();
   const int row = blockIdx.y;
   if (a.rows[row].num_top < 0) return;
   SampleResult& result = a.results[row];
@@ -24,6 +25,7 @@ __global__ void __launch_bounds__(kSampleThreads) score_kernel(SampleArgs a) {
 
 __global__ void __launch_bounds__(kSampleThreads) tell_kernel(SampleArgs a) {
   __shared__ CutSearch search;
+  begin_early();
   const int row = blockIdx.x;
   const SampleRow& r = a.rows[row];
   if (r.num_top < 0) return;
@@ -69,8 +71,8 @@ __global__ void __launch_bounds__(kSampleThreads) tell_kernel(SampleArgs a) {
 Error sample_scores(const SampleArgs& args, Stream stream) {
   const unsigned count = static_cast<unsigned>(args.count);
   const unsigned tiles = static_cast<unsigned>((args.vocab + kSampleTile - 1) / kSampleTile);
-  const Error error = launch(score_kernel, {tiles, count}, kSampleThreads, args, stream);
-  return error == kSuccess ? launch(tell_kernel, {count, 1}, kSampleThreads, args, stream) : error;
+  const Error error = launch_early(score_kernel, {tiles, count}, kSampleThreads, args, stream);
+  return error == kSuccess ? launch_early(tell_kernel, {count, 1}, kSampleThreads, args, stream) : error;
 }
 
 }  // namespace lockstep::cuda
