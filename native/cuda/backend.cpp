@@ -38,14 +38,13 @@ GemmArgs CudaBackend::product(const Matrix& w, int rows, float* out, int ld_out,
   return args;
 }
 
-bool CudaBackend::is_own(const GemmArgs& args) const {
-  return args.rows < library_rows(args.type, args.bricks) || args.expert_of != nullptr || !parts_.library->is_open();
-}
-
 void CudaBackend::multiply(const GemmArgs& args) {
   if (args.n == 0) return;
-  if (is_own(args) || !parts_.library->can(args)) return run(k_.gemm(args, parts_.stream->get()), "gemm");
+  const ProductBy by = by_whom(args);
+  if (by == ProductBy::kGemm || (by == ProductBy::kLibrary && !parts_.library->can(args)))
+    return run(k_.gemm(args, parts_.stream->get()), "gemm");
   if (args.bricks != Bricks::kNone) return multiply_dequantized(args);
+  if (by == ProductBy::kWide) return run(k_.gemm_wide({args, wide_blocks_}, parts_.stream->get()), "gemm_wide");
   multiply_by_library(args);
 }
 
@@ -68,11 +67,7 @@ void CudaBackend::multiply_dequantized(const GemmArgs& args) {
     const uint8_t* tiles = static_cast<const uint8_t*>(args.w) + tile_bytes(args.bricks, args.k) * (first / kBrickRows);
     const DequantizeArgs bf16 = {tiles, args.bricks, some.n, args.k, dequantized_, args.ld_w};
     run(k_.dequantize(bf16, parts_.stream->get()), "dequantize");
-    if (!parts_.library->can(some)) {
-      run(k_.gemm(some, parts_.stream->get()), "gemm");
-    } else {
-      multiply_by_library(some);
-    }
+    multiply(some);
   }
 }
 
@@ -264,7 +259,7 @@ unsigned CudaBackend::qkv_types(int layer) const {
 }
 
 GemmArgs CudaBackend::added(GemmArgs args, const NormWeights& after) const {
-  args.adds = is_own(args) && shard_.world_size == 1 && after.weight == nullptr;
+  args.adds = by_whom(args) != ProductBy::kLibrary && shard_.world_size == 1 && after.weight == nullptr;
   if (args.adds) args.out = x_;
   return args;
 }
@@ -292,7 +287,7 @@ GemmArgs CudaBackend::gate_up_product(int layer) const {
   const LayerWeights& lw = w_.layers[layer];
   const int rows_of_token = this->rows_of_token(layer);
   GemmArgs args = product(lw.gate_up, m_ * rows_of_token, act_, ld_act_, spec.experts > 0 ? expert_of_ : nullptr, rows_of_token);
-  args.gates = spec.gated && is_own(args) && gemm_gates(args);
+  args.gates = spec.gated && by_whom(args) == ProductBy::kGemm && gemm_gates(args);
   args.activation = spec.activation;
   if (lw.down.type == Type::kF32) {
     args.gated = {act_, nullptr, lw.down.ld};

@@ -22,15 +22,34 @@ namespace lockstep::cuda {
 // sampling for each number of rows and what they ask for.
 constexpr int kRecordedTokens = 32;
 static_assert(kRecordedTokens <= kHeadRows);
-// Products of so many rows and more are cuBLASLt's, where it is there (never with --deterministic), by calculation for an H100: our own
-// kernel of bf16 reads each weight once up to a tile's rows, so that nothing is left to win below; bricks must become bf16 first, whose
-// bytes, written and read, take as long as our own kernel's products of some 500 rows take longer than the library's. None is recorded:
-// what it loads at a first call may not be loaded then.
+// Who makes a product, a table, so that it is the same in every run:
+//
+//                            fewer rows   library_rows and more
+//   with --deterministic     gemm         gemm
+//   where cuBLASLt is there  gemm         cuBLASLt; gemm what it has nothing for
+//   on 9.0                   gemm         gemm_wide, of bf16, where it has tiles for a quarter of the multiprocessors; else gemm
+//   else                     gemm         gemm
+//
+// gemm takes few rows through registers and more through shared memory (gemm.cu), and alone gives a row the same bits whatever is beside
+// it. Who else makes a product of bricks makes it of what they are as bf16. All by calculation for an H100; what a device says to it
+// scripts/gpu-check measures ("product of R rows"). A turn of all multiprocessors through tiles of gemm_wide takes 21,300 cycles for each
+// 1,000 columns of k at three quarters of the peak, as long as gemm_tiles' small ones take for the products of a third of such tiles.
+enum class ProductBy : uint8_t { kGemm, kWide, kLibrary };
+// Our own kernel of bf16 reads each weight once up to a tile's rows, so that nothing is left to win below; bricks must become bf16 first,
+// whose bytes, written and read, take as long as our own kernel's products of some 500 rows take longer than the library's. None is
+// recorded: what it loads at a first call may not be loaded then.
 constexpr int library_rows(Type type, Bricks bricks) {
   return bricks != Bricks::kNone ? 512 : type == Type::kBf16 ? kSmallTile + 1 : kRecordedTokens + 1;
 }
 static_assert(kSmallTile >= kRecordedTokens);
-// Weights that are bf16 at one time for the library, of a matrix that is bricks: still enough columns for it to fill any device.
+// wide_blocks: multiprocessors of a device that has gemm_wide; 0 where it has not, or with --deterministic, when there is no library
+// either.
+constexpr ProductBy product_by(const GemmArgs& args, bool has_library, int wide_blocks) {
+  if (args.rows < library_rows(args.type, args.bricks) || args.expert_of != nullptr) return ProductBy::kGemm;
+  if (has_library) return ProductBy::kLibrary;
+  return wide_blocks > 0 && gemm_has_wide(args) && 4 * wide_tiles(args) >= wide_blocks ? ProductBy::kWide : ProductBy::kGemm;
+}
+// Weights that are bf16 at one time for others than gemm, of a matrix that is bricks: still enough columns for them to fill any device.
 constexpr size_t kDequantizedMax = size_t{16} << 20;
 
 // What a backend is made of; all of it outlives the backend.
@@ -46,6 +65,7 @@ struct BackendParts {
   LtProducts* library;
   const Peers* peers;  // open or not when a step runs
   bool records;        // false: every step starts its kernels one by one
+  bool has_one_order;  // a row's bits do not depend on how many are beside it; the library is not open then
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -156,10 +176,10 @@ class CudaBackend final : public DeviceBackend {
   // Of what lies in `input`.
   GemmArgs product(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1) const;
   void multiply(const GemmArgs& args);
-  // Whether it is never the library's. Then it takes on what would come behind it as a kernel of its own, with the same bits: it adds
-  // itself to x, where neither another rank's part nor a norm comes between; and gate and up become what down reads, in act_, since
+  // What the table says. What is never the library's takes on what would come behind it as a kernel of its own, with the same bits: it adds
+  // itself to x, where neither another rank's part nor a norm comes between; and of gemm gate and up become what down reads, in act_, since
   // input_bf16_ is what they read.
-  bool is_own(const GemmArgs& args) const;
+  ProductBy by_whom(const GemmArgs& args) const { return product_by(args, parts_.library->is_open(), wide_blocks_); }
   GemmArgs added(GemmArgs args, const NormWeights& after) const;
   GemmArgs out_product(int layer) const;
   GemmArgs gate_up_product(int layer) const;
@@ -206,8 +226,9 @@ class CudaBackend final : public DeviceBackend {
   float* pooled_ = nullptr;        // [max_rows, ld_hidden]
   std::vector<int> windows_;       // that layers have; empty: attention has no tiles
   AttentionCut cut_{};
-  int max_items_ = 0;   // of a step and window
-  int max_pieces_ = 0;  // of a sequence
+  int max_items_ = 0;    // of a step and window
+  int max_pieces_ = 0;   // of a sequence
+  int wide_blocks_ = 0;  // see product_by
   float* attention_parts_ = nullptr;
   uint32_t* attention_ended_ = nullptr;
   size_t num_ended_ = 0;

@@ -2,7 +2,8 @@
 # runtime's table: compiled by nvcc with the static runtime, or without it one function that says that there is none.
 set(LOCKSTEP_CUDA_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(LOCKSTEP_CUDA_KERNELS activation.cu attention.cu attention_few.cu attention_many.cu dequantize.cu embedding.cu experts.cu gemm.cu
-  gemm_f32.cu gemm_gated.cu gemm_tiles.cu generate.cu norm.cu peer.cu rope.cu sample.cu sample_score.cu)
+  gemm_f32.cu gemm_gated.cu gemm_tiles.cu gemm_wide.cu generate.cu norm.cu peer.cu rope.cu sample.cu
+  sample_score.cu)
 list(TRANSFORM LOCKSTEP_CUDA_KERNELS PREPEND ${LOCKSTEP_CUDA_DIR}/)
 # Machine code for Ampere and Ada (8.x), Hopper and Blackwell (12.x), and what a driver compiles for the others from 9.0 on.
 set(LOCKSTEP_CUDA_ARCHITECTURES 80-real 90a-real 120-real 90-virtual CACHE STRING "what CUDA code is compiled for")

@@ -13,6 +13,7 @@ namespace lockstep::cuda {
 
 constexpr int kWarp = 32;
 constexpr int kMaxDynamicShared = 98 << 10;  // 8.6, 8.9 and 12.x have 99 KiB, of which a block's static arrays are a part
+constexpr int kMaxSharedOf90 = 227 << 10;    // what 9.0 has, for kernels that are its alone
 constexpr int kSharedUnasked = 48 << 10;     // more must be asked for
 
 struct Grid {

@@ -13,6 +13,7 @@ Error pool(const PoolArgs& args, Stream stream);
 Error generate(const GenerateArgs& args, Stream stream);
 Error gemm(const GemmArgs& args, Stream stream);
 Error gemm_tiles(const GemmTilesArgs& args, Stream stream);
+Error gemm_wide(const GemmWideArgs& args, Stream stream);
 Error gemm_f32(const GemmArgs& args, Stream stream);    // gemm's, of float32; not in the table
 Error gemm_gated(const GemmArgs& args, Stream stream);  // gemm's, of few rows, where they gate; not in the table
 Error dequantize(const DequantizeArgs& args, Stream stream);

@@ -133,7 +133,7 @@ Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, cons
   const Weights weights;
   StepBuffers buffers{};
   buffers.dims = dims;
-  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, nullptr, false}, shard, kv_type);
+  CudaBackend backend({&device, nullptr, {}, &spec, &weights, &buffers, nullptr, {}, nullptr, nullptr, false, false}, shard, kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend.find_shapes());
   Cursor size{nullptr};
   backend.take_memory(&size);
@@ -143,6 +143,9 @@ Status CudaBackend::step_bytes(const Device& device, const ModelSpec& spec, cons
 
 Status CudaBackend::init() {
   LOCKSTEP_RETURN_IF_ERROR(find_shapes());
+  DeviceInfo device;
+  LOCKSTEP_RETURN_IF_ERROR(check(runtime_.device_info(parts_.device->index(), &device), "what the device is"));
+  if (can_gemm_wide(device) && !parts_.has_one_order) wide_blocks_ = device.multiprocessors;
   row_logits_.resize(spec_.vocab);
 
   Cursor size{nullptr};

@@ -29,9 +29,18 @@ Status GpuRank::load(const RankShard& shard, const WeightMap& weights) {
   LOCKSTEP_RETURN_IF_ERROR(stream_.create(device_));
   const cuda::WaitBounds bounds = communicator_.bounds();
   LOCKSTEP_RETURN_IF_ERROR(cuda::load_weights(*context_.spec, shard, weights, context_.quantize, device_, bounds, &weights_));
-  const cuda::BackendParts parts = {
-      &device_,   &stream_, bounds,          context_.spec, &weights_, context_.buffers, context_.grammars, context_.vocabulary,
-      &products_, &peers_,  context_.records};
+  const cuda::BackendParts parts = {&device_,
+                                    &stream_,
+                                    bounds,
+                                    context_.spec,
+                                    &weights_,
+                                    context_.buffers,
+                                    context_.grammars,
+                                    context_.vocabulary,
+                                    &products_,
+                                    &peers_,
+                                    context_.records,
+                                    context_.sums == SumChoice::kPeersAlone};
   LOCKSTEP_RETURN_IF_ERROR(products_.init());
   auto backend = std::make_unique<cuda::CudaBackend>(parts, shard, context_.kv_type);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());

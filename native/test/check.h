@@ -107,6 +107,7 @@ void test_tensor_cores(Check& check);
 void test_early_kernels(Check& check);
 void test_cuda_sampler(Check& check);
 void test_upload(Check& check);
+void test_wgmma(Check& check);
 void test_cublaslt(Check& check);
 void test_nccl(Check& check);
 void test_peers(Check& check);

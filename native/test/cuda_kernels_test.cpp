@@ -473,6 +473,7 @@ const std::vector<DeviceCheck>& device_checks() {
       {"sums over ranks", peers},
       {"generated weights", generated},
       {"sampling", check_sampling},
+      {"products by wgmma", check_gemm_wide},
   };
   return checks;
 }

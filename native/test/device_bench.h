@@ -109,6 +109,8 @@ struct DeviceCheck {
 const std::vector<DeviceCheck>& device_checks();
 // That of sampling, in a file of its own (cuda_sampler_test.cpp): some three hundred rows, others each time.
 void check_sampling(Bench& b);
+// That of products by wgmma: gemm_wide_checks.cpp.
+void check_gemm_wide(Bench& b);
 // And of quantised weights: bricks_checks.cpp.
 void check_bricks(Bench& b);
 // And of what products take on of other kernels: fused_checks.cpp. expect_fused: of this one; it writes `args.out`.

@@ -51,8 +51,12 @@ struct Place {
   const Device& device;
   const OwnStream& stream;
   const bool small;
-  double copy_gbs = 0;  // of probe_copy
+  const int wide_blocks;  // of gemm_wide; 0: the device has it not
+  double copy_gbs = 0;    // of probe_copy
   Status check(Error error, const char* what) const { return device.check(error, what); }
+  Status multiply_wide(const GemmArgs& args) const {
+    return check(device.runtime().kernels->gemm_wide({args, wide_blocks}, stream.get()), "gemm_wide");
+  }
 };
 
 Status probe_copy(Place& at) {
@@ -89,14 +93,19 @@ Status probe_product(const Place& at, LtProducts& products, int version) {
   const std::string what = "bfloat16, " + std::to_string(size) + " cubed, by ";
   LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 5, [&] { return at.check(k.gemm(args, at.stream.get()), "gemm"); }, &us));
   tell("own product", tera / us, "TFLOP/s", what + "our own kernel");
+  if (at.wide_blocks > 0) {
+    LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 5, [&] { return at.multiply_wide(args); }, &us));
+    tell("wgmma product", tera / us, "TFLOP/s", what + "our own kernel of 9.0 (wgmma)");
+  }
   if (by_library) LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 20, [&] { return products.multiply(args); }, &us));
   tell("product", tera / us, "TFLOP/s",
        what + (by_library ? "cuBLASLt " + std::to_string(version) : "our own kernel: no libcublasLt was found"));
   return Status();
 }
 
-// What library_rows (cuda/backend.h) and the choices of gemm.cu should be here: the same product by our own kernels and by the library,
-// of weights of bf16 and of 4 bits, which the library has dequantised first. A matrix is one piece of what the backend dequantises.
+// What product_by (cuda/backend.h) and the choices of gemm.cu should be here: the same product by our own kernels, that of 9.0 and the
+// library, of weights of bf16 and of 4 bits, which the last two have dequantised first. A matrix is one piece of what the backend
+// dequantises.
 Status probe_rows(const Place& at, LtProducts& products) {
   const Kernels& k = *at.device.runtime().kernels;
   const Stream stream = at.stream.get();
@@ -122,13 +131,18 @@ Status probe_rows(const Place& at, LtProducts& products) {
       double us = 0;
       LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10, [&] { return at.check(k.gemm(own, stream), "gemm"); }, &us));
       tell(name + ", own", us, "us", note);
-      if (!products.can(args)) continue;
-      const auto by_library = [&] {
-        if (kind != Bricks::kNone) LOCKSTEP_RETURN_IF_ERROR(at.check(k.dequantize({bricks, kind, n, n, halves, n}, stream), "dequantize"));
-        return products.multiply(args);
+      const auto tell_of = [&](const char* whose, const auto& multiply) {
+        const auto put = [&] {
+          if (kind != Bricks::kNone)
+            LOCKSTEP_RETURN_IF_ERROR(at.check(k.dequantize({bricks, kind, n, n, halves, n}, stream), "dequantize"));
+          return multiply(args);
+        };
+        LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10, put, &us));
+        tell(name + whose, us, "us", note);
+        return Status();
       };
-      LOCKSTEP_RETURN_IF_ERROR(time_of(at.device, at.stream, 10, by_library, &us));
-      tell(name + ", cuBLASLt", us, "us", note);
+      if (at.wide_blocks > 0) LOCKSTEP_RETURN_IF_ERROR(tell_of(", wgmma", [&](const GemmArgs& of) { return at.multiply_wide(of); }));
+      if (products.can(args)) LOCKSTEP_RETURN_IF_ERROR(tell_of(", cuBLASLt", [&](const GemmArgs& of) { return products.multiply(of); }));
     }
   }
   return Status();
@@ -275,7 +289,9 @@ Status probe(const Runtime* runtime, const std::vector<std::string>& roots, bool
   OwnStream stream;
   LOCKSTEP_RETURN_IF_ERROR(device.bind());
   LOCKSTEP_RETURN_IF_ERROR(stream.create(device));
-  Place at{device, stream, small};
+  DeviceInfo info;
+  LOCKSTEP_RETURN_IF_ERROR(device.check(runtime->device_info(device.index(), &info), "what the device is"));
+  Place at{device, stream, small, can_gemm_wide(info) ? info.multiprocessors : 0};
   LOCKSTEP_RETURN_IF_ERROR(probe_copy(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_launch(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_decode(at));

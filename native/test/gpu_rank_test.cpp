@@ -145,7 +145,8 @@ bool same_run(const Run& a, const Run& b, int row) {
          same_bits(a.logprobs[row].data(), b.logprobs[row].data(), a.logprobs[row].size());
 }
 
-// In bf16 attention runs in tiles: with a context of two pieces, and on ranks that have some of the heads.
+// In bf16 attention runs in tiles, and many rows' products by wgmma: with a context of two pieces, and on ranks that have some of the
+// heads.
 void in_tiles(Check& check) {
   const WeightFile halves(WeightFormat::kBf16);
   for (const auto& [world, prompt] : std::vector<std::pair<int, int>>{{1, kPrompt}, {2, kShortPrompt}}) {
@@ -160,6 +161,30 @@ void in_tiles(Check& check) {
       check.near(recorded.logprobs[row][0], static_cast<double>(cpu.logprobs[row][0]), 5e-3, "log-probability in bf16", row);
     }
   }
+}
+
+// Who makes a product (cuda/backend.h): of 4,096 columns, on a device of 132 multiprocessors.
+void by_the_table(Check& check) {
+  using cuda::ProductBy;
+  const auto by = [](cuda::Type type, cuda::Bricks bricks, int rows, bool has_library, int blocks, int n = 4096) {
+    cuda::GemmArgs args{};
+    args.type = type, args.bricks = bricks, args.rows_per_input = 1;
+    args.rows = rows, args.n = n, args.k = 4096;
+    return cuda::product_by(args, has_library, blocks);
+  };
+  const auto expect = [&](ProductBy made, ProductBy want, const char* what) { check.expect(made == want, "another makes %s", what); };
+  constexpr cuda::Type kBf16 = cuda::Type::kBf16;
+  constexpr cuda::Bricks kNone = cuda::Bricks::kNone, kInt4 = cuda::Bricks::kInt4;
+  expect(by(kBf16, kNone, 64, true, 132), ProductBy::kGemm, "few rows");
+  expect(by(kBf16, kNone, 65, true, 132), ProductBy::kLibrary, "many rows, where there is a library");
+  expect(by(kBf16, kNone, 2048, false, 0), ProductBy::kGemm, "those of another device, or with one order");
+  expect(by(kBf16, kNone, 2048, false, 132), ProductBy::kWide, "those of 9.0 without a library");
+  expect(by(kBf16, kNone, 256, false, 132), ProductBy::kGemm, "those of too few tiles");
+  expect(by(kBf16, kNone, 65, false, 132, 32000), ProductBy::kWide, "a wide matrix's");
+  expect(by(kBf16, kInt4, 511, false, 132), ProductBy::kGemm, "some rows with bricks");
+  expect(by(kBf16, kInt4, 512, false, 132), ProductBy::kWide, "many rows with bricks");
+  expect(by(kBf16, kInt4, 512, true, 132), ProductBy::kLibrary, "many rows with bricks, where there is a library");
+  expect(by(cuda::Type::kF32, kNone, 2048, false, 132), ProductBy::kGemm, "those of float32");
 }
 
 enum class Planned : uint8_t { kBehind, kBefore, kAmid };  // the step before: ended, not begun, at any moment
@@ -317,6 +342,7 @@ void failures_end(Check& check) {
 void test_gpu_ranks(Check& check) {
   as_on_the_cpu(check);
   goes_ahead(check);
+  by_the_table(check);
   in_tiles(check);
   pools(check);
   failures_end(check);

@@ -39,6 +39,7 @@ constexpr PlainTest kPlainTests[] = {
     {"cuda kernels", test_cuda_kernels},
     {"tensor cores", test_tensor_cores},
     {"early kernels", test_early_kernels},
+    {"wgmma", test_wgmma},
     {"cuda sampler", test_cuda_sampler},
     {"upload", test_upload},
     {"cublaslt", test_cublaslt},

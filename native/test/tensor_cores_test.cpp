@@ -94,7 +94,7 @@ void test_tensor_cores(Check& check) {
     Bench b(check, start_fake_cuda({1, 13000, size_t{256} << 20}));
     products(b);
     copies(b);
-    check.expect(launch(copy_kernel, {1, 1}, kWarp, {}, b.stream.get(), kMaxDynamicShared + 1) == kInvalidValue, "too much shared memory");
+    check.expect(launch(copy_kernel, {1, 1}, kWarp, {}, b.stream.get(), kMaxSharedOf90 + 1) == kInvalidValue, "too much shared memory");
   }
   expect_clean(check);
 }

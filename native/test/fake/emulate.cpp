@@ -18,7 +18,7 @@ constexpr size_t kStackBytes = 64 << 10;
 constexpr uint64_t kPoison = ~uint64_t{0};  // NaN as float and as bf16: what shared memory holds before it is written
 
 // What a fiber waits for before it goes on.
-enum class State { kRuns, kAtBlock, kAtWarp, kEnded };
+enum class State { kRuns, kAtBlock, kAtWarp, kGivesTurn, kEnded };
 
 // A jump between stacks: the compiler's own, which neither touches the signal mask, as swapcontext does at the price of a system call, nor
 // looks at the stack, as longjmp may.
@@ -42,7 +42,10 @@ struct Fiber {
 struct Block {
   std::vector<Fiber> fibers;
   std::vector<uint64_t> shared;  // of the launch
-  float warp_sum = 0;            // of the warp whose turn it is
+  int shared_bytes = 0;
+  long moves = 0;      // what threads have done for which others may wait
+  std::string fault;   // the first of the launch
+  float warp_sum = 0;  // of the warp whose turn it is
   uint64_t warp_max = 0;
   int now = 0;
   Place scheduler;
@@ -117,25 +120,41 @@ bool all_of(int first, int end, State state) {
   return true;
 }
 
+void set_running(int first, int end, State from) {
+  Block& b = block();
+  for (int i = first; i < end; i++) {
+    if (b.fibers[i].state == from) b.fibers[i].state = State::kRuns;
+  }
+}
+
 // Runs each fiber of the warp until it waits or ends, and through every exchange that the whole warp comes to.
 void run_warp(int first, int end) {
   Block& b = block();
-  do {
+  set_running(first, end, State::kGivesTurn);
+  for (;;) {
     for (int i = first; i < end; i++) {
-      if (b.fibers[i].state != State::kEnded) turn(i);
+      if (b.fibers[i].state == State::kRuns) turn(i);
     }
-  } while (all_of(first, end, State::kAtWarp));
+    if (!all_of(first, end, State::kAtWarp)) return;
+    set_running(first, end, State::kAtWarp);
+  }
 }
 
 std::string run_block(int count) {
   Block& b = block();
   forget_copies();
-  do {
+  forget_async();
+  b.fault.clear();
+  for (bool goes_on = true; goes_on;) {
+    const long moves = b.moves;
     for (int first = 0; first < count; first += kWarp) run_warp(first, std::min(first + kWarp, count));
-    if (all_of(0, count, State::kEnded)) return "";
-  } while (all_of(0, count, State::kAtBlock));
+    if (all_of(0, count, State::kEnded)) return b.fault;
+    goes_on = all_of(0, count, State::kAtBlock);
+    if (goes_on) set_running(0, count, State::kAtBlock);
+    goes_on = goes_on || b.moves != moves;
+  }
   for (Fiber& fiber : b.fibers) fiber.has_begun = false;  // those that wait are given up
-  return "threads of a block wait for others that have ended or wait elsewhere";
+  return b.fault.empty() ? "threads of a block wait for others that have ended or wait elsewhere" : b.fault;
 }
 
 }  // namespace
@@ -153,6 +172,13 @@ uint32_t exchange_in_warp(uint32_t word, int mask) {
   b.fibers[me].words[turn] = word;
   leave(State::kAtWarp);
   return static_cast<uint32_t>(b.fibers[me ^ mask].words[turn]);
+}
+
+void give_turn() { leave(State::kGivesTurn); }
+void note_move() { block().moves++; }
+
+void note_fault(const std::string& fault) {
+  if (block().fault.empty()) block().fault = fault;
 }
 
 void let_others_run() {
@@ -202,6 +228,7 @@ void do_in_warp(void* mine, void (*work)(void* const* lanes)) {
 }
 
 uint8_t* shared_of_launch() { return reinterpret_cast<uint8_t*>(block().shared.data()); }
+int shared_bytes_of_launch() { return block().shared_bytes; }
 
 std::string run_grid(Index grid, int count, int shared_bytes, bool is_early, const std::function<void()>& kernel) {
   Block& b = block();
@@ -212,6 +239,7 @@ std::string run_grid(Index grid, int count, int shared_bytes, bool is_early, con
     }
   }
   b.kernel = &kernel;
+  b.shared_bytes = shared_bytes;
   b.shared.assign((static_cast<size_t>(shared_bytes) + sizeof(uint64_t) - 1) / sizeof(uint64_t), kPoison);
   for (unsigned y = 0; y < grid.y; y++) {
     for (unsigned x = 0; x < grid.x; x++) {

@@ -15,6 +15,7 @@
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
+#define __grid_constant__
 // A block's threads share one thread of the processor.
 #define __shared__ static thread_local
 
@@ -38,6 +39,13 @@ uint32_t exchange_in_warp(uint32_t word, int mask);
 // What the whole warp does at once: `work` gets what each lane has given, which may point into the lanes' own variables.
 void do_in_warp(void* mine, void (*work)(void* const* lanes));
 uint8_t* shared_of_launch();
+int shared_bytes_of_launch();
+// Other threads of the block go on before this one does.
+void give_turn();
+// The caller has done what others may wait for. Where nobody has since all had their turn, and some still wait, the launch fails.
+void note_move();
+// What the kernel did that a device would punish: the launch fails with the first.
+void note_fault(const std::string& fault);
 // The sum of what the lanes of the warp give, in the order of a butterfly.
 float sum_in_warp(float x);
 uint64_t max_in_warp(uint64_t x);
@@ -51,6 +59,7 @@ namespace lockstep::cuda {
 
 constexpr int kWarp = 32;
 constexpr int kMaxDynamicShared = 98 << 10;
+constexpr int kMaxSharedOf90 = 227 << 10;  // the fake devices are of 9.0
 
 struct Grid {
   unsigned x, y;
@@ -83,7 +92,7 @@ Error put_kernel(Stream stream, const void* args, size_t bytes, std::function<st
 template <class Args>
 Error launch_as(bool is_early, void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
-  if (shared_bytes > kMaxDynamicShared) return kInvalidValue;
+  if (shared_bytes > kMaxSharedOf90) return kInvalidValue;
   return put_kernel(stream, &args, sizeof(Args),
                     [=] { return test::run_grid({grid.x, grid.y}, block, shared_bytes, is_early, [&] { kernel(args); }); });
 }
@@ -157,3 +166,4 @@ inline unsigned __float_as_uint(float value) {
 }
 
 #include "fake/tensor_core.h"
+#include "fake/wgmma.h"
