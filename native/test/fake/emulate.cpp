@@ -38,8 +38,16 @@ struct Fiber {
   std::unique_ptr<char[]> stack;
 };
 
+// What threads do not see before they have waited, and its true bytes while they do not.
+struct HiddenBytes {
+  Withheld place;
+  std::vector<uint8_t> bytes;
+};
+
 // One thread's block that runs; its fibers' stacks are kept for the next.
 struct Block {
+  std::vector<HiddenBytes> hidden;
+  bool is_hidden = false;
   std::vector<Fiber> fibers;
   std::vector<uint64_t> shared;  // of the launch
   int shared_bytes = 0;
@@ -101,10 +109,25 @@ LOCKSTEP_ON_ANY_STACK void enter_now(Fiber* fiber) {
 
 void (*volatile enter)(Fiber* fiber) = enter_now;
 
+void hide(bool is_hidden) {
+  Block& b = block();
+  if (b.is_hidden == is_hidden) return;
+  b.is_hidden = is_hidden;
+  for (HiddenBytes& hidden : b.hidden) {
+    if (is_hidden) {
+      hidden.bytes.assign(hidden.place.at, hidden.place.at + hidden.place.bytes);
+      std::memset(hidden.place.at, 0xff, hidden.place.bytes);
+    } else {
+      std::copy(hidden.bytes.begin(), hidden.bytes.end(), hidden.place.at);
+    }
+  }
+}
+
 void turn(int i) {
   Block& b = block();
   b.now = i;
   Fiber& fiber = b.fibers[i];
+  hide(!fiber.has_waited);
   fiber.state = State::kRuns;
   lane_now = fiber.lane;
   if (fiber.has_begun) return jump(&b.scheduler, &fiber.place);
@@ -159,7 +182,15 @@ std::string run_block(int count) {
 
 }  // namespace
 
-void note_wait() { block().fibers[block().now].has_waited = true; }
+void note_wait() {
+  block().fibers[block().now].has_waited = true;
+  hide(false);
+}
+
+void withhold(std::vector<Withheld> withheld) {
+  block().hidden.clear();
+  for (const Withheld& place : withheld) block().hidden.push_back({place, {}});
+}
 
 void sync_block() { leave(State::kAtBlock); }
 
@@ -247,9 +278,10 @@ std::string run_grid(Index grid, int count, int shared_bytes, bool is_early, con
       for (int i = 0; i < count; i++) {
         b.fibers[i].state = State::kRuns;
         b.fibers[i].exchanges = 0;
-        b.fibers[i].has_waited = false;
+        b.fibers[i].has_waited = !is_early;
       }
       const std::string problem = run_block(count);
+      hide(false);
       if (!problem.empty()) return problem;
       for (int i = 0; is_early && i < count; i++) {
         if (!b.fibers[i].has_waited) return "a kernel that begins early has a thread that does not wait for what is before it";

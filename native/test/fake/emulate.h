@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "cuda/kernels.h"
 
@@ -33,6 +34,13 @@ extern thread_local Lane lane_now;
 // it begins early, a thread that ends and has not waited for what is before it.
 std::string run_grid(Index grid, int block, int shared_bytes, bool is_early, const std::function<void()>& kernel);
 void note_wait();
+// From now on a thread of a kernel that begins early sees and leaves bytes of 1s there until it has waited: as on a device, where what is
+// earlier may not be done by then. Of kernels that run on this thread; none: as before.
+struct Withheld {
+  uint8_t* at;
+  size_t bytes;
+};
+void withhold(std::vector<Withheld> withheld);
 void sync_block();
 // The word that the lane `mask` away gives at the same call.
 uint32_t exchange_in_warp(uint32_t word, int mask);

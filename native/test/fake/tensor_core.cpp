@@ -1,3 +1,4 @@
+#include <array>
 #include <deque>
 #include <vector>
 
@@ -19,7 +20,7 @@ struct Load {
 };
 struct Copy {
   uint8_t* to;
-  const uint8_t* from;  // null: zeros
+  std::array<uint8_t, 16> bytes;
 };
 
 float half_of(uint32_t word, int half) { return __uint_as_float(half == 0 ? word << 16 : word & 0xffff0000U); }
@@ -89,22 +90,17 @@ void load_in_warp(uint32_t* words, const void* row, bool transposed) {
 }
 
 void put_copy(void* to, const void* from, bool present) {
-  my_copies().back().push_back({static_cast<uint8_t*>(to), present ? static_cast<const uint8_t*>(from) : nullptr});
+  Copy copy{static_cast<uint8_t*>(to), {}};
+  if (present) std::memcpy(copy.bytes.data(), from, copy.bytes.size());
+  my_copies().back().push_back(copy);
 }
 
 void end_copy_group() { my_copies().emplace_back(); }
 
 void finish_copies(int pending) {
-  constexpr size_t kBytes = 16;
   Groups& groups = my_copies();
   while (static_cast<int>(groups.size()) > pending + 1) {
-    for (const Copy& copy : groups.front()) {
-      if (copy.from == nullptr) {
-        std::memset(copy.to, 0, kBytes);
-      } else {
-        std::memcpy(copy.to, copy.from, kBytes);
-      }
-    }
+    for (const Copy& copy : groups.front()) std::copy(copy.bytes.begin(), copy.bytes.end(), copy.to);
     groups.pop_front();
   }
 }

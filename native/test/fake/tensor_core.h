@@ -9,7 +9,8 @@ namespace lockstep::test {
 
 void multiply_in_warp(float* d, const uint32_t* a, uint32_t b0, uint32_t b1);
 void load_in_warp(uint32_t* words, const void* row, bool transposed);
-// A copy is done when it is waited for and not before, so that a kernel that does not wait is found out.
+// A copy reads when it is begun, and is done when it is waited for and not before, so that a kernel that begins it too early, or does not
+// wait, is found out.
 void put_copy(void* to, const void* from, bool present);
 void end_copy_group();
 void finish_copies(int pending);
