@@ -287,7 +287,10 @@ GemmArgs CudaBackend::gate_up_product(int layer) const {
   const LayerWeights& lw = w_.layers[layer];
   const int rows_of_token = this->rows_of_token(layer);
   GemmArgs args = product(lw.gate_up, m_ * rows_of_token, act_, ld_act_, spec.experts > 0 ? expert_of_ : nullptr, rows_of_token);
-  args.gates = spec.gated && by_whom(args) == ProductBy::kGemm && gemm_gates(args);
+  // Of bricks the others make some columns after the others.
+  const ProductBy by = by_whom(args);
+  const bool has_both = by == ProductBy::kGemm || (by == ProductBy::kWide && args.bricks == Bricks::kNone);
+  args.gates = spec.gated && has_both && gemm_gates(args);
   args.activation = spec.activation;
   if (lw.down.type == Type::kF32) {
     args.gated = {act_, nullptr, lw.down.ld};

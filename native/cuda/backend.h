@@ -177,8 +177,8 @@ class CudaBackend final : public DeviceBackend {
   GemmArgs product(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1) const;
   void multiply(const GemmArgs& args);
   // What the table says. What is never the library's takes on what would come behind it as a kernel of its own, with the same bits: it adds
-  // itself to x, where neither another rank's part nor a norm comes between; and of gemm gate and up become what down reads, in act_, since
-  // input_bf16_ is what they read.
+  // itself to x, where neither another rank's part nor a norm comes between; and gate and up become what down reads, in act_, since
+  // input_bf16_ is what they read, where they are made at one time.
   ProductBy by_whom(const GemmArgs& args) const { return product_by(args, parts_.library->is_open(), wide_blocks_); }
   GemmArgs added(GemmArgs args, const NormWeights& after) const;
   GemmArgs out_product(int layer) const;

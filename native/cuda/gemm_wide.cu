@@ -1,7 +1,7 @@
 // Products of many rows of bf16 on Hopper, by what it alone has (wgmma.cuh): a block makes tiles of 128 rows and 256 columns of the output,
 // one after the other, and there are as many blocks as multiprocessors. One thread has tiles of x and of the weights, 64 columns of k each,
 // copied into a ring of four stages; two warpgroups multiply, each 64 rows of x with the 256 of the weights, and add to registers. While
-// they write a tile the next one's stages fill.
+// they write a tile the next one's stages fill. Of a product that gates 128 of a tile's columns are the gate's and 128 up's.
 //
 // The order of a sum: k ascending, by steps of 64 of four products of 16, each added to the one float32 sum; then the bias. (Of the 16 the
 // hardware has its own order, the same for every row and column.) A row's bits depend on the row alone, but they are not gemm.cu's: with
@@ -10,9 +10,10 @@
 // What to expect of an H100, whose wgmma of 64 x 256 x 16 takes 128 cycles of a multiprocessor at 989 TFLOP/s: it reads 2 KiB of x and 8
 // KiB of weights, 80 cycles of shared memory, so that products bound. A step of 64 is 1,024 cycles for both warpgroups, and its 48 KiB come
 // from L2 at 48 bytes a cycle, for which three steps lie ahead. Of a tile with k = 4,096 that is 65,500 cycles; writing it, 128 KiB at some
-// 64 bytes a cycle, takes 2,000 in which nobody multiplies, and the first step's arrival is hidden but for a block's first tile: 96 %. What
+// 64 bytes a cycle, takes 2,000 in which nobody multiplies, and the first step's arrival is hidden but for a block's first tile: 97 %. What
 // is left out is what public kernels of this shape lose to clocks under load and to the last, partly filled turn of the blocks: they reach
 // 600 to 760 TFLOP/s at 8,192 cubed, and cuBLASLt some 720. None of it is measured here.
+#include "cuda/activation.cuh"
 #include "cuda/families.h"
 #include "cuda/wgmma.cuh"
 
@@ -23,14 +24,17 @@ constexpr int kConsumers = 2;                              // warpgroups
 constexpr int kThreads = kConsumers * kWarpgroup + kWarp;  // and the warp that copies
 constexpr int kTileRows = kConsumers * kProductRows, kTileWidth = kProductColumns;
 static_assert(kTileRows == kWideProductRows && kTileWidth == kWideProductColumns);
+constexpr int kWeightBox = kTileWidth / 2;  // columns of the output, rows of the weights, in one copy
 constexpr int kStages = 4;
 constexpr int kTogether = 16;  // row tiles whose blocks run together: as much of x as stays in L2 beside the weights
 
 struct Stage {
   uint16_t x[kTileRows * kTileColumns], w[kTileWidth * kTileColumns];
 };
+constexpr int kAtOnce = 16;  // results of a lane that gate together
 struct Ring {
   Stage stages[kStages];
+  float sums[2 * kAtOnce][kConsumers * kWarpgroup];  // of lanes, for themselves
   uint64_t full[kStages], empty[kStages];
 };
 static_assert(sizeof(Stage) % kTileAtom == 0 && sizeof(Stage::x) % kTileAtom == 0);
@@ -89,6 +93,12 @@ class WideBlock {
   }
 
  private:
+  // Of a tile that gates one half is the gate's and one up's, so that a lane has both factors of its results.
+  __device__ int first_weight(const Tile& tile, int half) const {
+    const GemmArgs& a = a_.gemm;
+    return a.gates ? tile.column / 2 + half * (a.n / 2) : tile.column + half * kWeightBox;
+  }
+
   __device__ void copy() const {
     Place place;
     for (int number = blockIdx.x; number < num_tiles_; number += num_blocks_) {
@@ -99,7 +109,8 @@ class WideBlock {
         wait_for_phase(&ring_->empty[place.stage], place.parity ^ 1U);
         arrive_expecting(full, sizeof(Stage));
         begin_tile(stage.x, &a_.x, full, column, tile.row);
-        begin_tile(stage.w, &a_.w, full, column, tile.column);
+        for (int half = 0; half < 2; half++)
+          begin_tile(stage.w + half * kWeightBox * kTileColumns, &a_.w, full, column, first_weight(tile, half));
         place.go_on();
       }
     }
@@ -131,7 +142,11 @@ class WideBlock {
       }
       wait_for_products<0>(d);
       if (tells) arrive(being_read);
-      write(tile_at(a_.gemm, number), d);
+      if (a_.gemm.gates) {
+        write_gated(tile_at(a_.gemm, number), d);
+      } else {
+        write(tile_at(a_.gemm, number), d);
+      }
     }
   }
 
@@ -167,6 +182,27 @@ class WideBlock {
     }
   }
 
+  // The activation is long, and so not written out for each of the sums: a loop finds them in shared memory.
+  __device__ void write_gated(const Tile& tile, const float (&d)[kFragment]) const {
+    const GemmArgs& a = a_.gemm;
+    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+#pragma unroll
+    for (int first = 0; first < kFragment / 2; first += kAtOnce) {
+#pragma unroll
+      for (int i = 0; i < kAtOnce; i++) {
+        ring_->sums[2 * i][threadIdx.x] = d[first + i];
+        ring_->sums[2 * i + 1][threadIdx.x] = d[kFragment / 2 + first + i];
+      }
+#pragma unroll 1
+      for (int i = 0; i < kAtOnce; i++) {
+        const int row = tile.row + warp * 16 + i % 4 / 2 * 8 + lane / 4;
+        const int column = tile.column / 2 + (first + i) / 4 * 8 + lane % 4 * 2 + i % 2;
+        if (row < a.rows && column < a.n / 2)
+          store_gated(a, row, column, ring_->sums[2 * i][threadIdx.x], ring_->sums[2 * i + 1][threadIdx.x]);
+      }
+    }
+  }
+
   const Args& a_;
   const int num_tiles_, num_blocks_;
   Ring* ring_;
@@ -184,7 +220,7 @@ Error gemm_wide(const GemmWideArgs& args, Stream stream) {
   Args all{{}, {}, gemm};
   if (gemm.rows == 0 || gemm.n == 0) return kSuccess;
   Error error = map_rows(&all.x, gemm.x, gemm.rows, gemm.k, gemm.ld_x, kTileRows);
-  if (error == kSuccess) error = map_rows(&all.w, gemm.w, gemm.n, gemm.k, gemm.ld_w, kTileWidth);
+  if (error == kSuccess) error = map_rows(&all.w, gemm.w, gemm.n, gemm.k, gemm.ld_w, kWeightBox);
   if (error != kSuccess) return error;
   const int blocks = wide_tiles(gemm) < args.max_blocks ? wide_tiles(gemm) : args.max_blocks;
   return launch_early(gemm_wide_kernel, {static_cast<unsigned>(blocks), 1}, kThreads, all, stream, kSharedBytes);

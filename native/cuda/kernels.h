@@ -124,8 +124,8 @@ struct GemmTilesArgs {
 constexpr int kWideTile = 128, kSmallTile = 64;
 constexpr bool gemm_has_tiles(const GemmArgs& a) { return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1; }
 
-// The same product of many rows of bf16 as only compute capability 9.0 can make it, with other bits than `gemm` (gemm_wide.cu): in tiles of
-// so many rows and columns, by at most so many blocks, one for each multiprocessor.
+// The same product of many rows of bf16 as only compute capability 9.0 can make it, with other bits than `gemm` (gemm_wide.cu); `adds` and
+// `gates` as there: in tiles of so many rows and columns, by at most so many blocks, one for each multiprocessor.
 struct GemmWideArgs {
   GemmArgs gemm;
   int max_blocks;
@@ -135,7 +135,7 @@ LOCKSTEP_ANYWHERE constexpr int wide_tiles(const GemmArgs& a) {
   return (a.rows + kWideProductRows - 1) / kWideProductRows * ((a.n + kWideProductColumns - 1) / kWideProductColumns);
 }
 // Of bricks: of what they are as bf16.
-constexpr bool gemm_has_wide(const GemmArgs& a) { return gemm_has_tiles(a) && !a.gates && a.k > 0; }
+constexpr bool gemm_has_wide(const GemmArgs& a) { return gemm_has_tiles(a) && (!a.gates || gemm_gates(a)) && a.k > 0; }
 constexpr bool can_gemm_wide(const DeviceInfo& device) { return device.major == 9 && device.minor == 0; }
 
 // Bricks as rows of bf16, rounded: out[i] = row i.
