@@ -59,25 +59,29 @@ static_assert(sizeof(TensorMap) == sizeof(CUtensorMap) && alignof(TensorMap) >= 
 static_assert(kMapBf16 == CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 && kMapSwizzle128 == CU_TENSOR_MAP_SWIZZLE_128B &&
               kMapPromote256 == CU_TENSOR_MAP_L2_PROMOTION_L2_256B);
 
+struct MapEncoder {
+  Error error;
+  decltype(&cuTensorMapEncodeTiled) encode;
+};
+inline MapEncoder find_map_encoder() {
+  constexpr unsigned kSince = 12000;
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result = cudaDriverEntryPointSymbolNotFound;
+  const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &result);
+  if (error == cudaSuccess && result != cudaDriverEntryPointSuccess) return {cudaErrorSymbolNotFound, nullptr};
+  return {error, reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(found)};
+}
+
 // Arithmetic on the host, without a call to the device: it may stand where a stream is captured.
 inline Error encode_tensor_map(TensorMap* map, const TensorMapShape& shape) {
-  constexpr unsigned kSince = 12000;
-  using Encode = decltype(&cuTensorMapEncodeTiled);
-  static Encode encode = nullptr;
-  if (encode == nullptr) {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, kSince, cudaEnableDefault, &result);
-    if (error != cudaSuccess) return error;
-    if (result != cudaDriverEntryPointSuccess) return cudaErrorSymbolNotFound;
-    encode = reinterpret_cast<Encode>(found);
-  }
+  static const MapEncoder encoder = find_map_encoder();
+  if (encoder.error != kSuccess) return encoder.error;
   const cuuint64_t size[2] = {shape.size[0], shape.size[1]}, stride[1] = {shape.row_bytes};
   const cuuint32_t box[2] = {shape.box[0], shape.box[1]}, every[2] = {1, 1};
   // Of the numbers of CUresult that this gives the runtime has the same.
-  return encode(reinterpret_cast<CUtensorMap*>(map), static_cast<CUtensorMapDataType>(shape.type), 2, const_cast<void*>(shape.data), size,
-                stride, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, static_cast<CUtensorMapSwizzle>(shape.swizzle),
-                static_cast<CUtensorMapL2promotion>(shape.promotion), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return encoder.encode(reinterpret_cast<CUtensorMap*>(map), static_cast<CUtensorMapDataType>(shape.type), 2, const_cast<void*>(shape.data),
+                        size, stride, box, every, CU_TENSOR_MAP_INTERLEAVE_NONE, static_cast<CUtensorMapSwizzle>(shape.swizzle),
+                        static_cast<CUtensorMapL2promotion>(shape.promotion), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
 // Of memory of dynamic_shared().
