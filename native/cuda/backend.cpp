@@ -84,6 +84,23 @@ void CudaBackend::norm(const NormWeights& weights, const int32_t* row_of, int ro
   run(k_.norm(args, parts_.stream->get()), "norm");
 }
 
+bool CudaBackend::products_norm_input(const NormWeights& weights, unsigned types) const {
+  return !sums_ranks() && !spec_.post_norm && weights.weight != nullptr && types == type_bit(Type::kBf16) &&
+         products_norm(m_, spec_.hidden);
+}
+
+bool CudaBackend::qkv_norms(int layer) const { return products_norm_input(w_.layers[layer].before_attention, qkv_types(layer)); }
+
+bool CudaBackend::mlp_norms(int layer) const {
+  return spec_.layers[layer].experts == 0 && products_norm_input(w_.layers[layer].before_mlp, mlp_types(layer));
+}
+
+GemmArgs CudaBackend::normed(GemmArgs args, const NormWeights& weights) const {
+  args.x = x_;
+  args.norm = weights;
+  return args;
+}
+
 void CudaBackend::join(PeerJoinArgs args) {
   args.two_shots = way_ == JoinWay::kTwoShots;
   args.rows = m_;
@@ -170,13 +187,15 @@ void CudaBackend::add_embedding() {
 
 void CudaBackend::attention_input(int layer) {
   const LayerWeights& lw = w_.layers[layer];
-  if (!std::exchange(input_is_ready_, false)) norm(lw.before_attention, nullptr, m_, qkv_types(layer));
+  if (!std::exchange(input_is_ready_, false) && !qkv_norms(layer)) norm(lw.before_attention, nullptr, m_, qkv_types(layer));
 }
 
 void CudaBackend::qkv(int layer) {
   float* out = qkv_;
-  for (const Matrix& part : w_.layers[layer].qkv) {
-    multiply(product(part, m_, out, ld_qkv_));
+  const LayerWeights& lw = w_.layers[layer];
+  for (const Matrix& part : lw.qkv) {
+    const GemmArgs args = product(part, m_, out, ld_qkv_);
+    multiply(qkv_norms(layer) ? normed(args, lw.before_attention) : args);
     out += part.rows;
   }
 }
@@ -279,7 +298,7 @@ unsigned CudaBackend::mlp_types(int layer) const {
 void CudaBackend::add_attention(int layer) { add(w_.layers[layer].after_attention, &w_.layers[layer].before_mlp, mlp_types(layer)); }
 
 void CudaBackend::mlp_input(int layer) {
-  if (!std::exchange(input_is_ready_, false)) norm(w_.layers[layer].before_mlp, nullptr, m_, mlp_types(layer));
+  if (!std::exchange(input_is_ready_, false) && !mlp_norms(layer)) norm(w_.layers[layer].before_mlp, nullptr, m_, mlp_types(layer));
 }
 
 GemmArgs CudaBackend::gate_up_product(int layer) const {
@@ -287,6 +306,7 @@ GemmArgs CudaBackend::gate_up_product(int layer) const {
   const LayerWeights& lw = w_.layers[layer];
   const int rows_of_token = this->rows_of_token(layer);
   GemmArgs args = product(lw.gate_up, m_ * rows_of_token, act_, ld_act_, spec.experts > 0 ? expert_of_ : nullptr, rows_of_token);
+  if (mlp_norms(layer)) args = normed(args, lw.before_mlp);
   // Of bricks the others make some columns after the others.
   const ProductBy by = by_whom(args);
   const bool has_both = by == ProductBy::kGemm || (by == ProductBy::kWide && args.bricks == Bricks::kNone);

@@ -49,6 +49,13 @@ constexpr ProductBy product_by(const GemmArgs& args, bool has_library, int wide_
   if (has_library) return ProductBy::kLibrary;
   return wide_blocks > 0 && gemm_has_wide(args) && 4 * wide_tiles(args) >= wide_blocks ? ProductBy::kWide : ProductBy::kGemm;
 }
+// Whether products of so few rows norm them themselves, which saves a kernel's start and end, some 2 us. Every block then reads the rows
+// from L2 and sums them, one after the other, a row of 4,096 in some 0.6 us by calculation for an H100, and each turn of the
+// multiprocessors through the blocks does it again; it is hidden where the 64 KiB of first weights that a block has on their way take as
+// long: for two blocks on a multiprocessor 5 us at most, of bricks of 4 bits a quarter. Not measured: the probe "norm and product" of
+// scripts/gpu-check has it both ways.
+constexpr int kNormedRows = 2, kNormedValues = 8192;
+constexpr bool products_norm(int rows, int n) { return rows <= kNormedRows && rows * n <= kNormedValues; }
 // Weights that are bf16 at one time for others than gemm, of a matrix that is bricks: still enough columns for them to fill any device.
 constexpr size_t kDequantizedMax = size_t{16} << 20;
 
@@ -163,6 +170,10 @@ class CudaBackend final : public DeviceBackend {
   // Of what the products behind mlp_input read.
   unsigned mlp_types(int layer) const;
   unsigned qkv_types(int layer) const;
+  // Whether they all norm what they read, so that no kernel does: of matrices of these types.
+  bool products_norm_input(const NormWeights& weights, unsigned types) const;
+  bool qkv_norms(int layer) const;
+  bool mlp_norms(int layer) const;
   void norm(const NormWeights& weights, const int32_t* row_of, int rows, unsigned types);
   void attend_in_tiles(const AttentionArgs& args);
   // What matrices of these types read, in `input`.
@@ -175,6 +186,8 @@ class CudaBackend final : public DeviceBackend {
   void join(PeerJoinArgs args);
   // Of what lies in `input`.
   GemmArgs product(const Matrix& w, int rows, float* out, int ld_out, const int32_t* expert_of = nullptr, int rows_per_input = 1) const;
+  // Of x_, normed.
+  GemmArgs normed(GemmArgs args, const NormWeights& weights) const;
   void multiply(const GemmArgs& args);
   // What the table says. What is never the library's takes on what would come behind it as a kernel of its own, with the same bits: it adds
   // itself to x, where neither another rank's part nor a norm comes between; and gate and up become what down reads, in act_, since

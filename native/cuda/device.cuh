@@ -172,6 +172,9 @@ __device__ inline float block_sum(float x) {
   return sum;
 }
 
+// Of a block that norms rows: the order of its sums goes with it.
+constexpr int kNormThreads = 256;
+
 // mean and factor of a norm: the value at i becomes (x[i] - mean) * factor * (weight[i] + offset) [+ bias[i]].
 struct NormScale {
   float mean, factor;
@@ -191,8 +194,16 @@ __device__ inline NormScale norm_scale(const float* x, int n, float eps, bool la
 }
 
 __device__ inline float normed(const NormWeights& norm, NormScale scale, float x, int i) {
-  const float y = (x - scale.mean) * scale.factor * (norm.weight[i] + norm.weight_offset);
-  return norm.bias != nullptr ? y + norm.bias[i] : y;
+  const float y = (x - scale.mean) * scale.factor;
+  const float weight = norm.weight[i] + norm.weight_offset;
+  // Said, since a compiler makes one rounding of two in one kernel and not in another.
+  return norm.bias != nullptr ? fmaf(y, weight, norm.bias[i]) : y * weight;
+}
+
+// By a whole block: the norm of n values of x as a row of `out`, zeros behind them.
+__device__ inline void store_normed(const RowsOut& out, int row, const NormWeights& norm, const float* x, int n) {
+  const NormScale scale = norm_scale(x, n, norm.eps, norm.layer_norm);
+  for (int c = threadIdx.x; c < out.ld; c += blockDim.x) store_row_value(out, row, c, c < n ? normed(norm, scale, x[c], c) : 0.0f);
 }
 
 }  // namespace lockstep::cuda

@@ -6,18 +6,18 @@ namespace lockstep::cuda {
 namespace {
 
 // A block makes 16 * tiles columns.
-template <Bricks kind, int tiles, int row_tiles>
+template <Bricks kind, int tiles, int row_tiles, bool norms>
 __global__ void __launch_bounds__(kGemmWarps* kWarp, row_tiles == 1 ? 2 : 1) gemm_kernel(GemmArgs a) {
   __shared__ TileParts parts[2];
   // Columns are the inner dimension of the grid, whose second one is too short for a vocabulary or for all rows of experts.
   const int tile_blocks = (tiles_down(a.n) + tiles - 1) / tiles;
   const int first_tile = blockIdx.x % tile_blocks * tiles;
-  const BlockRows<row_tiles> rows = block_rows<row_tiles>(a, blockIdx.x / tile_blocks, threadIdx.x % kWarp);
+  const BlockRows<row_tiles> rows = block_rows<row_tiles, norms>(a, blockIdx.x / tile_blocks, threadIdx.x % kWarp);
   int tile_of[tiles];
 #pragma unroll
   for (int t = 0; t < tiles; t++) tile_of[t] = first_tile + t < tiles_down(a.n) ? first_tile + t : first_tile;  // of none the first, again
   float sum[tiles][row_tiles][4] = {};
-  multiply_tiles<kind>(a, rows, tile_of, sum);
+  multiply_tiles<kind, norms>(a, rows, tile_of, sum);
 #pragma unroll
   for (int i = 0; i < tiles * row_tiles; i++) {
     const int tile = i / row_tiles;
@@ -34,15 +34,16 @@ __global__ void __launch_bounds__(kGemmWarps* kWarp, row_tiles == 1 ? 2 : 1) gem
   }
 }
 
-template <Bricks kind, int tiles, int row_tiles>
+template <Bricks kind, int tiles, int row_tiles, bool norms = false>
 Error launch_gemm(const GemmArgs& args, Stream stream) {
   const int tile_blocks = (tiles_down(args.n) + tiles - 1) / tiles;
-  return launch_blocks(gemm_kernel<kind, tiles, row_tiles>, args, tile_blocks, row_tiles, stream);
+  return launch_blocks(gemm_kernel<kind, tiles, row_tiles, norms>, args, tile_blocks, row_tiles, stream);
 }
 
 // The more rows, the more columns a block makes of what it reads of x, as far as there are registers.
 template <Bricks kind>
 Error gemm_of(const GemmArgs& args, Stream stream) {
+  if (args.norm.weight != nullptr) return launch_gemm<kind, 1, 1, true>(args, stream);
   if (args.expert_of != nullptr || args.rows <= kColumns) return launch_gemm<kind, 1, 1>(args, stream);
   if (args.rows <= 2 * kColumns) return launch_gemm<kind, 2, 2>(args, stream);
   return launch_gemm < kind, kHasLeast<kind> ? 1 : 2, 4 > (args, stream);
@@ -71,7 +72,7 @@ bool is_wide(const GemmArgs& args) {
 }  // namespace
 
 Error gemm(const GemmArgs& args, Stream stream) {
-  if (args.gates && !gemm_gates(args)) return kInvalidValue;
+  if ((args.gates && !gemm_gates(args)) || (args.norm.weight != nullptr && !gemm_norms(args))) return kInvalidValue;
   if (args.type == Type::kF32) return gemm_f32(args, stream);
   if (is_staged(args)) return gemm_tiles({args, is_wide(args)}, stream);
   if (args.gates) return gemm_gated(args, stream);

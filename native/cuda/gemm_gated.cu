@@ -7,16 +7,16 @@
 namespace lockstep::cuda {
 namespace {
 
-template <Bricks kind, int row_tiles>
+template <Bricks kind, int row_tiles, bool norms>
 __global__ void __launch_bounds__(kGemmWarps* kWarp, row_tiles == 1 ? 2 : 1) gemm_gated_kernel(GemmArgs a) {
   __shared__ TileParts parts[2];
   const int half = a.n / 2;
   const int tiles = half / kBrickRows;  // of the gate, and of up
   const int tile = blockIdx.x % tiles;
-  const BlockRows<row_tiles> rows = block_rows<row_tiles>(a, blockIdx.x / tiles, threadIdx.x % kWarp);
+  const BlockRows<row_tiles> rows = block_rows<row_tiles, norms>(a, blockIdx.x / tiles, threadIdx.x % kWarp);
   const int tile_of[2] = {tile, tiles + tile};
   float sum[2][row_tiles][4] = {};
-  multiply_tiles<kind>(a, rows, tile_of, sum);
+  multiply_tiles<kind, norms>(a, rows, tile_of, sum);
 #pragma unroll
   for (int r = 0; r < row_tiles; r++) {
     if (r > 0) __syncthreads();  // the row tile before has been read
@@ -33,8 +33,9 @@ __global__ void __launch_bounds__(kGemmWarps* kWarp, row_tiles == 1 ? 2 : 1) gem
 template <Bricks kind>
 Error gated_of(const GemmArgs& args, Stream stream) {
   const int tiles = args.n / (2 * kBrickRows);
-  if (args.expert_of != nullptr || args.rows <= kColumns) return launch_blocks(gemm_gated_kernel<kind, 1>, args, tiles, 1, stream);
-  return launch_blocks(gemm_gated_kernel<kind, 2>, args, tiles, 2, stream);
+  if (args.norm.weight != nullptr) return launch_blocks(gemm_gated_kernel<kind, 1, true>, args, tiles, 1, stream);
+  if (args.expert_of != nullptr || args.rows <= kColumns) return launch_blocks(gemm_gated_kernel<kind, 1, false>, args, tiles, 1, stream);
+  return launch_blocks(gemm_gated_kernel<kind, 2, false>, args, tiles, 2, stream);
 }
 
 }  // namespace

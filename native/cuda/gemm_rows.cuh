@@ -3,7 +3,8 @@
 // lane, and are read once for all rows of a block; x, which all blocks read, comes from the caches. Bound: for a decode step's rows by the
 // bytes of the weights.
 //
-// A sum's order is that of gemm.cuh, whatever the number of rows: a slice is a warp's.
+// A sum's order is that of gemm.cuh, whatever the number of rows: a slice is a warp's. Where a product norms, every block does so with all
+// rows, by as many threads as norm.cu and so in the same order, and multiplies from shared memory what norm.cu would have written.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace lockstep::cuda {
 
 constexpr int kGemmWarps = kSlices;
 constexpr int kTileValues = kBrickRows * kColumns;
+static_assert(kGemmWarps * kWarp == kNormThreads && kMaxNormedRows <= kColumns);
+static_assert(kMaxNormedValues * 2 + 2 * kGemmWarps * kTileValues * 4 < kMaxDynamicShared, "beside the parts of sums");
 
 // A lane's share of 16 rows and 128 columns of the weights: Brick's members, and where it lies.
 template <Bricks kind>
@@ -70,23 +73,32 @@ struct BlockRows {
 // A block makes columns of 8 * row_tiles rows; of experts, of one row.
 LOCKSTEP_ANYWHERE inline int rows_of_block(const GemmArgs& a, int row_tiles) { return a.expert_of == nullptr ? row_tiles * kColumns : 1; }
 
-template <int row_tiles>
+template <int row_tiles, bool norms>
 __device__ BlockRows<row_tiles> block_rows(const GemmArgs& a, int block, int lane) {
   BlockRows<row_tiles> rows;
+  const void* x = norms ? dynamic_shared() : a.x;
   const int count = rows_of_block(a, row_tiles);
   rows.first = block * count;
   rows.end = rows.first + count < a.rows ? rows.first + count : a.rows;
 #pragma unroll
   for (int r = 0; r < row_tiles; r++) {
     const int row = rows.first + r * kColumns + lane / 4;
-    rows.x[r] = row < rows.end ? static_cast<const uint16_t*>(a.x) + static_cast<size_t>(row / a.rows_per_input) * a.ld_x : nullptr;
+    rows.x[r] = row < rows.end ? static_cast<const uint16_t*>(x) + static_cast<size_t>(row / a.rows_per_input) * a.ld_x : nullptr;
   }
   return rows;
 }
 
+// By the whole block, the norms of all rows into shared memory.
+__device__ inline void norm_rows(const GemmArgs& a) {
+  const RowsOut normed = {nullptr, reinterpret_cast<uint16_t*>(dynamic_shared()), a.ld_x};
+  for (int row = 0; row < a.rows; row++)
+    store_normed(normed, row, a.norm, static_cast<const float*>(a.x) + static_cast<size_t>(row) * a.ld_x, a.k);
+  __syncthreads();
+}
+
 // A warp's part of sum[t][r]: of tile tile_of[t] of the weights with row tile r of the block. Its first bricks are on their way before it
 // waits for what is earlier in the stream.
-template <Bricks kind, int tiles, int row_tiles>
+template <Bricks kind, bool norms, int tiles, int row_tiles>
 __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& rows, const int (&tile_of)[tiles],
                                float (&sum)[tiles][row_tiles][4]) {
   // A warp of one tile reads a brick ahead; one of more has as many loads in flight without.
@@ -97,19 +109,16 @@ __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& ro
   const int bricks = bricks_across(a.k);
   begin_product(a);
   const size_t expert = a.expert_of == nullptr ? 0 : a.expert_of[rows.first];
-  Share<kind> next;
-  if (reads_ahead && warp < bricks) next.take(a, expert, tile_of[0], warp, lane);
-  for (int brick = warp; brick < bricks; brick += warps) {
-    Share<kind> share[tiles];
+  Share<kind> share[tiles], next;
+  const auto take_all = [&](int brick) {
 #pragma unroll
-    for (int t = 0; t < tiles; t++) {
-      if (!reads_ahead) share[t].take(a, expert, tile_of[t], brick, lane);
-    }
-    if (reads_ahead) {
-      share[0] = next;
-      if (brick + warps < bricks) next.take(a, expert, tile_of[0], brick + warps, lane);
-    }
-    if (brick == warp) wait_for_earlier();
+    for (int t = 0; t < tiles; t++) share[t].take(a, expert, tile_of[t], brick, lane);
+  };
+  if (warp < bricks) take_all(warp);
+  if (reads_ahead && warp + warps < bricks) next.take(a, expert, tile_of[0], warp + warps, lane);
+  wait_for_earlier();
+  if (norms) norm_rows(a);
+  for (int brick = warp; brick < bricks; brick += warps) {
 #pragma unroll
     for (int group = 0; group < kBrickGroups; group++) {
 #pragma unroll
@@ -121,8 +130,15 @@ __device__ void multiply_tiles(const GemmArgs& a, const BlockRows<row_tiles>& ro
         for (int t = 0; t < tiles; t++) multiply_group<kind>(sum[t][r], share[t], group, in, total);
       }
     }
+    const int behind = brick + warps;
+    if (behind >= bricks) break;
+    if (reads_ahead) {
+      share[0] = next;
+      if (behind + warps < bricks) next.take(a, expert, tile_of[0], behind + warps, lane);
+    } else {
+      take_all(behind);
+    }
   }
-  if (warp >= bricks) wait_for_earlier();
 }
 
 // What the warps of a block have of one tile and row tile.
@@ -141,12 +157,14 @@ __device__ inline float sum_of_parts(const TileParts& all, int value) {
   return total;
 }
 
-// So many blocks for each block of rows, of as many warps as have something to do.
+// So many blocks for each block of rows, of as many warps as have something to do: for a norm all.
 inline Error launch_blocks(void (*kernel)(GemmArgs), const GemmArgs& args, int tile_blocks, int row_tiles, Stream stream) {
   const int rows = rows_of_block(args, row_tiles);
   const int row_blocks = (args.rows + rows - 1) / rows;
-  const int warps = std::clamp(bricks_across(args.k), 1, kGemmWarps);
-  return launch_product(kernel, {static_cast<unsigned>(tile_blocks * row_blocks), 1}, warps * kWarp, args, stream);
+  const bool norms = args.norm.weight != nullptr;
+  const int warps = norms ? kGemmWarps : std::clamp(bricks_across(args.k), 1, kGemmWarps);
+  const int shared_bytes = norms ? args.rows * args.ld_x * static_cast<int>(type_bytes(Type::kBf16)) : 0;
+  return launch_product(kernel, {static_cast<unsigned>(tile_blocks * row_blocks), 1}, warps * kWarp, args, stream, shared_bytes);
 }
 
 }  // namespace lockstep::cuda

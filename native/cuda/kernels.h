@@ -96,9 +96,10 @@ struct GenerateArgs {
 
 // out[r] = w[expert_of ? expert_of[r] : 0] x[r / rows_per_input] + bias. x and w have one type; or w is bricks, and x is bf16. With `adds`
 // out[r] += that; with `gates`, which gemm_gates says where it may, gated[r][c] = act(p[c]) * p[n / 2 + c] where p is that, and out is not
-// written: gate's rows and up's are one matrix. The bits of both are those of `gemm` and then `add` or `activation`.
+// written: gate's rows and up's are one matrix. Where norm.weight is not null, which gemm_norms says where it may be, x is float rows and
+// w multiplies their norm. The bits are those of `norm`, `gemm` and then `add` or `activation`.
 struct GemmArgs {
-  const void* x;  // [.., ld_x]
+  const void* x;  // [.., ld_x] of `type`; of float where it is normed
   const void* w;  // [experts, n, ld_w], or for each expert tiles_down(n) tiles of bricks
   Type type;
   const float* bias;         // [n] or null
@@ -112,9 +113,17 @@ struct GemmArgs {
   bool adds = false, gates = false;
   Activation activation{};
   RowsOut gated{};  // [rows, n / 2]
+  NormWeights norm{};
 };
 // Gate and up must be whole tiles.
 constexpr bool gemm_gates(const GemmArgs& a) { return a.type == Type::kBf16 && a.n % (2 * kBrickRows) == 0; }
+
+// Every block norms all rows for itself and keeps them in shared memory, as bf16: so many of them, and so many values.
+constexpr int kMaxNormedRows = 8, kMaxNormedValues = 32 << 10;
+constexpr bool gemm_norms(const GemmArgs& a) {
+  return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1 && a.rows <= kMaxNormedRows &&
+         a.rows * a.ld_x <= kMaxNormedValues;
+}
 
 // `gemm` again, the same bits, in tiles of the output that a block makes by way of shared memory (gemm_tiles.cu).
 struct GemmTilesArgs {
@@ -122,7 +131,9 @@ struct GemmTilesArgs {
   bool is_wide;  // tiles of kWideTile columns and rows, of bricks of fewer rows; else of kSmallTile
 };
 constexpr int kWideTile = 128, kSmallTile = 64;
-constexpr bool gemm_has_tiles(const GemmArgs& a) { return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1; }
+constexpr bool gemm_has_tiles(const GemmArgs& a) {
+  return a.type == Type::kBf16 && a.expert_of == nullptr && a.rows_per_input == 1 && a.norm.weight == nullptr;
+}
 
 // The same product of many rows of bf16 as only compute capability 9.0 can make it, with other bits than `gemm` (gemm_wide.cu); `adds` and
 // `gates` as there: in tiles of so many rows and columns, by at most so many blocks, one for each multiprocessor.

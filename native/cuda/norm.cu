@@ -6,8 +6,6 @@
 namespace lockstep::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 __global__ void norm_kernel(NormArgs a) {
   begin_early();
   const int i = blockIdx.x;
@@ -46,12 +44,14 @@ __global__ void pool_kernel(PoolArgs a) {
 }  // namespace
 
 Error norm(const NormArgs& args, Stream stream) {
-  return launch_early(norm_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream);
+  return launch_early(norm_kernel, {static_cast<unsigned>(args.rows), 1}, kNormThreads, args, stream);
 }
 // Not early: it is what follows a collective of NCCL's, and a recording may have more before it then than one kernel.
-Error add(const AddArgs& args, Stream stream) { return launch(add_kernel, {static_cast<unsigned>(args.rows), 1}, kThreads, args, stream); }
+Error add(const AddArgs& args, Stream stream) {
+  return launch(add_kernel, {static_cast<unsigned>(args.rows), 1}, kNormThreads, args, stream);
+}
 Error pool(const PoolArgs& args, Stream stream) {
-  return launch(pool_kernel, {static_cast<unsigned>(args.num_entries), 1}, kThreads, args, stream);
+  return launch(pool_kernel, {static_cast<unsigned>(args.num_entries), 1}, kNormThreads, args, stream);
 }
 
 }  // namespace lockstep::cuda

@@ -79,8 +79,7 @@ __device__ void finish_row(const PeerJoinArgs& a, int row, SumOf sum_of) {
     for (int c = threadIdx.x; c < a.n; c += blockDim.x) x[c] += normed(a.norm, scale, to[c], c);
   }
   if (a.next.weight == nullptr) return;
-  const NormScale scale = norm_scale(x, a.n, a.next.eps, a.next.layer_norm);
-  for (int c = threadIdx.x; c < a.out.ld; c += blockDim.x) store_row_value(a.out, row, c, c < a.n ? normed(a.next, scale, x[c], c) : 0.0f);
+  store_normed(a.out, row, a.next, x, a.n);
 }
 
 __global__ void __launch_bounds__(kMaxThreads) one_shot_kernel(PeerJoinArgs a) {

@@ -103,6 +103,14 @@ void products_begin_with_weights(Check& check) {
         expect_same(args);
       }
     }
+    if (gemm_norms(args)) {
+      args.norm = {inputs.as<float>(), nullptr, 0, 1e-5F, false};
+      for (const bool gates : {false, true}) {
+        args.gates = gates, args.adds = !gates;
+        expect_same(args);
+      }
+      args.norm = {};
+    }
     args.bricks = Bricks::kNone, args.expert_of = expert_of;
     expect_same(args);
   }

@@ -1,5 +1,5 @@
-// What a product takes on of the kernels behind it, on an emulated device in tests and on a real one in scripts/gpu-check: the same bits as
-// the kernels one after the other.
+// What a product takes on of the kernels before and behind it, on an emulated device in tests and on a real one in scripts/gpu-check: the
+// same bits as the kernels one after the other.
 #include "device_bench.h"
 
 namespace lockstep::test {
@@ -54,10 +54,68 @@ void expect_gated(Bench& b, GemmArgs args) {
   });
 }
 
+// Rows that norms tell apart: each of another size. For a layer norm with large values that go out against each other, so that another
+// order of their sum is another mean, and that the norm's weights leave out, so that it shows in bf16.
+struct NormSample {
+  float* x;  // [rows, ld_x]
+  NormWeights norm;
+};
+
+NormSample norm_sample(Bench& b, const GemmArgs& args, bool is_layer_norm) {
+  float* x = b.rows(args.rows, args.k, args.ld_x);
+  float* weight = b.rows(1, args.k, args.k);
+  for (int i = 0; i < args.rows * args.ld_x; i++) x[i] *= static_cast<float>(1 + i / args.ld_x);
+  if (!is_layer_norm) return {x, {weight, nullptr, 1, 1e-5F, false}};
+  constexpr float kLarge = 1e6F;
+  for (int c = 0; c < args.k; c++) weight[c] *= kLarge;
+  for (int c = 3; c + 7 < args.k; c += 14) {
+    weight[c] = weight[c + 7] = 0;
+    for (int i = 0; i < args.rows; i++) {
+      float* row = x + static_cast<size_t>(i) * args.ld_x;
+      row[c + 7] = -(row[c] *= kLarge);
+    }
+  }
+  return {x, {weight, b.rows(1, args.k, args.k), 0, 1e-5F, true}};
+}
+
+// Normed before the product and by it.
+void expect_normed(Bench& b, GemmArgs args, bool is_layer_norm) {
+  const NormSample sample = norm_sample(b, args, is_layer_norm);
+  const RowsOut rows = b.out(args.rows, args.ld_x);
+  b.run(b.runtime->kernels->norm, {sample.x, nullptr, args.rows, args.k, args.ld_x, sample.norm, false, rows});
+  const size_t half_values = static_cast<size_t>(args.rows) * args.n / 2;
+  const auto run = [&](bool norms, float* out, const RowsOut& gated) {
+    args.x = norms ? static_cast<void*>(sample.x) : rows.bf16;
+    args.norm = norms ? sample.norm : NormWeights{};
+    args.out = out, args.gated = gated;
+    for (const bool gates : {false, true}) {
+      args.gates = gates;
+      if (!gates || gemm_gates(args)) b.run(b.runtime->kernels->gemm, args);
+    }
+  };
+  const auto take = [&] { return b.take<float>(static_cast<size_t>(args.rows) * args.ld_out); };
+  float *want = take(), *out = take();
+  const RowsOut want_gated = b.out(args.rows, args.n / 2), gated = b.out(args.rows, args.n / 2);
+  run(false, want, want_gated);
+  run(true, out, gated);
+  const auto expect = [&](bool is_same, const char* what) {
+    b.check.expect(is_same, "%s of %d rows and bricks of kind %d that norms has other bits", what, args.rows,
+                   static_cast<int>(args.bricks));
+  };
+  for (int i = 0; i < args.rows; i++) {
+    const size_t at = static_cast<size_t>(i) * args.ld_out;
+    expect(same_bits(out + at, want + at, args.n), "a product");
+  }
+  if (gemm_gates(args)) expect(same_bits(gated.f32, want_gated.f32, half_values), "gate and up");
+}
+
 }  // namespace
 
 void expect_fused(Bench& b, const GemmArgs& args) {
   expect_added(b, args);
+  for (const bool is_layer_norm : {false, true}) {
+    if (gemm_norms(args)) expect_normed(b, args, is_layer_norm);
+  }
   if (gemm_gates(args)) expect_gated(b, args);
 }
 

@@ -226,6 +226,54 @@ Status probe_decode(const Place& at) {
   return Status();
 }
 
+// A norm and the product that reads it, as one kernel and as two: what kNormedRows and kNormedValues (cuda/backend.h) should be here.
+Status probe_norms(const Place& at) {
+  const int times_max = at.small ? 2 : 32;
+  const std::vector<int> widths = at.small ? std::vector<int>{64} : std::vector<int>{576, 2048, 4096};
+  const size_t weight_bytes = at.small ? size_t{1} << 20 : size_t{1} << 30;
+  const Runtime& runtime = at.device.runtime();
+  const Kernels& kernels = *runtime.kernels;
+  Memory weights, memory;
+  const size_t most = static_cast<size_t>(kMaxNormedRows) * widths.back();
+  LOCKSTEP_RETURN_IF_ERROR(weights.reserve_device(at.device, weight_bytes, "weights"));
+  LOCKSTEP_RETURN_IF_ERROR(memory.reserve_device(at.device, 9 * most * sizeof(float), "rows"));
+  LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(weights.data(), 0, weights.bytes(), at.stream.get()), "fill"));
+  LOCKSTEP_RETURN_IF_ERROR(at.check(runtime.fill(memory.data(), 0, memory.bytes(), at.stream.get()), "fill"));
+  LOCKSTEP_RETURN_IF_ERROR(at.stream.wait(kBounds));  // as in a server: weights lie there before they are read ahead
+  float *x = memory.as<float>(), *norm_weight = x + most, *out = x + 3 * most;
+  auto* normed = reinterpret_cast<uint16_t*>(x + 2 * most);
+  for (const int k : widths) {
+    for (const bool gates : {false, true}) {
+      const int n = gates ? 6 * k : k / 2 * 3;
+      const size_t values = static_cast<size_t>(n) * k;
+      const int times = static_cast<int>(std::min<size_t>(times_max, weight_bytes / (2 * values)));
+      for (const int rows : {1, 2, 4, 8}) {
+        const NormArgs norm{x, nullptr, rows, k, k, {norm_weight, nullptr, 0, 1e-5F, false}, false, {nullptr, normed, k}};
+        double us[2] = {};
+        for (const bool is_one : {false, true}) {
+          const auto put = [&](int i) {
+            GemmArgs args{normed, weights.as<uint16_t>() + i * values, Type::kBf16, nullptr, nullptr, 1, rows, n, k, k, k, out, n};
+            args.gates = gates;
+            args.gated = {nullptr, reinterpret_cast<uint16_t*>(out), n / 2};
+            if (is_one) {
+              args.x = x, args.norm = norm.norm;
+            } else {
+              LOCKSTEP_RETURN_IF_ERROR(at.check(kernels.norm(norm, at.stream.get()), "norm"));
+            }
+            return at.check(kernels.gemm(args, at.stream.get()), "gemm");
+          };
+          LOCKSTEP_RETURN_IF_ERROR(time_recorded(at, times, put, &us[is_one ? 1 : 0]));
+        }
+        char name[80], note[80];
+        std::snprintf(name, sizeof(name), "norm and product of %d rows of %d%s", rows, k, gates ? ", gated" : "");
+        std::snprintf(note, sizeof(note), "%d columns in bfloat16, in one kernel; %.3g us in two", n, us[0] / times);
+        tell(name, us[1] / times, "us", note);
+      }
+    }
+  }
+  return Status();
+}
+
 // One rank's part of a probe of sums.
 Status time_sums(int rank, const Runtime* runtime, PeerGroup* group, cpu::ShmGroup* meeting, const std::vector<int>& sizes, bool small) {
   constexpr int kN = 1024, kTimes = 20;
@@ -295,6 +343,7 @@ Status probe(const Runtime* runtime, const std::vector<std::string>& roots, bool
   LOCKSTEP_RETURN_IF_ERROR(probe_copy(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_launch(at));
   LOCKSTEP_RETURN_IF_ERROR(probe_decode(at));
+  LOCKSTEP_RETURN_IF_ERROR(probe_norms(at));
   const CublasLt library = open_cublaslt("", roots, cublaslt_major(runtime));
   LtProducts products(library.is_open() ? &library.functions : nullptr, &device, &stream);
   LOCKSTEP_RETURN_IF_ERROR(products.init());

@@ -58,6 +58,7 @@ describe('scripts/gpu-check on emulated devices', { skip: spawnSync('xz', ['--ve
       'wgmma product',
       'gap between recordings',
       'decode: gate and up, gated',
+      'norm and product of 2 rows of 64, gated',
       'product of 40 rows, 4 bits, own',
       'product of 40 rows, 4 bits, wgmma',
       'sum over 4 ranks, 8 KiB in two shots',
