@@ -113,9 +113,15 @@ void check_sampling(Bench& b);
 void check_gemm_wide(Bench& b);
 // And of quantised weights: bricks_checks.cpp.
 void check_bricks(Bench& b);
-// And of what products take on of other kernels: fused_checks.cpp. expect_fused: of this one; it writes `args.out`.
+// And of what products take on of other kernels: fused_checks.cpp. expect_fused: of this one by gemm's kernels; expect_ends: what comes
+// behind it, by all of these, which have the bits of the first. They write `args.out`.
+struct Maker {
+  const char* name;
+  std::function<void(const cuda::GemmArgs&)> make;
+};
 void check_fused(Bench& b);
 void expect_fused(Bench& b, const cuda::GemmArgs& args);
+void expect_ends(Bench& b, const cuda::GemmArgs& args, const std::vector<Maker>& makers);
 // That of attention in tiles (attention_tiles_test.cpp).
 void attention_tiles(Bench& b);
 // Kernels of the table that the bench has not run.

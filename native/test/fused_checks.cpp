@@ -7,51 +7,41 @@ namespace {
 
 using namespace cuda;
 
-// The product by whichever kernel `gemm` chooses, and where it has tiles by both kinds of them.
-template <class Check>
-void by_each_kernel(Bench& b, const GemmArgs& args, Check check) {
-  b.run(b.runtime->kernels->gemm, args);
-  check("the kernel of its choice");
-  for (const bool is_wide : {false, true}) {
-    if (!gemm_has_tiles(args)) return;
-    b.run(b.runtime->kernels->gemm_tiles, {args, is_wide});
-    check(is_wide ? "wide tiles" : "small tiles");
-  }
-}
-
-void expect_added(Bench& b, GemmArgs args) {
+void expect_added(Bench& b, GemmArgs args, const std::vector<Maker>& makers) {
   const size_t values = static_cast<size_t>(args.rows) * args.ld_out;
   float* x = b.rows(args.rows, args.n, args.ld_out);
   const std::vector<float> before(x, x + values);
   float* want = b.values(before);
-  b.run(b.runtime->kernels->gemm, args);
+  makers.front().make(args);
   b.run(b.runtime->kernels->add, {args.out, want, args.rows, args.n, args.ld_out, {}});
   args.out = x, args.adds = true;
-  by_each_kernel(b, args, [&](const char* kernel) {
+  for (const Maker& maker : makers) {
+    maker.make(args);
     for (int i = 0; i < args.rows; i++) {
       const size_t at = static_cast<size_t>(i) * args.ld_out;
       b.check.expect(same_bits(x + at, want + at, args.n), "%d columns that add themselves have other bits in row %d, by %s", args.n, i,
-                     kernel);
+                     maker.name);
     }
     std::copy(before.begin(), before.end(), x);
-  });
+  }
 }
 
-void expect_gated(Bench& b, GemmArgs args) {
+void expect_gated(Bench& b, GemmArgs args, const std::vector<Maker>& makers) {
   const int half = args.n / 2;
   const size_t values = static_cast<size_t>(args.rows) * half;
   args.activation = args.rows % 2 == 1 ? Activation::kSilu : Activation::kGeluTanh;
   const RowsOut want = b.out(args.rows, half);
-  b.run(b.runtime->kernels->gemm, args);
+  makers.front().make(args);
   b.run(b.runtime->kernels->activation, {args.out, args.rows, half, args.ld_out, args.activation, true, want});
   args.gates = true, args.out = nullptr, args.gated = b.out(args.rows, half);
-  by_each_kernel(b, args, [&](const char* kernel) {
+  for (const Maker& maker : makers) {
+    maker.make(args);
     const bool is_same = same_bits(args.gated.f32, want.f32, values) && std::equal(want.bf16, want.bf16 + values, args.gated.bf16);
     b.check.expect(is_same, "gate and up of %d rows and bricks of kind %d have other bits than a product and its activation, by %s",
-                   args.rows, static_cast<int>(args.bricks), kernel);
+                   args.rows, static_cast<int>(args.bricks), maker.name);
     std::fill(args.gated.f32, args.gated.f32 + values, 0.0F);
     std::fill(args.gated.bf16, args.gated.bf16 + values, uint16_t{0});
-  });
+  }
 }
 
 // Rows that norms tell apart: each of another size. For a layer norm with large values that go out against each other, so that another
@@ -111,12 +101,22 @@ void expect_normed(Bench& b, GemmArgs args, bool is_layer_norm) {
 
 }  // namespace
 
+void expect_ends(Bench& b, const GemmArgs& args, const std::vector<Maker>& makers) {
+  expect_added(b, args, makers);
+  if (gemm_gates(args)) expect_gated(b, args, makers);
+}
+
 void expect_fused(Bench& b, const GemmArgs& args) {
-  expect_added(b, args);
+  const Kernels& kernels = *b.runtime->kernels;
+  std::vector<Maker> makers = {{"the kernel of gemm's choice", [&](const GemmArgs& of) { b.run(kernels.gemm, of); }}};
+  if (gemm_has_tiles(args)) {
+    makers.push_back({"small tiles", [&](const GemmArgs& of) { b.run(kernels.gemm_tiles, {of, false}); }});
+    makers.push_back({"wide tiles", [&](const GemmArgs& of) { b.run(kernels.gemm_tiles, {of, true}); }});
+  }
+  expect_ends(b, args, makers);
   for (const bool is_layer_norm : {false, true}) {
     if (gemm_norms(args)) expect_normed(b, args, is_layer_norm);
   }
-  if (gemm_gates(args)) expect_gated(b, args);
 }
 
 void check_fused(Bench& b) {

@@ -6,37 +6,8 @@
 #include "device_bench.h"
 
 namespace lockstep::test {
-namespace {
 
 using namespace cuda;
-
-// `args.out` has been made: the same bits where the product adds itself, and where gate and up are as many whole tiles what activation
-// makes of it.
-void expect_fused(Bench& b, GemmWideArgs args) {
-  GemmArgs& gemm = args.gemm;
-  const float* made = gemm.out;
-  const auto at = [&](const float* rows, int row) { return rows + static_cast<size_t>(row) * gemm.ld_out; };
-  const float* before = b.rows(gemm.rows, gemm.n, gemm.ld_out);
-  gemm.out = b.values(std::vector<float>(before, at(before, gemm.rows)));
-  gemm.adds = true;
-  b.run(b.runtime->kernels->gemm_wide, args);
-  for (int row = 0; row < gemm.rows; row++) {
-    for (int c = 0; c < gemm.n; c++)
-      b.check.expect(at(gemm.out, row)[c] == at(before, row)[c] + at(made, row)[c], "row %d adds itself with other bits", row);
-  }
-  if (!gemm_gates(gemm)) return;
-  const int half = gemm.n / 2;
-  const RowsOut want = b.out(gemm.rows, half);
-  gemm.activation = gemm.bias == nullptr ? Activation::kSilu : Activation::kGeluTanh;
-  b.run(b.runtime->kernels->activation, {made, gemm.rows, half, gemm.ld_out, gemm.activation, true, want});
-  gemm.adds = false, gemm.gates = true, gemm.out = nullptr, gemm.gated = b.out(gemm.rows, half);
-  b.run(b.runtime->kernels->gemm_wide, args);
-  const size_t values = static_cast<size_t>(gemm.rows) * half;
-  const bool is_same = same_bits(gemm.gated.f32, want.f32, values) && std::equal(want.bf16, want.bf16 + values, gemm.gated.bf16);
-  b.check.expect(is_same, "gate and up of %d rows have other bits than a product and its activation", gemm.rows);
-}
-
-}  // namespace
 
 void check_gemm_wide(Bench& b) {
   const auto gemm_wide = b.runtime->kernels->gemm_wide;
@@ -68,7 +39,7 @@ void check_gemm_wide(Bench& b) {
       }
       for (int j = n; j < ld_out; j++) b.check.expect(std::isnan(row[j]), "something was written behind row %d of %d", i, m);
     }
-    expect_fused(b, args);
+    expect_ends(b, args.gemm, {{"wgmma", [&, blocks = blocks](const GemmArgs& of) { b.run(gemm_wide, {of, blocks}); }}});
     float* alone = b.take<float>(n);
     args.gemm.x = x_half + static_cast<size_t>(m - 1) * ld, args.gemm.rows = 1, args.gemm.out = alone, args.gemm.ld_out = n;
     b.run(gemm_wide, args);
