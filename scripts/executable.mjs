@@ -95,16 +95,15 @@ async function makeBlob(node, version) {
   const blob = `${work}/lockstep.blob`;
   await build({ ...forNode, entryPoints: ['dist/src/cli/executable/main.js'], outfile: `${work}/main.cjs`, format: 'cjs' });
   mkdirSync(`${work}/assets`, { recursive: true });
-  const whole = createHash('sha256');
+  const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
   const assets = { 'contents.json': `${work}/contents.json` };
   const files = filesBelow(tree, ['']).map((file, i) => {
     const [path, bytes] = [relative(tree, file), readFileSync(file)];
-    whole.update(`${path}\0${bytes.length}\0`).update(bytes);
     assets[path] = `${work}/assets/${i}.gz`;
     writeFileSync(assets[path], gzipSync(bytes, { level: 9 }));
-    return { path, size: bytes.length, digest: createHash('sha256').update(bytes).digest('hex') };
+    return { path, size: bytes.length, digest: sha256(bytes) };
   });
-  writeFileSync(`${work}/contents.json`, JSON.stringify({ version, digest: whole.digest('hex').slice(0, 32), files }));
+  writeFileSync(`${work}/contents.json`, JSON.stringify({ version, digest: sha256(JSON.stringify(files)).slice(0, 32), files }));
   const config = { main: `${work}/main.cjs`, output: blob, disableExperimentalSEAWarning: true, useCodeCache: true, assets };
   writeFileSync(`${work}/config.json`, JSON.stringify(config));
   if (run(node, ['--experimental-sea-config', `${work}/config.json`]) !== 0) stopWith('Node could not put the files together; see above');
