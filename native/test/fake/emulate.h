@@ -101,7 +101,13 @@ template <class Args>
 Error launch_as(bool is_early, void (*kernel)(Args), Grid grid, int block, const Args& args, Stream stream, int shared_bytes) {
   if (grid.x == 0 || grid.y == 0) return kSuccess;
   if (shared_bytes > kMaxSharedOf90) return kInvalidValue;
-  return put_kernel(stream, &args, sizeof(Args),
+  Args words = args;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&words);  // what is left there may look like a pointer
+#endif
+#endif
+  return put_kernel(stream, &words, sizeof(Args),
                     [=] { return test::run_grid({grid.x, grid.y}, block, shared_bytes, is_early, [&] { kernel(args); }); });
 }
 

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <type_traits>
 #include <vector>
 
 namespace lockstep::test {
@@ -13,14 +14,14 @@ using namespace cuda;
 constexpr uint32_t kSharedStart = 16;
 constexpr uint32_t kRowBytes = 128, kPiece = 16;  // of the layout of 128 bytes
 
-// An encoded map is this.
+// An encoded map is this. No padding: a launch looks through its arguments for pointers.
 struct Mapped {
   const uint8_t* data;
   uint64_t columns, rows, row_bytes;
   uint32_t box_columns, box_rows;
-  bool is_swizzled;
+  uint64_t is_swizzled;
 };
-static_assert(sizeof(Mapped) <= sizeof(TensorMap));
+static_assert(sizeof(Mapped) <= sizeof(TensorMap) && std::has_unique_object_representations_v<Mapped>);
 
 struct TileCopy {
   Mapped map;
@@ -85,7 +86,7 @@ void copy_now(const TileCopy& copy) {
   for (uint32_t r = 0; r < copy.map.box_rows; r++) {
     const int64_t row = copy.row + static_cast<int64_t>(r);
     for (uint32_t piece = 0; piece < kRowBytes / kPiece; piece++) {
-      auto* to = reinterpret_cast<uint16_t*>(piece_at(copy.to + r * kRowBytes + piece * kPiece, copy.map.is_swizzled));
+      auto* to = reinterpret_cast<uint16_t*>(piece_at(copy.to + r * kRowBytes + piece * kPiece, copy.map.is_swizzled != 0));
       for (uint32_t i = 0; i < kPiece / sizeof(uint16_t); i++) {
         const int64_t column = copy.column + static_cast<int64_t>(piece * (kPiece / sizeof(uint16_t)) + i);
         const bool is_inside =
@@ -182,8 +183,9 @@ Error encode_tensor_map(TensorMap* map, const TensorMapShape& shape) {
   // Others are allowed, and not emulated.
   if (shape.type != kMapBf16 || shape.box[0] * sizeof(uint16_t) != kRowBytes) return kInvalidValue;
   if (shape.swizzle != 0 && shape.swizzle != kMapSwizzle128) return kInvalidValue;
-  const Mapped mapped = {static_cast<const uint8_t*>(shape.data), shape.size[0], shape.size[1], shape.row_bytes, shape.box[0], shape.box[1],
-                         shape.swizzle == kMapSwizzle128};
+  const Mapped mapped = {
+      static_cast<const uint8_t*>(shape.data),  shape.size[0], shape.size[1], shape.row_bytes, shape.box[0], shape.box[1],
+      shape.swizzle == kMapSwizzle128 ? 1U : 0U};
   std::memcpy(map, &mapped, sizeof(mapped));
   return kSuccess;
 }
