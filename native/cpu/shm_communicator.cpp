@@ -25,6 +25,7 @@ ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
 Status ShmCommunicator::barrier() {
   if (world_size == 1) return group_->abort_.is_raised() ? Status(Fault::kAborted, "the rank group was stopped") : Status();
   number_++;
+  group_->seats_[rank].mate.note_core();
   group_->seats_[rank].arrived.advance_to(number_);
   bool all_here = true;
   for (int r = 0; r < world_size; r++) all_here = all_here && static_cast<int32_t>(group_->seats_[r].arrived.value() - number_) >= 0;

@@ -30,6 +30,7 @@ Threads::~Threads() {
 
 void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
   if (lost_) return;
+  mates_[0].note_core();
   work_ = work;
   context_ = context;
   grain_ = std::max(1, grain);
@@ -38,6 +39,7 @@ void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
     shares_[t].range.store(pack(at(t), at(t + 1)), std::memory_order_relaxed);
   }
   job_.advance_to(++job_number_);
+  for (int t = 1; policy_.spin && t < count_; t++) mates_[t].send_away_from_here();
   work_through(0);
   // Not cut short by an abort: a helper may still be inside the caller's memory. Work is finite, so only a stuck core times out.
   for (int t = 1; t < count_; t++) {
@@ -60,6 +62,7 @@ void Threads::helper(int thread) {
     while (job_.wait(seen + 1, policy_, never_, std::chrono::milliseconds(1000), &mates_[0]) != WaitResult::kReached) {
     }
     if (stop_.load(std::memory_order_seq_cst)) return;
+    mates_[thread].note_core();
     seen = job_.value();
     uint32_t claimed = claims_[thread].job.load(std::memory_order_acquire);
     const bool called_off = static_cast<int32_t>(seen - claimed) <= 0;

@@ -70,10 +70,11 @@ void Signal::advance_to(uint32_t value) {
 
 void Signal::wake_all() { futex_wake_all(&value_); }
 
-WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout,
-                        const Mate* mate) {
+WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, Mate* mate) {
   if (reached(value(), target)) return WaitResult::kReached;
   const Clock::time_point start = Clock::now();
+  // On one core neither spinning nor yielding lets the mate run for long; and who sleeps is put on an idle core when it is woken.
+  if (policy.spin && mate != nullptr && mate->is_here()) return sleep_until_reached(target, abort, start + timeout);
   Clock::time_point now = start;
   while (policy.spin && now - start < kSpin) {
     for (int i = 0; i < kPausesBetweenClocks; i++) {

@@ -31,7 +31,7 @@ class alignas(64) Signal {
   void advance_to(uint32_t value);
   uint32_t value() const { return value_.load(std::memory_order_acquire); }
   // Until the counter has reached `target`, in wrapping order. `mate`: who advances it.
-  WaitResult wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, const Mate* mate);
+  WaitResult wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, Mate* mate);
   // Wakes sleepers without advancing, so that they look at the abort flag.
   void wake_all();
 

@@ -113,6 +113,57 @@ void fetch_mates(Check& check) {
   none.look(kFirstLook);
   check.expect(!none.look(kSecondLook), "a thread that has not enlisted was fetched");
 }
+
+// A mate is known to be on the caller's core from where it last ran, is sent away once, and may run everywhere afterwards. To wait for one
+// that is there ends as any wait.
+void send_mates_away(Check& check) {
+  const int here = sched_getcpu();
+  cpu_set_t all, only;
+  CPU_ZERO(&all);
+  sched_getaffinity(0, sizeof(all), &all);
+  CPU_ZERO(&only);
+  CPU_SET(here, &only);
+  cpu::Mate mate;
+  cpu::Signal began, done;
+  cpu::WaitPolicy sleeps;
+  sleeps.spin = false;
+  const cpu::AbortFlag never;
+  bool is_free = false;
+  std::thread other([&] {
+    mate.enlist();
+    for (uint32_t turn = 1; turn <= 2; turn++) {
+      int before = -1;
+      do {  // until it has not been moved in between
+        sched_setaffinity(0, sizeof(only), &only);
+        sched_setaffinity(0, sizeof(all), &all);
+        before = sched_getcpu();
+        mate.note_core();
+      } while (before != here || sched_getcpu() != here);
+      began.advance_to(turn);
+      done.wait(turn, sleeps, never, kTimeout, nullptr);
+    }
+    cpu_set_t now;
+    CPU_ZERO(&now);
+    is_free = sched_getaffinity(0, sizeof(now), &now) == 0 && CPU_EQUAL(&now, &all);
+    done.advance_to(3);
+  });
+  sched_setaffinity(0, sizeof(only), &only);
+  const auto begins = [&](uint32_t turn) {
+    const bool in_time = began.wait(turn, sleeps, never, kTimeout, nullptr) == cpu::WaitResult::kReached;
+    check.expect(in_time && mate.is_here(), "turn %u: a mate on the caller's core is thought to be elsewhere", turn);
+  };
+  begins(1);
+  mate.send_away_from_here();
+  check.expect(!mate.is_here(), "a mate that was sent away is thought to be here");
+  done.advance_to(1);
+  begins(2);
+  done.advance_to(2);
+  check.expect(done.wait(3, {}, never, kTimeout, &mate) == cpu::WaitResult::kReached, "a wait for a mate on the same core did not end");
+  other.join();
+  sched_setaffinity(0, sizeof(all), &all);
+  check.expect(is_free, "a mate that was sent away may not run everywhere again");
+  check.expect(!cpu::Mate().is_here(), "a thread that has not enlisted is thought to be here");
+}
 #endif
 
 }  // namespace
@@ -120,6 +171,7 @@ void fetch_mates(Check& check) {
 void test_threads(Check& check) {
 #if defined(__linux__)
   fetch_mates(check);
+  send_mates_away(check);
 #endif
   share_out_chunks(check);
   for (const int count : {1, 2, 3, 8}) {
