@@ -46,7 +46,7 @@ std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, co
 
 nccl::RankContext GpuGroup::context() {
   const cpu::Kernels& k = group_->kernels();
-  const VocabularyOps vocabulary = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
+  const VocabularyOps vocabulary = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
   const cuda::Type kv_type = cuda_kv_type(group_->config().kv_type);
   std::string no_library = library_.is_open() ? "" : "; no libnccl was taken (`lockstep doctor` looks in the same places)";
   for (const std::string& reason : library_.refused) no_library += "; " + reason;

@@ -8,25 +8,26 @@
 
 namespace lockstep {
 
-// Words are made for tiles of ids at once; id = tile * kGumbelTile + i takes word i / 256 of counter tile * 256 + i % 256, which lets a
-// compiler put counters side by side in a vector.
-constexpr int kGumbelTile = 1024;
-constexpr uint32_t kGumbelCounters = kGumbelTile / 4;
 constexpr double kGumbelMax = 22.9;  // of a 32-bit word: -log(-log1p(-2^-33)) = 22.87
 
 // The words of ids tile * kGumbelTile + within, + 256, + 512 and + 768; within < kGumbelCounters.
 LOCKSTEP_ANYWHERE inline void four_gumbel_words(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t within,
                                                 uint32_t words[4]) {
-  constexpr uint32_t kDomain = 0x4C4F434B;  // sets these counters apart from any other use of a seed
-  philox4x32(key, tile * kGumbelCounters + within, position, choice, kDomain, words);
+  philox4x32(key, tile * kGumbelCounters + within, position, choice, kGumbelDomain, words);
 }
-void gumbel_words(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t* words);
 uint32_t gumbel_word(PhiloxKey key, uint32_t position, uint32_t choice, int32_t id);
 
 // -log(-log(u)) for u = 1 - (word + 1/2) / 2^32: a low word is a high value.
 LOCKSTEP_ANYWHERE inline double gumbel_of_word(uint32_t word) {
   const double t = (static_cast<double>(word) + 0.5) * 0x1p-32;
   return -log(-log1p(-t));
+}
+
+// No word above this one scores `best` at a logit of `most` or less, since -log(-log1p(-t)) <= -log(t).
+inline uint32_t last_gumbel_word(double most, double best) {
+  constexpr double kWords = 4294967296.0, kSlack = 1 + 1e-9;  // far more than what a logarithm is rounded by
+  const double last = std::exp(most - best) * kWords * kSlack;
+  return last < kWords - 2 ? static_cast<uint32_t>(last) + 1 : 0xffffffffU;
 }
 
 // Not below gumbel_of_word(word), from the word's length in bits alone: -log(-log1p(-t)) <= -log(t), and t >= 2^(bits-33).

@@ -10,6 +10,7 @@ namespace lockstep {
 namespace {
 
 constexpr int kRaceAllShare = 16;
+constexpr int kGumbelStride = 32;  // words looked at together
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // Bounded, so that no penalty that a request may name makes an infinite logit, be it divided by the lowest temperature next: that would
@@ -283,15 +284,22 @@ int32_t Sampler::race_all(const float* logits, int32_t best_id, const Candidate&
     int32_t ignored = 0;
     ops_.argmax(logits + first, count, &tile_max, &ignored);
     if (!(tile_max + kGumbelMax >= best)) continue;
-    gumbel_words(p.key, p.position, p.choice, first / kGumbelTile, words);
-    for (int i = 0; i < count; i++) {
-      if (logits[first + i] + gumbel_bound(words[i]) < best) continue;  // two logarithms saved for nearly all
-      const double score = logits[first + i] + gumbel_of_word(words[i]);
-      const int32_t id = first + i;
-      if (better(last, {logits[id], id})) continue;
-      if (score > best || (score == best && id < winner)) {
-        best = score;
-        winner = id;
+    ops_.gumbel_words(p.key, p.position, p.choice, first / kGumbelTile, words);
+    // Few words of few tiles are low enough to be looked at.
+    const uint32_t last_word = last_gumbel_word(tile_max, best);
+    for (int from = 0; from < count; from += kGumbelStride) {
+      unsigned any = 0;
+      for (int i = from; i < from + kGumbelStride; i++) any |= words[i] <= last_word ? 1U : 0U;
+      if (any == 0) continue;
+      for (int i = from; i < std::min(count, from + kGumbelStride); i++) {
+        if (logits[first + i] + gumbel_bound(words[i]) < best) continue;  // two logarithms saved for nearly all
+        const double score = logits[first + i] + gumbel_of_word(words[i]);
+        const int32_t id = first + i;
+        if (better(last, {logits[id], id})) continue;
+        if (score > best || (score == best && id < winner)) {
+          best = score;
+          winner = id;
+        }
       }
     }
   }

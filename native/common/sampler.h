@@ -20,6 +20,7 @@ struct VocabularyOps {
   uint64_t (*sum_exp)(const float* logits, int n, float max);
   uint64_t (*fixed_exp)(float logit, float max);
   void (*softcap)(float* logits, int n, float cap);
+  void (*gumbel_words)(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t* words);
   int fixed_bits;  // exp(0) is 2^fixed_bits
 };
 

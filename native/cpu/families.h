@@ -60,5 +60,6 @@ void softcap_row(float* logits, int n, float cap);
 void argmax_row(const float* logits, int n, float* value, int32_t* index);
 uint64_t sum_exp(const float* logits, int n, float max);
 uint64_t fixed_exp(float logit, float max);
+void gumbel_words(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t* words);
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "../common/activation.h"
+#include "../common/noise_layout.h"
 
 namespace lockstep::cpu {
 
@@ -167,6 +168,8 @@ struct Kernels {
   uint64_t (*sum_exp)(const float* logits, int n, float max);
   // exp(l - max) of one logit in the same fixed point.
   uint64_t (*fixed_exp)(float logit, float max);
+  // words[kGumbelTile] of a tile of ids: those of gumbel_word (common/gumbel.h), which are the same on every instruction set.
+  void (*gumbel_words)(PhiloxKey key, uint32_t position, uint32_t choice, uint32_t tile, uint32_t* words);
 };
 
 // The best table that this CPU runs, or the one named by `wanted` (null: best) when it can run it, else null.

@@ -6,7 +6,7 @@
 namespace lockstep::cpu {
 namespace {
 
-VocabularyOps vocabulary_ops(const Kernels& k) { return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, kFixedExpBits}; }
+VocabularyOps vocabulary_ops(const Kernels& k) { return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, kFixedExpBits}; }
 
 }  // namespace
 

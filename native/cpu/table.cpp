@@ -57,6 +57,7 @@ const Kernels kTable = {
     argmax_row,
     sum_exp,
     fixed_exp,
+    gumbel_words,
 };
 
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -161,7 +161,7 @@ class SamplerBench {
   static StepDims sampler_dims() { return {kRowsMax, 64, kTokensLen, 16, 64, kMaxDrafts, kTopMax, 1, 0, 32}; }
   static VocabularyOps ops() {
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
-    return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
+    return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
   }
   void copy(void* to, const cuda::Memory& from) {
     check_.expect(bench_.runtime->copy(to, from.data(), from.bytes(), bench_.stream.get()) == cuda::kSuccess, "a copy failed");

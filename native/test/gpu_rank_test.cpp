@@ -52,7 +52,7 @@ class GpuRanks {
     open_fake_nccl(LOCKSTEP_FAKE_NCCL);
     check.expect(group_.init().ok(), "no unique id");
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
-    const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits};
+    const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
     const cuda::QuantizeBlocks quantize = [&k](WeightFormat format, const float* const* rows, int count, int cols, uint8_t* const* blocks) {
       k.quantize_blocks(static_cast<cpu::Format>(format), rows, count, cols, blocks);
     };

@@ -25,7 +25,7 @@ SampleParams neutral() {
 }
 
 Sampler make_sampler(const cpu::Kernels& k, int vocab) {
-  return Sampler({k.argmax, k.sum_exp, k.fixed_exp, k.softcap, cpu::kFixedExpBits}, vocab);
+  return Sampler({k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits}, vocab);
 }
 
 std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
@@ -56,9 +56,9 @@ void philox_vectors(Check& check) {
   check.expect(out[0] == 0x408f276d && out[1] == 0x41c83b0e && out[2] == 0xa20bc7c6 && out[3] == 0x6d5451fd, "ones: %08x", out[0]);
 }
 
-void noise(Check& check) {
+void noise(Check& check, const cpu::Kernels& k) {
   uint32_t words[kGumbelTile];
-  gumbel_words({5, 6}, 7, 8, 2, words);
+  k.gumbel_words({5, 6}, 7, 8, 2, words);
   for (int i = 0; i < kGumbelTile; i++) {
     check.expect(words[i] == gumbel_word({5, 6}, 7, 8, 2 * kGumbelTile + i), "word %d differs alone and in its tile", i);
     check.expect(gumbel_bound(words[i]) >= gumbel_of_word(words[i]), "bound of word %08x", words[i]);
@@ -67,6 +67,13 @@ void noise(Check& check) {
     check.expect(gumbel_bound(word) >= gumbel_of_word(word), "bound of word %08x", word);
   }
   check.expect(gumbel_of_word(0) <= kGumbelMax, "the largest noise");
+  // Of a gap between logit and best: the last word may reach it, or nearly so, and none above does.
+  for (const double gap : {0.0, 1e-12, 0.1, 1.0, 3.0, 7.5, 12.0, 20.0, 22.0}) {
+    const uint32_t last = last_gumbel_word(2.0, 2.0 + gap);
+    if (last < 0xffffffffU) check.expect(gumbel_of_word(last + 1) < gap, "a word above the last one of a gap of %g reaches it", gap);
+    if (gap >= 3) check.expect(gumbel_of_word(last / 16 * 15) > gap - 0.1, "the last word of a gap of %g is far above it", gap);
+  }
+  check.expect(last_gumbel_word(5, 4) == 0xffffffffU, "a logit above the best score");
 }
 
 void greedy(Check& check, const cpu::Kernels& k) {
@@ -329,7 +336,7 @@ void thinking_budget(Check& check, const cpu::Kernels& k) {
 
 void test_sampler(Check& check, const cpu::Kernels& k) {
   philox_vectors(check);
-  noise(check);
+  noise(check, k);
   greedy(check, k);
   penalties(check, k);
   distribution(check, k);

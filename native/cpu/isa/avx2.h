@@ -78,6 +78,14 @@ LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm256_set1_epi32(x); }
 LOCKSTEP_INLINE Float pow2(Int n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
 LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
+// Halves of the products of unsigned lanes.
+LOCKSTEP_INLINE void wide_product(Int a, Int b, Int* low, Int* high) {
+  const __m256i even = _mm256_mul_epu32(a, b);
+  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+  *low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+  *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+}
+
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 LOCKSTEP_INLINE Float load_half(const uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }

@@ -73,6 +73,14 @@ LOCKSTEP_INLINE Int set1_int(int32_t x) { return _mm512_set1_epi32(x); }
 LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return _mm512_scalef_ps(x, n); }
 LOCKSTEP_INLINE Float pow2(Int n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23)); }
 
+// Halves of the products of unsigned lanes.
+LOCKSTEP_INLINE void wide_product(Int a, Int b, Int* low, Int* high) {
+  const __m512i even = _mm512_mul_epu32(a, b);
+  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+  *low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
+  *high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
+}
+
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return _cvtsh_ss(h); }
 LOCKSTEP_INLINE Float load_half(const uint8_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }

@@ -78,6 +78,15 @@ LOCKSTEP_INLINE Int set1_int(int32_t x) { return vdupq_n_s32(x); }
 LOCKSTEP_INLINE Float pow2(Int n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23)); }
 LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
+// Halves of the products of unsigned lanes.
+LOCKSTEP_INLINE void wide_product(Int a, Int b, Int* low, Int* high) {
+  const uint32x4_t x = vreinterpretq_u32_s32(a), y = vreinterpretq_u32_s32(b);
+  const uint32x4_t lower = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(x), vget_low_u32(y)));
+  const uint32x4_t upper = vreinterpretq_u32_u64(vmull_high_u32(x, y));
+  *low = vreinterpretq_s32_u32(vuzp1q_u32(lower, upper));
+  *high = vreinterpretq_s32_u32(vuzp2q_u32(lower, upper));
+}
+
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) { return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0); }
 LOCKSTEP_INLINE Float load_half(const uint8_t* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }

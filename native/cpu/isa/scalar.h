@@ -75,6 +75,15 @@ LOCKSTEP_INLINE Float pow2(Int n) { return bit_cast<Float>((n + 127) << 23); }  
 // x * 2^n for whole n from -127 (gives 0) to 127
 LOCKSTEP_INLINE Float times_pow2(Float x, Float n) { return x * pow2(to_int(n)); }
 
+// Halves of the products of unsigned lanes.
+LOCKSTEP_INLINE void wide_product(Int a, Int b, Int* low, Int* high) {
+  for (int i = 0; i < kLanes; i++) {
+    const uint64_t product = static_cast<uint64_t>(static_cast<uint32_t>(a[i])) * static_cast<uint32_t>(b[i]);
+    (*low)[i] = static_cast<int32_t>(product);
+    (*high)[i] = static_cast<int32_t>(product >> 32);
+  }
+}
+
 // --- half floats ---
 LOCKSTEP_INLINE float half_to_float(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
