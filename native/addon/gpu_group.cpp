@@ -1,5 +1,6 @@
 #include "addon/gpu_group.h"
 
+#include "cpu/vocabulary_ops.h"
 #include "cuda/discovery.h"
 #include "cuda/one_device.h"
 
@@ -46,7 +47,7 @@ std::shared_ptr<GpuGroup> GpuGroup::create(std::shared_ptr<cpu::Group> group, co
 
 nccl::RankContext GpuGroup::context() {
   const cpu::Kernels& k = group_->kernels();
-  const VocabularyOps vocabulary = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
+  const VocabularyOps vocabulary = cpu::vocabulary_ops(k);
   const cuda::Type kv_type = cuda_kv_type(group_->config().kv_type);
   std::string no_library = library_.is_open() ? "" : "; no libnccl was taken (`lockstep doctor` looks in the same places)";
   for (const std::string& reason : library_.refused) no_library += "; " + reason;

@@ -40,6 +40,12 @@ void for_bad_words(const SampleParams& p, int vocab, Forbid forbid) {
   }
 }
 
+bool any_at_most(const uint32_t* words, uint32_t last) {  // of kGumbelStride
+  unsigned any = 0;
+  for (int i = 0; i < kGumbelStride; i++) any |= words[i] <= last ? 1U : 0U;
+  return any != 0;
+}
+
 }  // namespace
 
 int32_t forced_id(const SampleParams& p) {
@@ -288,9 +294,7 @@ int32_t Sampler::race_all(const float* logits, int32_t best_id, const Candidate&
     // Few words of few tiles are low enough to be looked at.
     const uint32_t last_word = last_gumbel_word(tile_max, best);
     for (int from = 0; from < count; from += kGumbelStride) {
-      unsigned any = 0;
-      for (int i = from; i < from + kGumbelStride; i++) any |= words[i] <= last_word ? 1U : 0U;
-      if (any == 0) continue;
+      if (!any_at_most(words + from, last_word)) continue;
       for (int i = from; i < std::min(count, from + kGumbelStride); i++) {
         if (logits[first + i] + gumbel_bound(words[i]) < best) continue;  // two logarithms saved for nearly all
         const double score = logits[first + i] + gumbel_of_word(words[i]);

@@ -2,14 +2,9 @@
 #include <algorithm>
 
 #include "cpu/backend.h"
+#include "cpu/vocabulary_ops.h"
 
 namespace lockstep::cpu {
-namespace {
-
-VocabularyOps vocabulary_ops(const Kernels& k) { return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, kFixedExpBits}; }
-
-}  // namespace
-
 CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads)
     : group_(group),
       spec_(group->config().spec),

@@ -3,6 +3,7 @@
 #include <limits>
 #include <memory>
 
+#include "cpu/vocabulary_ops.h"
 #include "cuda/sampling.h"
 #include "device_bench.h"
 #include "small_model.h"
@@ -159,10 +160,7 @@ class SamplerBench {
  private:
   static constexpr int kTokensLen = kSeqLen + 1;
   static StepDims sampler_dims() { return {kRowsMax, 64, kTokensLen, 16, 64, kMaxDrafts, kTopMax, 1, 0, 32}; }
-  static VocabularyOps ops() {
-    const cpu::Kernels& k = *cpu::kernels_for(nullptr);
-    return {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
-  }
+  static VocabularyOps ops() { return cpu::vocabulary_ops(*cpu::kernels_for(nullptr)); }
   void copy(void* to, const cuda::Memory& from) {
     check_.expect(bench_.runtime->copy(to, from.data(), from.bytes(), bench_.stream.get()) == cuda::kSuccess, "a copy failed");
   }

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "cpu/rank.h"
+#include "cpu/vocabulary_ops.h"
 #include "fake/clean.h"
 #include "fake/cublaslt.h"
 #include "fake/nccl_hooks.h"
@@ -52,7 +53,7 @@ class GpuRanks {
     open_fake_nccl(LOCKSTEP_FAKE_NCCL);
     check.expect(group_.init().ok(), "no unique id");
     const cpu::Kernels& k = *cpu::kernels_for(nullptr);
-    const VocabularyOps ops = {k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits};
+    const VocabularyOps ops = cpu::vocabulary_ops(k);
     const cuda::QuantizeBlocks quantize = [&k](WeightFormat format, const float* const* rows, int count, int cols, uint8_t* const* blocks) {
       k.quantize_blocks(static_cast<cpu::Format>(format), rows, count, cols, blocks);
     };

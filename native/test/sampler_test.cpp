@@ -9,6 +9,7 @@
 
 #include "check.h"
 #include "common/gumbel.h"
+#include "cpu/vocabulary_ops.h"
 
 namespace lockstep::test {
 namespace {
@@ -24,9 +25,7 @@ SampleParams neutral() {
   return p;
 }
 
-Sampler make_sampler(const cpu::Kernels& k, int vocab) {
-  return Sampler({k.argmax, k.sum_exp, k.fixed_exp, k.softcap, k.gumbel_words, cpu::kFixedExpBits}, vocab);
-}
+Sampler make_sampler(const cpu::Kernels& k, int vocab) { return Sampler(cpu::vocabulary_ops(k), vocab); }
 
 std::vector<double> softmax(const std::vector<float>& logits, double temperature) {
   double max = -1e300;
