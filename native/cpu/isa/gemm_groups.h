@@ -54,6 +54,24 @@ LOCKSTEP_INLINE uint64_t fine_groups(const uint64_t* const (&fine)[rows], int g)
   return any;
 }
 
+// Where the activations of a tile's rows begin.
+template <int rows>
+struct TilePointers {
+  const int8_t* q[rows];
+  const float* scales[rows];
+  const int32_t* code_sums[rows];
+  inline __attribute__((always_inline)) TilePointers(const Input& in, const TileRows& index) {
+    const size_t groups = static_cast<size_t>(in.k_padded / kGroup);
+    size_t at = static_cast<size_t>(index.first) * groups;
+    for (int r = 0; r < rows; r++, at += groups) {
+      if (index.gather != nullptr) at = static_cast<size_t>(index[r]) * groups;
+      q[r] = in.q + at * 2 * kGroup;
+      scales[r] = in.scale + at;
+      code_sums[r] = in.sum + at * (kGroup / kSumGroup);
+    }
+  }
+};
+
 // sums += codes of one part of a group * one half of the activations' codes, which for the whole group lie at values[r] + at.
 template <class F, int rows, int vectors>
 LOCKSTEP_INLINE void add_products(const uint8_t* w, int part, int lane, const int8_t* const (&values)[rows], int at, Ahead& ahead,
@@ -73,44 +91,42 @@ LOCKSTEP_INLINE void add_products(const uint8_t* w, int part, int lane, const in
   }
 }
 
-// The same of both halves: what the first gave counts 128 times.
+// Sums of one part of group g by the first halves. Their share of the offset is exact where there are no second ones.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void fine_products(const uint8_t* w, int part, int lane, const int8_t* const (&q)[rows],
-                                   const int32_t* const (&code_sums)[rows], int g, Ahead& ahead, Int (&sums)[rows][vectors]) {
-  Int first[rows][vectors] = {};
-  add_products<F>(w, part, lane, q, 2 * g * kGroup, ahead, first);
+LOCKSTEP_INLINE void first_sums(const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g, Ahead& ahead,
+                                Int (&sums)[rows][vectors]) {
   for (int r = 0; r < rows; r++) {
-    const Int offset = set1_int(F::kOffset * part_sum<F>(code_sums[r], g, part));
-    for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(first[r][v], offset);
+    const Int offset = set1_int(F::kOffset * (part_sum<F>(x.code_sums[r], g, part) >> 7));
+    for (int v = 0; v < vectors; v++) sums[r][v] = offset;
   }
-  Ahead nothing{nullptr, 0};
-  add_products<F>(w, part, lane, q, (2 * g + 1) * kGroup, nothing, sums);
+  add_products<F>(w, part, lane, x.q, 2 * g * kGroup, ahead, sums);
 }
 
-// acc += one part of group g.
+// The same in 128ths, with the second halves.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void add_part(const uint8_t* header, const uint8_t* w, int part, int lane, const int8_t* const (&q)[rows],
-                              const float* const (&scales)[rows], const int32_t* const (&code_sums)[rows], int g, bool is_fine,
-                              Ahead& ahead, Float (&acc)[rows][vectors]) {
-  Int sums[rows][vectors];
-  if (is_fine) {
-    fine_products<F>(w, part, lane, q, code_sums, g, ahead, sums);
-  } else {
-    for (int r = 0; r < rows; r++) {
-      const Int offset = set1_int(F::kOffset * (part_sum<F>(code_sums[r], g, part) >> 7));  // exact: the second halves are zeros
-      for (int v = 0; v < vectors; v++) sums[r][v] = offset;
-    }
-    add_products<F>(w, part, lane, q, 2 * g * kGroup, ahead, sums);
+LOCKSTEP_INLINE void add_second_halves(const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g,
+                                       Int (&sums)[rows][vectors]) {
+  for (int r = 0; r < rows; r++) {
+    const Int rest = set1_int(F::kOffset * (part_sum<F>(x.code_sums[r], g, part) & 127));
+    for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(sums[r][v], rest);
   }
+  Ahead nothing{nullptr, 0};
+  add_products<F>(w, part, lane, x.q, (2 * g + 1) * kGroup, nothing, sums);
+}
+
+// acc += sums of one part of group g, scaled; `times`: what one of a sum's units stands for.
+template <class F, int rows, int vectors>
+LOCKSTEP_INLINE void add_scaled(const uint8_t* header, const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g,
+                                const Int (&sums)[rows][vectors], float times, Float (&acc)[rows][vectors]) {
   Float scale[vectors];
   Float least[vectors];
   for (int v = 0; v < vectors; v++) {
-    scale[v] = F::scale(header, w, part, lane + v * kLanes) * set1(is_fine ? 1.0f : 128.0f);
+    scale[v] = F::scale(header, w, part, lane + v * kLanes) * set1(times);
     least[v] = F::kHasMin ? F::least(header, w, lane + v * kLanes) : zero();
   }
   for (int r = 0; r < rows; r++) {
-    const Float row_scale = set1(scales[r][g]);
-    const Float row_sum = set1(F::kHasMin ? static_cast<float>(part_sum<F>(code_sums[r], g, part)) : 0.0f);
+    const Float row_scale = set1(x.scales[r][g]);
+    const Float row_sum = set1(F::kHasMin ? static_cast<float>(part_sum<F>(x.code_sums[r], g, part)) : 0.0f);
     for (int v = 0; v < vectors; v++) {
       Float value = to_float(sums[r][v]) * scale[v];
       if (F::kHasMin) value = fma(least[v], row_sum, value);
@@ -119,22 +135,37 @@ LOCKSTEP_INLINE void add_part(const uint8_t* header, const uint8_t* w, int part,
   }
 }
 
+// kept += a group that is fine in some row. Not inline, with the tile's sums in memory: in one function with the plain groups, which leave
+// no register free, both would have them there, and plain groups take 1.1 times as long (Zen 5).
+template <class F, int rows, int vectors>
+__attribute__((noinline)) void add_fine_group(const uint8_t* header, const uint8_t* w, int lane, const Input& in, const TileRows& index,
+                                              int g, Ahead* ahead_to, float* kept) {
+  const TilePointers<rows> x(in, index);
+  Ahead ahead = *ahead_to;
+  for (int part = 0; part < F::kParts; part++) {
+    Int sums[rows][vectors];
+    first_sums<F>(w, part, lane, x, g, ahead, sums);
+    add_second_halves<F>(w, part, lane, x, g, sums);
+    Float acc[rows][vectors];
+    for (int r = 0; r < rows; r++) {
+      for (int v = 0; v < vectors; v++) acc[r][v] = load(kept + (r * vectors + v) * kLanes);
+    }
+    add_scaled<F>(header, w, part, lane, x, g, sums, 1.0f, acc);
+    for (int r = 0; r < rows; r++) {
+      for (int v = 0; v < vectors; v++) store(kept + (r * vectors + v) * kLanes, acc[r][v]);
+    }
+  }
+  *ahead_to = ahead;
+}
+
 template <class F, int rows>
 LOCKSTEP_INLINE void groups_tile(const uint8_t* block, const Input& in, const TileRows& index, Ahead ahead, float* y) {
   constexpr int kVectors = tile_vectors(rows, kIntTileRows);
   ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const int groups = in.k_padded / kGroup;
-  const int8_t* q[rows];
+  const TilePointers<rows> x(in, index);
   const uint64_t* fine[rows];
-  const float* scales[rows];
-  const int32_t* code_sums[rows];
-  for (int r = 0; r < rows; r++) {
-    const size_t at = static_cast<size_t>(index[r]) * groups;
-    q[r] = in.q + at * 2 * kGroup;
-    scales[r] = in.scale + at;
-    code_sums[r] = in.sum + at * (kGroup / kSumGroup);
-    fine[r] = in.fine + static_cast<size_t>(index[r]) * fine_words(in.k_padded);
-  }
+  for (int r = 0; r < rows; r++) fine[r] = in.fine + static_cast<size_t>(index[r]) * fine_words(in.k_padded);
   for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
     const uint8_t* header = block;
@@ -146,9 +177,24 @@ LOCKSTEP_INLINE void groups_tile(const uint8_t* block, const Input& in, const Ti
         header = w;
         w += F::kHeader;
       }
-      const bool is_fine = (fine_here & 1) != 0;
-      add_part<F>(header, w, 0, lane, q, scales, code_sums, g, is_fine, ahead, acc);
-      if (F::kParts == 2) add_part<F>(header, w, 1, lane, q, scales, code_sums, g, is_fine, ahead, acc);
+      if (__builtin_expect((fine_here & 1) != 0, 0)) {
+        float kept[rows * kVectors * kLanes];
+        Ahead ahead_kept = ahead;
+        for (int r = 0; r < rows; r++) {
+          for (int v = 0; v < kVectors; v++) store(kept + (r * kVectors + v) * kLanes, acc[r][v]);
+        }
+        add_fine_group<F, rows, kVectors>(header, w, lane, in, index, g, &ahead_kept, kept);
+        for (int r = 0; r < rows; r++) {
+          for (int v = 0; v < kVectors; v++) acc[r][v] = load(kept + (r * kVectors + v) * kLanes);
+        }
+        ahead = ahead_kept;
+        continue;
+      }
+      for (int part = 0; part < F::kParts; part++) {
+        Int sums[rows][kVectors];
+        first_sums<F>(w, part, lane, x, g, ahead, sums);
+        add_scaled<F>(header, w, part, lane, x, g, sums, 128.0f, acc);
+      }
     }
     store_sums(acc, lane, y);
   }
