@@ -6,50 +6,84 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
-Float bias_at(const GemmOut& out, int block, int lane) {
-  return out.bias == nullptr ? zero() : load(out.bias + static_cast<size_t>(block) * kBlockRows + lane);
+constexpr int kVectors = kBlockRows / kLanes;
+
+// Vectors of bias for the block; zeros where there is none.
+struct Bias {
+  Float at[kVectors];
+  Bias(const GemmOut& out, int block) {
+    for (int v = 0; v < kVectors; v++) {
+      at[v] = out.bias == nullptr ? zero() : load(out.bias + static_cast<size_t>(block) * kBlockRows + v * kLanes);
+    }
+  }
+};
+
+// The first `count` values of a vector; all of them where the block is whole.
+template <bool whole>
+LOCKSTEP_INLINE void put(float* dst, Float v, int count) {
+  if (whole) return store(dst, v);
+  if (count > 0) store_n(dst, v, count < kLanes ? count : kLanes);
 }
 
 // y: [32] of one row; dst: where the block's first value goes; count: values of the block that exist.
-void store_row(const float* y, int block, int count, float weight, const GemmOut& out, float* dst) {
-  for (int i = 0; i < count; i += kLanes) {
-    const int n = count - i < kLanes ? count - i : kLanes;
-    Float v = load(y + i) + bias_at(out, block, i);
-    if (out.epilogue == Epilogue::kAct) v = activate(out.activation, v);
-    if (out.epilogue == Epilogue::kAdd) v = load_n(dst + i, n, 0.0f) + v * set1(weight);
-    if (n == kLanes) {
-      store(dst + i, v);
-    } else {
-      store_n(dst + i, v, n);
+template <Epilogue epilogue, bool whole>
+LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Activation activation, float weight, float* dst) {
+  if (epilogue == Epilogue::kGated) {
+    for (int v = 0; v < kVectors / 2; v++) {
+      const Float gate = load(y + v * kLanes) + bias.at[v];
+      const Float up = load(y + (kVectors / 2 + v) * kLanes) + bias.at[kVectors / 2 + v];
+      put<whole>(dst + v * kLanes, activate(activation, gate) * up, count - v * kLanes);
     }
+    return;
+  }
+  for (int v = 0; v < kVectors; v++) {
+    const int left = count - v * kLanes;
+    Float value = load(y + v * kLanes) + bias.at[v];
+    if (epilogue == Epilogue::kAct) value = activate(activation, value);
+    if (epilogue == Epilogue::kAdd) {
+      const Float before = whole      ? load(dst + v * kLanes)
+                           : left > 0 ? load_n(dst + v * kLanes, left < kLanes ? left : kLanes, 0.0f)
+                                      : zero();
+      value = before + value * set1(weight);
+    }
+    put<whole>(dst + v * kLanes, value, left);
   }
 }
 
-void store_gated_row(const float* y, int block, int count, const GemmOut& out, float* dst) {
-  constexpr int kHalf = kBlockRows / 2;
-  for (int i = 0; i < count; i += kLanes) {
-    const Float gate = load(y + i) + bias_at(out, block, i);
-    const Float up = load(y + kHalf + i) + bias_at(out, block, kHalf + i);
-    store_n(dst + i, activate(out.activation, gate) * up, count - i < kLanes ? count - i : kLanes);
+template <Epilogue epilogue, bool whole>
+void store_rows(const float* y, int tile_rows, int row_first, int block, int count, const GemmOut& out) {
+  constexpr int kWidth = epilogue == Epilogue::kGated ? kBlockRows / 2 : kBlockRows;
+  const Bias bias(out, block);
+  float* const first = out.out + static_cast<size_t>(block) * kWidth;
+  for (int r = 0; r < tile_rows; r++) {
+    const int m = row_first + r;
+    const size_t row = static_cast<size_t>(out.out_rows == nullptr ? m : out.out_rows[m]);
+    const float weight = epilogue == Epilogue::kAdd && out.weight != nullptr ? out.weight[m] : 1.0f;
+    store_row<epilogue, whole>(y + r * kBlockRows, bias, count, out.activation, weight, first + row * out.ld);
   }
+}
+
+template <Epilogue epilogue>
+void store_block(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out) {
+  constexpr bool kGated = epilogue == Epilogue::kGated;
+  constexpr int kWidth = kGated ? kBlockRows / 2 : kBlockRows;
+  const int left = (kGated ? rows / 2 : rows) - block * kWidth;
+  if (left >= kWidth) return store_rows<epilogue, true>(y, tile_rows, row_first, block, kWidth, out);
+  store_rows<epilogue, false>(y, tile_rows, row_first, block, left, out);
 }
 
 }  // namespace
 
 void store_tile(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out) {
-  const bool gated = out.epilogue == Epilogue::kGated;
-  const int width = gated ? kBlockRows / 2 : kBlockRows;
-  const int left = (gated ? rows / 2 : rows) - block * width;
-  const int count = left < width ? left : width;
-  for (int r = 0; r < tile_rows; r++) {
-    const int m = row_first + r;
-    const size_t row = static_cast<size_t>(out.out_rows == nullptr ? m : out.out_rows[m]);
-    float* dst = out.out + row * out.ld + static_cast<size_t>(block) * width;
-    if (gated) {
-      store_gated_row(y + r * kBlockRows, block, count, out, dst);
-    } else {
-      store_row(y + r * kBlockRows, block, count, out.weight == nullptr ? 1.0f : out.weight[m], out, dst);
-    }
+  switch (out.epilogue) {
+    case Epilogue::kStore:
+      return store_block<Epilogue::kStore>(y, tile_rows, row_first, block, rows, out);
+    case Epilogue::kAdd:
+      return store_block<Epilogue::kAdd>(y, tile_rows, row_first, block, rows, out);
+    case Epilogue::kGated:
+      return store_block<Epilogue::kGated>(y, tile_rows, row_first, block, rows, out);
+    case Epilogue::kAct:
+      return store_block<Epilogue::kAct>(y, tile_rows, row_first, block, rows, out);
   }
 }
 
