@@ -15,7 +15,9 @@ set(LOCKSTEP_FLAGS_neon_bf16 -march=armv8.2-a+dotprod+bf16)
 
 set(LOCKSTEP_ISAS scalar)
 include(CheckCXXCompilerFlag)
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+if(LOCKSTEP_SANITIZE MATCHES "thread")  # kernels share nothing between threads: one table is enough, and its loads need no watching
+  message(STATUS "kernels: scalar alone")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND LOCKSTEP_ISAS avx2)
   check_cxx_compiler_flag(-mavxvnni LOCKSTEP_COMPILER_HAS_AVXVNNI)  # GCC 11, Clang 12
   if(LOCKSTEP_COMPILER_HAS_AVXVNNI)

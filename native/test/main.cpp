@@ -1,6 +1,9 @@
 // The native test program: every kernel of every instruction set that this CPU can run, against float64, and the sampler and whole ranks on
 // each; the compute threads and the communicator. Run by sanitizers and qemu-user as it is, without Node. Arguments: part of a group's
-// name, to run those alone. Exits 1 when anything failed.
+// name, to run those alone; or --part I/N, to run every N-th group from the I-th on. Exits 1 when anything failed.
+#include <cstdio>
+#include <cstring>
+
 #include "check.h"
 
 namespace lockstep::test {
@@ -58,9 +61,12 @@ bool report(const std::string& name, const Check& check) {
   return check.failures == 0;
 }
 
-int run(const char* filter) {
+int run(const char* filter, int part, int parts) {
   bool ok = true;
-  const auto wanted = [filter](const std::string& name) { return filter == nullptr || name.find(filter) != std::string::npos; };
+  int group = 0;
+  const auto wanted = [&](const std::string& name) {
+    return group++ % parts == part && (filter == nullptr || name.find(filter) != std::string::npos);
+  };
   for (const PlainTest& test : kPlainTests) {
     if (!wanted(test.name)) continue;
     Check check;
@@ -82,4 +88,14 @@ int run(const char* filter) {
 }  // namespace
 }  // namespace lockstep::test
 
-int main(int argc, char** argv) { return lockstep::test::run(argc > 1 ? argv[1] : nullptr); }
+int main(int argc, char** argv) {
+  int part = 1;
+  int parts = 1;
+  if (argc == 3 && std::strcmp(argv[1], "--part") == 0) {
+    if (std::sscanf(argv[2], "%d/%d", &part, &parts) == 2 && part >= 1 && part <= parts)
+      return lockstep::test::run(nullptr, part - 1, parts);
+    std::fprintf(stderr, "--part takes I/N, as 1/2\n");
+    return 2;
+  }
+  return lockstep::test::run(argc > 1 ? argv[1] : nullptr, 0, 1);
+}
