@@ -61,9 +61,10 @@ void Threads::helper(int thread) {
   for (;;) {
     while (job_.wait(seen + 1, policy_, never_, std::chrono::milliseconds(1000), &mates_[0]) != WaitResult::kReached) {
     }
+    seen = job_.value();
+    // Looked at after the number: a helper that was woken for a job that has been called off may find the end's in its place.
     if (stop_.load(std::memory_order_seq_cst)) return;
     mates_[thread].note_core();
-    seen = job_.value();
     uint32_t claimed = claims_[thread].job.load(std::memory_order_acquire);
     const bool called_off = static_cast<int32_t>(seen - claimed) <= 0;
     if (called_off || !claims_[thread].job.compare_exchange_strong(claimed, seen, std::memory_order_acq_rel)) continue;
