@@ -10,6 +10,7 @@
 #include "common/backend.h"
 #include "common/output_sampler.h"
 #include "cpu/group.h"
+#include "cpu/pages_ahead.h"
 #include "cpu/threads.h"
 #include "cpu/weights.h"
 
@@ -122,6 +123,8 @@ class CpuBackend final : public DeviceBackend {
   void sample_output(int index, int i, int thread);
   // setup.cpp
   void take_memory(ArenaCursor* cursor);
+  size_t kv_bytes() const;
+  void use_kv_pages(const StepView& step);
   void reserve_experts();
 
   Group* const group_;
@@ -136,6 +139,7 @@ class CpuBackend final : public DeviceBackend {
   uint8_t* kv_ = nullptr;
   InputBuffers private_input_;
   Arena memory_, own_kv_;
+  PagesAhead kv_pages_;
   float* logits_whole_ = nullptr;  // reduce: [ranks, kHeadRows, ld_logits]
   std::vector<float> row_logits_;  // reduce: [threads, vocab]
   float* row_scratch_ = nullptr;   // [threads, max_input] a row between norm and quantising

@@ -1,13 +1,19 @@
 // The compute threads: every chunk is done once, by whoever comes first; more threads than cores; many short jobs.
 #include "cpu/threads.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <mutex>
 #include <thread>
 
 #include "check.h"
+#include "cpu/arena.h"
 #include "cpu/mate.h"
+#include "cpu/pages_ahead.h"
 #include "cpu/shared_work.h"
 
 namespace lockstep::test {
@@ -166,6 +172,41 @@ void send_mates_away(Check& check) {
 }
 #endif
 
+#if defined(__linux__)
+// Whether the page at `offset`, where one begins, is there, within some seconds: the thread runs where a core is idle.
+bool comes_into_being(const cpu::Arena& arena, size_t offset) {
+  for (int i = 0; i < 2000; i++) {
+    unsigned char there = 0;
+    if (mincore(arena.data() + offset, 1, &there) == 0 && (there & 1) != 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+// Pages are there before they are used, as many further on as more are used, to the end and not beyond; what is written stays.
+void touch_pages_ahead(Check& check) {
+  constexpr size_t kBytes = 40 * cpu::kHugePage + 5000;
+  cpu::Arena arena;
+  check.expect(arena.reserve(kBytes, true), "no memory for an arena");
+  cpu::PagesAhead pages;
+  pages.start(arena.data(), kBytes);
+  check.expect(comes_into_being(arena, 7 * cpu::kHugePage), "the first pages are not touched");
+  for (size_t page = 0; page < kBytes; page += cpu::kHugePage) arena.data()[page] = 7;
+  pages.use(3 * cpu::kHugePage);
+  check.expect(comes_into_being(arena, 10 * cpu::kHugePage), "the pages past those in use are not touched");
+  pages.use(2 * cpu::kHugePage);
+  pages.use(kBytes);
+  pages.use(kBytes);
+  int changed = 0;
+  for (size_t page = 0; page < kBytes; page += cpu::kHugePage) changed += arena.data()[page] != 7;
+  check.expect(changed == 0, "%d pages have lost what was written to them", changed);
+  const cpu::PagesAhead idle;  // never started
+  cpu::PagesAhead empty;
+  empty.start(arena.data(), 0);
+  empty.use(0);
+}
+#endif
+
 // A helper that has been called off may see the end in the place of the job that it was woken for.
 void end_at_once(Check& check) {
   for (int i = 0; i < 3000; i++) {
@@ -181,6 +222,7 @@ void end_at_once(Check& check) {
 
 void test_threads(Check& check) {
 #if defined(__linux__)
+  touch_pages_ahead(check);
   fetch_mates(check);
   send_mates_away(check);
 #endif

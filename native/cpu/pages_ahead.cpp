@@ -1,0 +1,90 @@
+#include "cpu/pages_ahead.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "cpu/arena.h"
+
+namespace lockstep::cpu {
+namespace {
+
+constexpr size_t kFew = 8 * kHugePage;
+constexpr size_t kMany = size_t{512} << 20;  // and at most an eighth of the arena
+constexpr double kDearSeconds = 1e-3;        // of CPU time for a huge page; clearing one takes a tenth
+constexpr size_t kSmallPage = 4096;
+
+double cpu_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// A write that changes nothing, whatever others write there at the same time; to the thread sanitizer that is a race.
+__attribute__((no_sanitize("thread"))) void touch(uint8_t* page) {
+  uint8_t zero = 0;
+  __atomic_compare_exchange_n(page, &zero, uint8_t{0}, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+void run_where_idle() {
+#if defined(SCHED_IDLE)
+  const sched_param none{};
+  pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
+#endif
+}
+
+}  // namespace
+
+PagesAhead::~PagesAhead() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ending_.store(true, std::memory_order_relaxed);
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+void PagesAhead::start(uint8_t* data, size_t bytes) {
+  data_ = data;
+  bytes_ = bytes;
+  ahead_ = std::min(kFew, bytes);
+  thread_ = std::thread([this] { run(); });
+}
+
+void PagesAhead::use(size_t bytes) {
+  if (bytes <= last_used_) return;
+  const bool new_page = bytes / kHugePage > last_used_ / kHugePage;
+  last_used_ = bytes;
+  if (!new_page || !thread_.joinable()) return;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    used_.store(bytes, std::memory_order_relaxed);
+  }
+  changed_.notify_one();
+}
+
+// False: the end.
+bool PagesAhead::wait_for_work(size_t done) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [&] {
+    return ending_.load(std::memory_order_relaxed) || done < std::min(bytes_, used_.load(std::memory_order_relaxed) + ahead_);
+  });
+  return !ending_.load(std::memory_order_relaxed);
+}
+
+void PagesAhead::run() {
+  run_where_idle();
+  size_t done = 0;
+  for (int dear = 0; done < bytes_ && wait_for_work(done);) {
+    done = std::max(done, used_.load(std::memory_order_relaxed) / kHugePage * kHugePage);
+    const size_t end = std::min(done + kHugePage, bytes_);
+    const double start = cpu_seconds();
+    for (; done < end && !ending_.load(std::memory_order_relaxed); done += kSmallPage) touch(data_ + done);
+    dear += cpu_seconds() - start > kDearSeconds ? 1 : 0;
+    if (dear == 4) ahead_ = std::max(ahead_, std::min(kMany, bytes_ / 8));
+  }
+}
+
+}  // namespace lockstep::cpu
