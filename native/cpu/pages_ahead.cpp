@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "cpu/arena.h"
 
@@ -14,6 +15,7 @@ constexpr size_t kFew = 8 * kHugePage;
 constexpr size_t kMany = size_t{512} << 20;  // and at most an eighth of the arena
 constexpr double kDearSeconds = 1e-3;        // of CPU time for a huge page; clearing one takes a tenth
 constexpr size_t kSmallPage = 4096;
+constexpr auto kQuiet = std::chrono::milliseconds(10);  // without a step, after which the cores count as idle
 
 double cpu_seconds() {
   timespec now;
@@ -53,25 +55,32 @@ void PagesAhead::start(uint8_t* data, size_t bytes) {
   thread_ = std::thread([this] { run(); });
 }
 
-void PagesAhead::use(size_t bytes) {
-  if (bytes <= last_used_) return;
-  const bool new_page = bytes / kHugePage > last_used_ / kHugePage;
-  last_used_ = bytes;
-  if (!new_page || !thread_.joinable()) return;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    used_.store(bytes, std::memory_order_relaxed);
-  }
+void PagesAhead::begin_step(size_t bytes) {
+  steps_.fetch_add(1, std::memory_order_relaxed);
+  if (bytes <= used_.load(std::memory_order_relaxed)) return;
+  used_.store(bytes, std::memory_order_seq_cst);
+  // Either this thread sees that the other sleeps or the other sees what is used.
+  if (!asleep_.load(std::memory_order_seq_cst)) return;
+  { const std::lock_guard<std::mutex> lock(mutex_); }
   changed_.notify_one();
 }
 
-// False: the end.
+void PagesAhead::end_step() { steps_.fetch_add(1, std::memory_order_relaxed); }
+
+// Until pages past `done` are wanted and no step has run for a while. False: the end. Idle priority alone would not do: who waits for
+// another rank yields, and this thread would then have the core for the milliseconds that a page takes.
 bool PagesAhead::wait_for_work(size_t done) {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [&] {
-    return ending_.load(std::memory_order_relaxed) || done < std::min(bytes_, used_.load(std::memory_order_relaxed) + ahead_);
-  });
-  return !ending_.load(std::memory_order_relaxed);
+  const auto ending = [&] { return ending_.load(std::memory_order_relaxed); };
+  asleep_.store(true, std::memory_order_seq_cst);
+  changed_.wait(lock, [&] { return ending() || done < std::min(bytes_, used_.load(std::memory_order_seq_cst) + ahead_); });
+  asleep_.store(false, std::memory_order_seq_cst);
+  while (!ending() && quiet_at_ != steps_.load(std::memory_order_relaxed)) {
+    const uint64_t seen = steps_.load(std::memory_order_relaxed);
+    changed_.wait_for(lock, kQuiet, ending);
+    if (seen % 2 == 0 && seen == steps_.load(std::memory_order_relaxed)) quiet_at_ = seen;
+  }
+  return !ending();
 }
 
 void PagesAhead::run() {

@@ -79,7 +79,7 @@ void CpuBackend::use_kv_pages(const StepView& step) {
     for (int block = entry.position / kv.block_size; block <= (entry.position + entry.num_slots - 1) / kv.block_size; block++)
       last = std::max(last, table[block]);
   }
-  kv_pages_.use(static_cast<size_t>(last + 1) * kv.block_stride);
+  kv_pages_.begin_step(static_cast<size_t>(last + 1) * kv.block_stride);
 }
 
 void CpuBackend::take_memory(ArenaCursor* cursor) {
@@ -109,6 +109,7 @@ Status CpuBackend::begin_step(const StepView& step) {
 }
 
 Status CpuBackend::end_step(const StepView& step) {
+  kv_pages_.end_step();
   if (shard_.rank == 0) group_->buffers().result[step.slot].resultHeader[0] = step.epoch;
   return threads_->status();
 }

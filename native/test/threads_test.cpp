@@ -173,7 +173,7 @@ void send_mates_away(Check& check) {
 #endif
 
 #if defined(__linux__)
-// Whether the page at `offset`, where one begins, is there, within some seconds: the thread runs where a core is idle.
+// Whether the page at `offset`, where one begins, is there, within some seconds: the thread runs where no step does.
 bool comes_into_being(const cpu::Arena& arena, size_t offset) {
   for (int i = 0; i < 2000; i++) {
     unsigned char there = 0;
@@ -192,18 +192,30 @@ void touch_pages_ahead(Check& check) {
   pages.start(arena.data(), kBytes);
   check.expect(comes_into_being(arena, 7 * cpu::kHugePage), "the first pages are not touched");
   for (size_t page = 0; page < kBytes; page += cpu::kHugePage) arena.data()[page] = 7;
-  pages.use(3 * cpu::kHugePage);
+  pages.begin_step(3 * cpu::kHugePage);
+  pages.end_step();
   check.expect(comes_into_being(arena, 10 * cpu::kHugePage), "the pages past those in use are not touched");
-  pages.use(2 * cpu::kHugePage);
-  pages.use(kBytes);
-  pages.use(kBytes);
+  pages.begin_step(2 * cpu::kHugePage);
+  pages.end_step();
+  pages.begin_step(kBytes);
+  pages.end_step();
   int changed = 0;
   for (size_t page = 0; page < kBytes; page += cpu::kHugePage) changed += arena.data()[page] != 7;
   check.expect(changed == 0, "%d pages have lost what was written to them", changed);
   const cpu::PagesAhead idle;  // never started
   cpu::PagesAhead empty;
   empty.start(arena.data(), 0);
-  empty.use(0);
+  empty.begin_step(0);
+  cpu::Arena other;
+  check.expect(other.reserve(kBytes, true), "no memory for an arena");
+  cpu::PagesAhead during;
+  during.begin_step(0);
+  during.start(other.data(), kBytes);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  unsigned char there = 0;
+  check.expect(mincore(other.data(), 1, &there) == 0 && (there & 1) == 0, "a page is touched during a step");
+  during.end_step();
+  check.expect(comes_into_being(other, 0), "no page is touched after the step");
 }
 #endif
 
