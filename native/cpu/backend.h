@@ -123,7 +123,6 @@ class CpuBackend final : public DeviceBackend {
   void sample_output(int index, int i, int thread);
   // setup.cpp
   void take_memory(ArenaCursor* cursor);
-  size_t kv_bytes() const;
   void use_kv_pages(const StepView& step);
   void reserve_experts();
 

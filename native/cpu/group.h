@@ -94,7 +94,7 @@ class Group {
   // gather mode: shared by all ranks; else null.
   const Shapes& shapes() const { return shapes_; }
   const Activations& activations() const { return activations_; }
-  uint8_t* kv() const { return kv_.data(); }
+  const Arena& kv() const { return kv_; }
 
   // Tables looked up by id whose rows lie with several ranks; set by each rank when it has loaded.
   void publish(int rank, std::shared_ptr<const Weights> weights);

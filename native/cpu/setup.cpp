@@ -23,14 +23,15 @@ Status CpuBackend::init() {
   if (gather_) {
     s_ = group_->shapes();
     a_ = group_->activations();
-    kv_ = group_->kv();
+    kv_ = group_->kv().data();
   } else {
     int most = 0;
     for (const Range& range : shard_.intermediate) most = std::max(most, range.count);
     const int units = round_up(spec_.vocab, kBlockRows) / kBlockRows;
     // All ranks gather parts of one size: that of the largest.
     s_ = shapes_of(config, shard_.heads, shard_.kv_heads, most, (units + shard_.world_size - 1) / shard_.world_size * kBlockRows);
-    if (!own_kv_.reserve(std::max<size_t>(kv_bytes(), 1), true)) return Status(Fault::kLoad, "no memory for the KV cache of this rank");
+    const size_t kv_bytes = kv_head_block_bytes(config) * s_.kv_heads * spec_.layers.size() * dims.num_blocks;
+    if (!own_kv_.reserve(std::max<size_t>(kv_bytes, 1), true)) return Status(Fault::kLoad, "no memory for the KV cache of this rank");
     kv_ = own_kv_.data();
     row_logits_.resize(static_cast<size_t>(threads_->count()) * spec_.vocab);
   }
@@ -62,24 +63,21 @@ Status CpuBackend::init() {
   reserve_experts();
   samplers_.reserve(threads_->count());
   for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(vocabulary_ops(k_), spec_.vocab);
-  if (shard_.rank == 0 || !gather_) kv_pages_.start(kv_, kv_bytes());
+  const Arena& kv = gather_ ? group_->kv() : own_kv_;
+  if (shard_.rank == 0 || !gather_) kv_pages_.start(kv.data(), kv.bytes());
   return Status();
 }
 
-// All that this rank writes to, or in gather mode all ranks together.
-size_t CpuBackend::kv_bytes() const { return kv_view(0, 0, 0).block_stride * group_->config().dims.num_blocks; }
-
 // Tells how far into the cache the step's blocks reach.
 void CpuBackend::use_kv_pages(const StepView& step) {
-  const KvView kv = kv_view(0, 0, 0);
-  int last = -1;
+  size_t used = 0;
   for (const StepEntry& entry : step.entries) {
     if (entry.num_slots == 0) continue;
-    const int32_t* table = kv.table + static_cast<size_t>(entry.row) * group_->config().dims.max_blocks_per_row;
+    const KvView kv = kv_view(0, 0, entry.row);
     for (int block = entry.position / kv.block_size; block <= (entry.position + entry.num_slots - 1) / kv.block_size; block++)
-      last = std::max(last, table[block]);
+      used = std::max(used, static_cast<size_t>(kv.table[block] + 1) * kv.block_stride);
   }
-  kv_pages_.begin_step(static_cast<size_t>(last + 1) * kv.block_stride);
+  kv_pages_.begin_step(used);
 }
 
 void CpuBackend::take_memory(ArenaCursor* cursor) {

@@ -61,10 +61,9 @@ struct TilePointers {
   const float* scales[rows];
   const int32_t* code_sums[rows];
   inline __attribute__((always_inline)) TilePointers(const Input& in, const TileRows& index) {
-    const size_t groups = static_cast<size_t>(in.k_padded / kGroup);
-    size_t at = static_cast<size_t>(index.first) * groups;
-    for (int r = 0; r < rows; r++, at += groups) {
-      if (index.gather != nullptr) at = static_cast<size_t>(index[r]) * groups;
+    const int groups = in.k_padded / kGroup;
+    for (int r = 0; r < rows; r++) {
+      const size_t at = static_cast<size_t>(index[r]) * groups;
       q[r] = in.q + at * 2 * kGroup;
       scales[r] = in.scale + at;
       code_sums[r] = in.sum + at * (kGroup / kSumGroup);
