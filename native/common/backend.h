@@ -49,11 +49,14 @@ class DeviceBackend {
   virtual void rope_append(int layer) = 0;  // q/k norm and rotation in place; k and v into the KV cache
   virtual void attention(int layer) = 0;
   virtual void attention_merge(int layer) = 0;  // joins the pieces of split contexts -> input of out_projection
-  virtual void out_projection(int layer) = 0;   // row-parallel
-  virtual void add_attention(int layer) = 0;    // joins x, where out_projection did not: reduce mode, or a norm comes between
-  virtual void mlp_input(int layer) = 0;        // norm(x) -> input of gate and up; router
+  // Whether that is work of its own in this step: attention may have written the input already. The same for down_input and gate_up.
+  virtual bool has_attention_merge(int layer) const { return true; }
+  virtual void out_projection(int layer) = 0;  // row-parallel
+  virtual void add_attention(int layer) = 0;   // joins x, where out_projection did not: reduce mode, or a norm comes between
+  virtual void mlp_input(int layer) = 0;       // norm(x) -> input of gate and up; router
   virtual void gate_up(int layer) = 0;
   virtual void down_input(int layer) = 0;
+  virtual bool has_down_input(int layer) const { return true; }
   virtual void down(int layer) = 0;  // row-parallel
   virtual void add_mlp(int layer) = 0;
   // Hidden states after the final norm, of the entries that ask for it, into their rows' `pooled`.

@@ -50,8 +50,10 @@ Status attention_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClo
   LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
   backend.attention(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  backend.attention_merge(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  if (backend.has_attention_merge(layer)) {
+    backend.attention_merge(layer);
+    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  }
   clock.book(PhaseTimes::kAttention);
   backend.out_projection(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.join());
@@ -67,8 +69,10 @@ Status mlp_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& cl
   LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
   backend.gate_up(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  backend.down_input(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  if (backend.has_down_input(layer)) {
+    backend.down_input(layer);
+    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
+  }
   backend.down(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.join());
   if (backend.adds_mlp(layer)) {

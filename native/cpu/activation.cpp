@@ -24,10 +24,20 @@ LOCKSTEP_INLINE void put(float* dst, Float v, int count) {
   if (whole) return store(dst, v);
   if (count > 0) store_n(dst, v, count < kLanes ? count : kLanes);
 }
+template <bool whole>
+LOCKSTEP_INLINE void put(uint16_t* dst, Float v, int count) {
+  if (whole) return store_bf16(dst, v);
+  uint16_t rounded[kLanes];
+  store_bf16(rounded, v);
+  for (int i = 0; i < count && i < kLanes; i++) dst[i] = rounded[i];
+}
+LOCKSTEP_INLINE Float before(const float* dst, int count) {
+  return count >= kLanes ? load(dst) : count > 0 ? load_n(dst, count, 0.0f) : zero();
+}
 
 // y: [32] of one row; dst: where the block's first value goes; count: values of the block that exist.
-template <Epilogue epilogue, bool whole>
-LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Activation activation, float weight, float* dst) {
+template <Epilogue epilogue, bool whole, class Value>
+LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Activation activation, float weight, Value* dst) {
   if (epilogue == Epilogue::kGated) {
     for (int v = 0; v < kVectors / 2; v++) {
       const Float gate = load(y + v * kLanes) + bias.at[v];
@@ -40,21 +50,16 @@ LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Acti
     const int left = count - v * kLanes;
     Float value = load(y + v * kLanes) + bias.at[v];
     if (epilogue == Epilogue::kAct) value = activate(activation, value);
-    if (epilogue == Epilogue::kAdd) {
-      const Float before = whole      ? load(dst + v * kLanes)
-                           : left > 0 ? load_n(dst + v * kLanes, left < kLanes ? left : kLanes, 0.0f)
-                                      : zero();
-      value = before + value * set1(weight);
-    }
+    if constexpr (epilogue == Epilogue::kAdd) value = before(dst + v * kLanes, whole ? kLanes : left) + value * set1(weight);
     put<whole>(dst + v * kLanes, value, left);
   }
 }
 
-template <Epilogue epilogue, bool whole>
-void store_rows(const float* y, int tile_rows, int row_first, int block, int count, const GemmOut& out) {
+template <Epilogue epilogue, bool whole, class Value>
+void store_rows(const float* y, int tile_rows, int row_first, int block, int count, const GemmOut& out, Value* to) {
   constexpr int kWidth = epilogue == Epilogue::kGated ? kBlockRows / 2 : kBlockRows;
   const Bias bias(out, block);
-  float* const first = out.out + static_cast<size_t>(block) * kWidth;
+  Value* const first = to + static_cast<size_t>(block) * kWidth;
   for (int r = 0; r < tile_rows; r++) {
     const int m = row_first + r;
     const size_t row = static_cast<size_t>(out.out_rows == nullptr ? m : out.out_rows[m]);
@@ -63,13 +68,13 @@ void store_rows(const float* y, int tile_rows, int row_first, int block, int cou
   }
 }
 
-template <Epilogue epilogue>
-void store_block(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out) {
+template <Epilogue epilogue, class Value>
+void store_block(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out, Value* to) {
   constexpr bool kGated = epilogue == Epilogue::kGated;
   constexpr int kWidth = kGated ? kBlockRows / 2 : kBlockRows;
   const int left = (kGated ? rows / 2 : rows) - block * kWidth;
-  if (left >= kWidth) return store_rows<epilogue, true>(y, tile_rows, row_first, block, kWidth, out);
-  store_rows<epilogue, false>(y, tile_rows, row_first, block, left, out);
+  if (left >= kWidth) return store_rows<epilogue, true>(y, tile_rows, row_first, block, kWidth, out, to);
+  store_rows<epilogue, false>(y, tile_rows, row_first, block, left, out, to);
 }
 
 }  // namespace
@@ -77,13 +82,15 @@ void store_block(const float* y, int tile_rows, int row_first, int block, int ro
 void store_tile(const float* y, int tile_rows, int row_first, int block, int rows, const GemmOut& out) {
   switch (out.epilogue) {
     case Epilogue::kStore:
-      return store_block<Epilogue::kStore>(y, tile_rows, row_first, block, rows, out);
+      return store_block<Epilogue::kStore>(y, tile_rows, row_first, block, rows, out, out.out);
     case Epilogue::kAdd:
-      return store_block<Epilogue::kAdd>(y, tile_rows, row_first, block, rows, out);
+      return store_block<Epilogue::kAdd>(y, tile_rows, row_first, block, rows, out, out.out);
     case Epilogue::kGated:
-      return store_block<Epilogue::kGated>(y, tile_rows, row_first, block, rows, out);
+      if (out.bf16 != nullptr) return store_block<Epilogue::kGated>(y, tile_rows, row_first, block, rows, out, out.bf16);
+      return store_block<Epilogue::kGated>(y, tile_rows, row_first, block, rows, out, out.out);
     case Epilogue::kAct:
-      return store_block<Epilogue::kAct>(y, tile_rows, row_first, block, rows, out);
+      if (out.bf16 != nullptr) return store_block<Epilogue::kAct>(y, tile_rows, row_first, block, rows, out, out.bf16);
+      return store_block<Epilogue::kAct>(y, tile_rows, row_first, block, rows, out, out.out);
   }
 }
 

@@ -178,9 +178,17 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
     k_.attention(args);
   }
   if (item.split >= 0) return;
+  const bool rounds = attention_is_input(layer);
+  const size_t ld = rounds ? s_.heads * d : s_.ld_attn;
+  float joined[kMaxHeadDim];
+  uint16_t rounded[kMaxHeadDim];  // to_bf16 writes whole groups
   for (int q = 0; q < queries; q++) {
-    float* out = a_.attn + static_cast<size_t>(slot + q / heads.count) * s_.ld_attn + (heads.first + q % heads.count) * d;
+    const size_t at = (slot + q / heads.count) * ld + (heads.first + q % heads.count) * d;
+    float* out = rounds ? joined : a_.attn + at;
     k_.attention_merge(max + q, sum + q, acc + static_cast<size_t>(q) * d, queries, static_cast<size_t>(queries) * d, item.pieces, d, out);
+    if (!rounds) continue;
+    k_.to_bf16(joined, d, round_up(d, kGroup), rounded);
+    std::copy(rounded, rounded + d, reinterpret_cast<uint16_t*>(a_.attn) + at);
   }
 }
 
@@ -193,6 +201,11 @@ void CpuBackend::attention(int layer) {
   if (!shares_work()) return threads_->run(static_cast<int>(items_.size()), 1, run_items);
   share_out([&](int rank) { return first_item_[rank + 1] - first_item_[rank]; },
             [&](int rank, int thread, int first, int n) { run_items(thread, first_item_[rank] + first, n); });
+}
+
+// Whether attention leaves the input of out_projection in `attn`, as bf16 rows without padding; of a step whose contexts are not split.
+bool CpuBackend::attention_is_input(int layer) const {
+  return splits_.empty() && s_.heads * s_.head_dim % kGroup == 0 && w_.layers[layer].o.input_kinds == kind_bit(InputKind::kBf16);
 }
 
 // Heads of `slot` whose context was split, into a copy of its row.

@@ -12,6 +12,15 @@ GemmOut store_to(float* out, size_t ld) {
   return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr};
 }
 
+// Where the next product takes bf16 and nothing else, whoever makes its rows rounds them on the way: they lie in the memory of the floats
+// that they stand for, and no thread waits for the rounding of others' columns. (Int8 needs whole rows first.)
+Input bf16_rows(const float* memory, int k) {
+  Input input{};
+  input.k_padded = k;
+  input.bf16 = reinterpret_cast<const uint16_t*>(memory);
+  return input;
+}
+
 }  // namespace
 
 // Rows that this rank does of work that is dealt over ranks.
@@ -41,6 +50,12 @@ Input CpuBackend::input_of(int k, int first_row) const {
   input.sum = b.sum + at / kSumGroup;
   input.fine = b.fine + static_cast<size_t>(first_row) * fine_words(input.k_padded);
   return input;
+}
+
+// Whether gate_up leaves the input of down in `act`, as bf16 rows without padding.
+bool CpuBackend::activation_is_input(int layer) const {
+  const LayerSpec& spec = spec_.layers[layer];
+  return spec.experts == 0 && down_width(layer) % kGroup == 0 && w_.layers[layer].down.input_kinds == kind_bit(InputKind::kBf16);
 }
 
 void CpuBackend::apply_norm(const Norm& norm, const float* x, float* out) const {
@@ -85,7 +100,7 @@ void CpuBackend::prepare(const RowSource& source, int rows, int k, unsigned kind
   });
 }
 
-void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out) {
+void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out, const uint8_t* then) {
   int before = 0;
   for (const Segment& segment : w.segments) {
     const int from = std::max(first - before, 0);
@@ -94,14 +109,33 @@ void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Inp
     if (from >= to) continue;
     GemmOut here = out;
     here.out += segment.out_first;
+    if (here.bf16 != nullptr) here.bf16 += segment.out_first;
     here.bias = segment.bias;
-    k_.gemm(segment.packed, from, to - from, input, m, here);
+    Packed packed = segment.packed;
+    if (first + count <= before) packed.then = then;
+    k_.gemm(packed, from, to - from, input, m, here);
   }
 }
 
-void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out) {
+void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next) {
   const int blocks = w.num_blocks();
-  threads_->run(blocks, linear_grain(blocks), [&](int, int first, int n) { multiply_chunk(w, first, n, input, m, out); });
+  threads_->run(blocks, linear_grain(blocks), [&](int thread, int first, int n) {
+    const bool ends_share = first + n == threads_->share_begin(blocks, thread + 1);
+    multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+  });
+}
+
+// Where a thread begins with its share of a matrix; null: nowhere. The kernels fetch it along with the last block of the product before:
+// otherwise each product would begin with waiting for memory that has stood idle since the last one.
+const uint8_t* CpuBackend::share_of(const Matrix* w, int thread) const {
+  if (w == nullptr) return nullptr;
+  int block = shares_work() ? 0 : threads_->share_begin(w->num_blocks(), thread);
+  for (const Segment& segment : w->segments) {
+    const Packed& packed = segment.packed;
+    if (block < segment.num_blocks()) return packed.data + k_.packed_block_bytes(packed.format, packed.cols) * block;
+    block -= segment.num_blocks();
+  }
+  return nullptr;
 }
 
 // Row `id` of a table that lies with whoever holds its block.
@@ -166,7 +200,7 @@ void CpuBackend::attention_input(int layer) {
 
 void CpuBackend::qkv(int layer) {
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].qkv; };
-  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, store_to(a_.qkv, s_.ld_qkv));
+  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, store_to(a_.qkv, s_.ld_qkv), &w_.layers[layer].o);
 }
 
 void CpuBackend::out_projection(int layer) {
@@ -178,7 +212,8 @@ void CpuBackend::out_projection(int layer) {
   }
   if (!gather_ && o.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());  // a rank without heads takes part with zeros
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].o; };
-  multiply_shared(matrix_of, input_of(s_.heads * s_.head_dim, 0), m_, out);
+  const int k = s_.heads * s_.head_dim;
+  multiply_shared(matrix_of, attention_is_input(layer) ? bf16_rows(a_.attn, k) : input_of(k, 0), m_, out, &w_.layers[layer].gate_up);
 }
 
 // x += [norm of] y
@@ -214,13 +249,20 @@ void CpuBackend::gate_up(int layer) {
   GemmOut out = store_to(a_.act, s_.ld_act);
   out.epilogue = spec.gated ? Epilogue::kGated : Epilogue::kAct;
   out.activation = spec.activation;
+  if (activation_is_input(layer)) {
+    out.bf16 = reinterpret_cast<uint16_t*>(a_.act);
+    out.ld = down_width(layer);
+  }
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].gate_up; };
-  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, out);
+  multiply_shared(matrix_of, input_of(spec_.hidden, 0), m_, out, &w_.layers[layer].down);
 }
+
+// Values of the intermediate that are held here.
+int CpuBackend::down_width(int layer) const { return gather_ ? spec_.layers[layer].intermediate : shard_.intermediate[layer].count; }
 
 void CpuBackend::down_input(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
+  const int k = down_width(layer);
   const int rows = spec.experts > 0 ? m_ * spec.experts_top_k : m_;
   if (k > 0) prepare({a_.act, static_cast<size_t>(s_.ld_act), nullptr}, rows, k, down_input_kinds(layer), nullptr);
 }
@@ -235,9 +277,11 @@ void CpuBackend::down(int layer) {
     out.epilogue = Epilogue::kAdd;
   }
   if (!gather_ && down.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());
-  const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
+  const int k = down_width(layer);
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].down; };
-  multiply_shared(matrix_of, input_of(k, 0), m_, out);
+  const bool last = layer + 1 == static_cast<int>(w_.layers.size());
+  multiply_shared(matrix_of, activation_is_input(layer) ? bf16_rows(a_.act, k) : input_of(k, 0), m_, out,
+                  last ? &w_.head : &w_.layers[layer + 1].qkv);
 }
 
 }  // namespace lockstep::cpu

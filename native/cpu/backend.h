@@ -37,11 +37,13 @@ class CpuBackend final : public DeviceBackend {
   void rope_append(int layer) override;
   void attention(int layer) override;
   void attention_merge(int layer) override;
+  bool has_attention_merge(int layer) const override { return !attention_is_input(layer); }
   void out_projection(int layer) override;
   void add_attention(int layer) override;
   void mlp_input(int layer) override;
   void gate_up(int layer) override;
   void down_input(int layer) override;
+  bool has_down_input(int layer) const override { return !activation_is_input(layer); }
   void down(int layer) override;
   void add_mlp(int layer) override;
   void pool() override;
@@ -85,17 +87,20 @@ class CpuBackend final : public DeviceBackend {
   int row_grain(int values) const;
   const InputBuffers& input_buffers() const;
   Input input_of(int k, int first_row) const;
+  bool activation_is_input(int layer) const;
+  int down_width(int layer) const;
   void prepare(const RowSource& source, int rows, int k, unsigned kinds, const Norm* norm);
   void prepare_row(const float* source, int k, unsigned kinds, const Norm* norm, int row, float* scratch);
   void apply_norm(const Norm& norm, const float* x, float* out) const;
   void add_rows(const Norm& norm, int rows);
-  void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out);
+  void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next);
+  const uint8_t* share_of(const Matrix* w, int thread) const;
   template <class MatrixOf>
-  void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out);
+  void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next);
   bool shares_work() const { return gather_ && shard_.world_size > 1; }
   template <class CountOf, class WorkOn>
   void share_out(CountOf count_of, WorkOn work_on);
-  void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out);
+  void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out, const uint8_t* then);
   void lookup(const Matrix Weights::*table, int id, float* out) const;
   int token_type(int slot) const;
   int linear_grain(int blocks) const;
@@ -111,6 +116,7 @@ class CpuBackend final : public DeviceBackend {
   void plan_entry(const StepEntry& entry, int entry_index, int window, bool few_items, int* split_used);
   void run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread);
   bool merge_splits(int slot, float* out) const;
+  bool attention_is_input(int layer) const;
   // experts.cpp
   void route(int layer);
   void experts_gate_up(int layer);
@@ -190,12 +196,16 @@ void CpuBackend::share_out(CountOf count_of, WorkOn work_on) {
   });
 }
 
-// The product with a matrix whose parts lie with the ranks; any rank may do any of them.
+// The product with a matrix whose parts lie with the ranks; any rank may do any of them. `next`: this rank's part of the one that follows.
 template <class MatrixOf>
-void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out) {
-  if (!shares_work()) return multiply(matrix_of(w_), input, m, out);
+void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next) {
+  if (!shares_work()) return multiply(matrix_of(w_), input, m, out, next);
   share_out([&](int rank) { return matrix_of(*group_->weights_of(rank)).num_blocks(); },
-            [&](int rank, int, int first, int n) { multiply_chunk(matrix_of(*group_->weights_of(rank)), first, n, input, m, out); });
+            [&](int rank, int thread, int first, int n) {
+              const Matrix& w = matrix_of(*group_->weights_of(rank));
+              const bool ends_share = rank == shard_.rank && first + n == w.num_blocks();
+              multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+            });
 }
 
 }  // namespace lockstep::cpu

@@ -67,7 +67,7 @@ void CpuBackend::reserve_experts() {
 void CpuBackend::route(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
   GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, router_logits_, static_cast<size_t>(ld_router_), nullptr, nullptr, nullptr};
-  multiply(w_.layers[layer].router, input_of(spec_.hidden, 0), m_, out);
+  multiply(w_.layers[layer].router, input_of(spec_.hidden, 0), m_, out, nullptr);
   const int top_k = spec.experts_top_k;
   threads_->run(m_, row_grain(spec.experts * 8), [&](int, int first, int n) {
     for (int i = first; i < first + n; i++) {
@@ -112,7 +112,7 @@ void CpuBackend::experts_gate_up(int layer) {
                   expert_rows_.data() + expert_first_[e],
                   nullptr,
                   nullptr};
-      multiply_chunk(lw.expert_gate_up[e], from, to - from, input, expert_first_[e + 1] - expert_first_[e], out);
+      multiply_chunk(lw.expert_gate_up[e], from, to - from, input, expert_first_[e + 1] - expert_first_[e], out, nullptr);
     }
   });
 }
@@ -141,7 +141,7 @@ void CpuBackend::experts_down(int layer) {
                   nullptr,
                   expert_rows_.data() + expert_first_[e],
                   expert_weights_.data() + expert_first_[e]};
-      multiply_chunk(lw.expert_down[e], first, n, input_of(k, expert_first_[e]), expert_first_[e + 1] - expert_first_[e], out);
+      multiply_chunk(lw.expert_down[e], first, n, input_of(k, expert_first_[e]), expert_first_[e + 1] - expert_first_[e], out, nullptr);
     }
   });
 }

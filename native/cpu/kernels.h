@@ -52,8 +52,9 @@ inline int fine_words(int k_padded) { return (k_padded / kGroup + 63) / 64; }
 struct Packed {
   Format format;
   int rows;
-  int cols;             // K, as in the checkpoint
-  const uint8_t* data;  // [ceil(rows / 32)] blocks of packed_block_bytes(format, cols)
+  int cols;                       // K, as in the checkpoint
+  const uint8_t* data;            // [ceil(rows / 32)] blocks of packed_block_bytes(format, cols)
+  const uint8_t* then = nullptr;  // what is read after the last block of a call, to be fetched ahead; null: the block after it
 };
 
 enum class Epilogue : uint8_t {
@@ -67,12 +68,13 @@ enum class Epilogue : uint8_t {
 struct GemmOut {
   Epilogue epilogue;
   Activation activation;
-  const float* bias;        // by packed row, padded to whole blocks; null: none
-  float* out;               // row-major
-  size_t ld;                // values from one row of out to the next
-  const int32_t* in_rows;   // null, or row of Input that is m-th (experts)
-  const int32_t* out_rows;  // null, or row of out that takes the m-th
-  const float* weight;      // null, or [m]
+  const float* bias;         // by packed row, padded to whole blocks; null: none
+  float* out;                // row-major
+  size_t ld;                 // values from one row of out to the next
+  const int32_t* in_rows;    // null, or row of Input that is m-th (experts)
+  const int32_t* out_rows;   // null, or row of out that takes the m-th
+  const float* weight;       // null, or [m]
+  uint16_t* bf16 = nullptr;  // not null: where kGated and kAct store instead of out, rounded to bf16
 };
 
 // K and V of one layer and one KV head lie in tiles of 16 tokens:

@@ -35,8 +35,7 @@ void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
   context_ = context;
   grain_ = std::max(1, grain);
   for (int t = 0; t < count_; t++) {
-    const auto at = [&](int part) { return static_cast<uint32_t>(static_cast<int64_t>(chunks) * part / count_); };
-    shares_[t].range.store(pack(at(t), at(t + 1)), std::memory_order_relaxed);
+    shares_[t].range.store(pack(share_begin(chunks, t), share_begin(chunks, t + 1)), std::memory_order_relaxed);
   }
   job_.advance_to(++job_number_);
   for (int t = 1; policy_.spin && t < count_; t++) mates_[t].send_away_from_here();

@@ -21,6 +21,8 @@ class Threads {
   Threads(int count, WaitPolicy policy, std::chrono::milliseconds timeout);
   ~Threads();
   int count() const { return count_; }
+  // The first of so many chunks that thread `thread` begins with; those of thread + 1 end its share.
+  int share_begin(int chunks, int thread) const { return static_cast<int>(static_cast<int64_t>(chunks) * thread / count_); }
 
   // Calls work on parts of [0, chunks) from all threads and returns when all are done. Parts have at most `grain` chunks.
   // work must not throw, nor wait for other ranks. After a thread has missed the deadline nothing runs any more: see status().

@@ -53,6 +53,11 @@ static inline Ahead ahead_of(const uint8_t* next, size_t bytes, int tile, int ti
   return {next + bytes / sharing * tile, static_cast<size_t>(128 / sharing)};
 }
 
+// What is read after a block: of the last one of a call, what the caller says.
+static inline const uint8_t* read_next(const Packed& w, const uint8_t* block, size_t bytes, bool is_last) {
+  return is_last && w.then != nullptr ? w.then : block + bytes;
+}
+
 static inline int tile_rows(int left, int most) {
   if (left <= most) return left;
   return left < 2 * most ? (left + 1) / 2 : most;  // 9 rows as 5 + 4 rather than 8 + 1
@@ -67,9 +72,10 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
   float y[most * kBlockRows];
   for (int block = first; block < first + count; block++) {
     const uint8_t* data = w.data + static_cast<size_t>(block) * bytes;
+    const uint8_t* next = read_next(w, data, bytes, block + 1 == first + count);
     for (int row = 0, tile = 0; row < m; tile++) {
       const int rows = tile_rows(m - row, most);
-      tiles[rows - 1](data, in, TileRows{out.in_rows, row}, ahead_of(data + bytes, bytes, tile, num_tiles, m >= ahead_from), y);
+      tiles[rows - 1](data, in, TileRows{out.in_rows, row}, ahead_of(next, bytes, tile, num_tiles, m >= ahead_from), y);
       store_tile(y, rows, row, block, w.rows, out);
       row += rows;
     }

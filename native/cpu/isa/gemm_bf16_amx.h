@@ -97,11 +97,12 @@ void gemm_bf16_tiles(const Packed& w, int first, int count, const Input& in, int
   configure_tiles(pass_shapes(rows));
   for (int block = first; block < first + count; block++) {
     const uint8_t* data = w.data + static_cast<size_t>(block) * bytes;
+    const uint8_t* next = read_next(w, data, bytes, block + 1 == first + count);
     for (int pass = 0; pass < passes; pass++) {
       const int wanted = pass * rows;
       const int from = wanted + rows <= m ? wanted : m - rows;
       PassRows x(in, TileRows{out.in_rows, from}, rows);
-      const Ahead ahead = ahead_of(data + bytes, bytes, pass, passes, true);
+      const Ahead ahead = ahead_of(next, bytes, pass, passes, true);
       (rows > kTileSide ? multiply_pass<true> : multiply_pass<false>)(data, &x, in.k_padded, ahead, y);
       store_tile(y + (wanted - from) * kBlockRows, from + rows - wanted, wanted, block, w.rows, out);
     }
