@@ -47,9 +47,11 @@ class DeviceBackend {
   virtual void attention_input(int layer) = 0;  // norm(x) -> input of qkv
   virtual void qkv(int layer) = 0;
   virtual void rope_append(int layer) = 0;  // q/k norm and rotation in place; k and v into the KV cache
+  // Whether that is work of its own in this step: attention may do it as it goes. The same of the two others below: the operation before
+  // them may have left the input already. All ranks of a step say the same.
+  virtual bool has_rope_append(int layer) const { return true; }
   virtual void attention(int layer) = 0;
   virtual void attention_merge(int layer) = 0;  // joins the pieces of split contexts -> input of out_projection
-  // Whether that is work of its own in this step: attention may have written the input already. The same for down_input and gate_up.
   virtual bool has_attention_merge(int layer) const { return true; }
   virtual void out_projection(int layer) = 0;  // row-parallel
   virtual void add_attention(int layer) = 0;   // joins x, where out_projection did not: reduce mode, or a norm comes between

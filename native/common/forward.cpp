@@ -46,8 +46,10 @@ Status attention_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClo
   backend.qkv(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
   clock.book(PhaseTimes::kLinear);
-  backend.rope_append(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  if (backend.has_rope_append(layer)) {
+    backend.rope_append(layer);
+    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
+  }
   backend.attention(layer);
   LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
   if (backend.has_attention_merge(layer)) {

@@ -1,6 +1,9 @@
 // Attention's work: rotation and the KV cache, then items of (entry, KV head, query tile, pieces of context) dealt to ranks by cost and to
 // threads by stealing. Who computes an item changes no bit: pieces are counted from position 0 and joined in order (architecture, §5.3).
 //
+// The item of a decoding row also rotates its heads and appends its K and V: nobody else reads them in this step, unless the token fills a
+// block, which makes it known to the prefix cache. All other slots' heads are placed before any item begins.
+//
 // An item normally takes all pieces of its queries and joins them at once. When there are too few items for the threads (one long sequence
 // decoding), an item is one piece, and attention_merge joins them after the meeting.
 #include <algorithm>
@@ -42,34 +45,35 @@ void CpuBackend::prepare_rotation() {
   }
 }
 
-void CpuBackend::rope_append(int layer) {
+// Query or KV head h (the KV heads follow the query heads) of a slot: norm and rotation in place, and K and V into the cache.
+void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
   const LayerSpec& spec = spec_.layers[layer];
   const LayerWeights& lw = w_.layers[layer];
   const int d = s_.head_dim;
+  const int kv_head = h - s_.heads;
+  float* row = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv;
+  float* head = kv_head < 0 ? row + h * d : row + s_.qkv.k + kv_head * d;
+  if (spec.qk_norm.present) {
+    k_.rms_norm(head, kv_head < 0 ? lw.q_norm : lw.k_norm, spec.qk_norm.weight_offset, spec.qk_norm.eps, d, normed);
+    std::copy(normed, normed + d, head);
+  }
+  if (spec.rope >= 0) {
+    const int rotary_dim = spec_.ropes[spec.rope].rotary_dim;
+    const size_t at = rope_offset_[spec.rope] + static_cast<size_t>(slot) * (rotary_dim / 2);
+    k_.rope(head, cos_.data() + at, sin_.data() + at, rotary_dim);
+  }
+  if (kv_head < 0) return;
+  const int sequence_row = step_->entries[step_->slot_entry[slot]].row;
+  k_.kv_append(kv_view(layer, kv_head, sequence_row), step_->slot_position[slot], head, row + s_.qkv.v + kv_head * d);
+}
+
+// Of the slots that more than one item of attention reads; the others' heads are placed by the item that reads them.
+void CpuBackend::rope_append(int layer) {
   const int per_slot = s_.heads + s_.kv_heads;
-  const Range mine = my_rows(m_ * per_slot);
-  threads_->run(mine.count, row_grain(d * 4), [&](int thread, int first, int n) {
+  const Range mine = my_rows(static_cast<int>(placed_before_.size()) * per_slot);
+  threads_->run(mine.count, row_grain(s_.head_dim * 4), [&](int thread, int first, int n) {
     float* normed = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
-      const int slot = i / per_slot;
-      const int h = i % per_slot;
-      const int kv_head = h - s_.heads;
-      float* row = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv;
-      float* head = kv_head < 0 ? row + h * d : row + s_.qkv.k + kv_head * d;
-      if (spec.qk_norm.present) {
-        k_.rms_norm(head, kv_head < 0 ? lw.q_norm : lw.k_norm, spec.qk_norm.weight_offset, spec.qk_norm.eps, d, normed);
-        std::copy(normed, normed + d, head);
-      }
-      if (spec.rope >= 0) {
-        const int rotary_dim = spec_.ropes[spec.rope].rotary_dim;
-        const size_t at = rope_offset_[spec.rope] + static_cast<size_t>(slot) * (rotary_dim / 2);
-        k_.rope(head, cos_.data() + at, sin_.data() + at, rotary_dim);
-      }
-      if (kv_head >= 0) {
-        const int sequence_row = step_->entries[step_->slot_entry[slot]].row;
-        k_.kv_append(kv_view(layer, kv_head, sequence_row), step_->slot_position[slot], head, row + s_.qkv.v + kv_head * d);
-      }
-    }
+    for (int i = mine.first + first; i < mine.first + first + n; i++) place_head(layer, placed_before_[i / per_slot], i % per_slot, normed);
   });
 }
 
@@ -98,6 +102,9 @@ int CpuBackend::keys_end(const StepEntry& entry, int row, int window) const {
 void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
   const bool split = few_items && entry.num_slots <= kSplitRows;
   const int tile = tile_rows(entry);
+  const bool fills_block = (entry.position + 1) % group_->config().dims.block_size == 0;
+  const bool places = entry.num_slots == 1 && !split && !fills_block;
+  for (int slot = 0; !places && slot < entry.num_slots; slot++) placed_before_.push_back(entry.first_slot + slot);
   for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
     const int heads = query_heads(kv_head).count;
     for (int row = 0; row < entry.num_slots; row += tile) {
@@ -109,12 +116,12 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
       const int64_t cost = static_cast<int64_t>(rows) * heads * (end - first_key);
       const int results = rows * heads * pieces;
       if (!split || pieces == 1 || *split_used + results > kMaxSplitRows * s_.heads * s_.max_pieces) {
-        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, cost});
+        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, places, cost});
         continue;
       }
       splits_.push_back({entry.first_slot + row, rows, kv_head, pieces, *split_used});
       for (int p = 0; p < pieces; p++)
-        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, cost / pieces});
+        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, false, cost / pieces});
       *split_used += results;
     }
   }
@@ -124,6 +131,7 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
 void CpuBackend::plan_attention(int window) {
   items_.clear();
   splits_.clear();
+  placed_before_.clear();
   int tiles = 0;
   for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows(entry) - 1) / tile_rows(entry) * s_.kv_heads;
   const int workers = threads_->count() * (gather_ ? shard_.world_size : 1);
@@ -153,6 +161,11 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   const int d = s_.head_dim;
   uint8_t* scratch = attention_scratch_ + attention_scratch_bytes_ * thread;
   float* own = reinterpret_cast<float*>(scratch + kernel_scratch_bytes_);
+  if (item.places) {
+    float* normed = row_scratch_ + row_scratch_ld_ * thread;
+    for (int h = 0; h < heads.count; h++) place_head(layer, slot, heads.first + h, normed);
+    place_head(layer, slot, s_.heads + item.kv_head, normed);
+  }
   AttentionArgs args;
   args.kv = kv_view(layer, item.kv_head, entry.row);
   args.q = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + heads.first * d;
@@ -194,7 +207,6 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
 
 void CpuBackend::attention(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  if (planned_window_ != spec.window) plan_attention(spec.window);
   auto run_items = [&](int thread, int first, int n) {
     for (int i = first; i < first + n; i++) run_item(items_[i], spec, layer, thread);
   };

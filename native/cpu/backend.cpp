@@ -193,6 +193,7 @@ int CpuBackend::token_type(int slot) const {
 }
 
 void CpuBackend::attention_input(int layer) {
+  if (planned_window_ != spec_.layers[layer].window) plan_attention(spec_.layers[layer].window);
   const LayerWeights& lw = w_.layers[layer];
   const Norm norm{&spec_.layers[layer].before_attention, lw.attn_norm, lw.attn_norm_bias};
   prepare({a_.x, static_cast<size_t>(s_.ld_hidden), nullptr}, m_, spec_.hidden, lw.qkv.input_kinds, &norm);

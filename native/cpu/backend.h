@@ -35,6 +35,7 @@ class CpuBackend final : public DeviceBackend {
   void attention_input(int layer) override;
   void qkv(int layer) override;
   void rope_append(int layer) override;
+  bool has_rope_append(int) const override { return !placed_before_.empty(); }
   void attention(int layer) override;
   void attention_merge(int layer) override;
   bool has_attention_merge(int layer) const override { return !attention_is_input(layer); }
@@ -64,6 +65,7 @@ class CpuBackend final : public DeviceBackend {
     int row, rows;      // of the entry's slots
     int piece, pieces;  // first and number
     int split;          // place of its results in the split buffers, in query rows * heads * pieces; -1: joined at once
+    bool places;        // rotates the heads that it reads, and appends K and V
     int64_t cost;
   };
   // A split entry and KV head, to be joined by attention_merge.
@@ -107,6 +109,7 @@ class CpuBackend final : public DeviceBackend {
   // attend.cpp
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
+  void place_head(int layer, int slot, int h, float* normed);
   Range query_heads(int kv_head) const;
   int tile_rows(const StepEntry& entry) const;
   int keys_end(const StepEntry& entry, int row, int window) const;
@@ -161,9 +164,10 @@ class CpuBackend final : public DeviceBackend {
   bool dealt_ = false;
   std::vector<AttentionItem> items_;
   std::vector<Split> splits_;
-  std::vector<int> first_item_;  // [ranks + 1] of items_, by cost
-  uint32_t operation_ = 0;       // number of the last one that was shared out
-  int planned_window_ = -1;      // of items_: layers with and without a window need other pieces
+  std::vector<int> placed_before_;  // slots whose heads are rotated and appended before attention begins
+  std::vector<int> first_item_;     // [ranks + 1] of items_, by cost
+  uint32_t operation_ = 0;          // number of the last one that was shared out
+  int planned_window_ = -1;         // of items_: layers with and without a window need other pieces
   std::atomic<int> fault_{0};
 
   // Experts of this step's layer: rows of `act` grouped by expert.

@@ -58,6 +58,7 @@ Status CpuBackend::init() {
   const size_t split_items = static_cast<size_t>(dims.max_rows) * s_.kv_heads * s_.max_pieces;
   items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads +
                  std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
+  placed_before_.reserve(dims.max_tokens);
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
   first_item_.resize(shard_.world_size + 1);
   reserve_experts();

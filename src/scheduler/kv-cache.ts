@@ -88,8 +88,8 @@ export class KvCache {
 
   /**
    * Makes the sequence's full blocks known to the prefix cache: all those whose ids are known and whose K and V a dispatched step
-   * writes. Called at schedule time, so that equal prompts share within a step: a layer appends K and V of all entries before it
-   * attends.
+   * writes. Called at schedule time, so that equal prompts share within a step: a layer appends K and V of all blocks
+   * that the step fills before it attends.
    */
   register(seq: Sequence): void {
     if (this.prefixes === null) return;

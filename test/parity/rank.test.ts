@@ -75,6 +75,26 @@ for (const dtype of ['float32', 'bfloat16'] as const) {
   });
 }
 
+test('a block that a token fills is read by another row in the same step', async () => {
+  for (const dtype of ['float32', 'bfloat16'] as const) {
+    await withRanks({ path: stories, dtype, mode: 'gather', worldSize: 1 }, async (ranks) => {
+      const prompt = long.slice(0, 17);
+      const [[whole]] = await ranks.generate([prompt], 1);
+      const { blockTables } = ranks.buffers.rows;
+      const perRow = ranks.buffers.layout.maxBlocksPerRow;
+      for (const row of [1, 2]) ranks.setPrompt(row, prompt);
+      blockTables[2 * perRow] = blockTables[perRow]!;
+      await ranks.step([{ row: 1, position: 0, count: 15, sample: false, reset: true }]);
+      // The reader comes first in the plan.
+      const [shared] = await ranks.step([
+        { row: 2, position: 16, count: 1, sample: true, reset: true },
+        { row: 1, position: 15, count: 1, sample: false },
+      ]);
+      assert.deepEqual(bits([[{ ...shared, row: 0 }]]), bits([[whole]]));
+    });
+  }
+});
+
 test('reduce mode: every number of ranks samples the same ids', async () => {
   // With 64 most ranks have no head, and of the vocabulary's 16 blocks one rank in four has one.
   for (const worldSize of [2, 3, 4, 8, 64]) {
