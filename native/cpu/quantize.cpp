@@ -11,6 +11,7 @@ namespace {
 
 constexpr float kMostCode = 127 * 128;
 constexpr float kFineRatio = 8;
+constexpr int kParts = kGroup / kSumGroup;
 
 // The 32 values of group g, zeros behind the k-th of the row; `tail` has room for them.
 const float* group_of(const float* x, int k, int g, float* tail) {
@@ -19,6 +20,39 @@ const float* group_of(const float* x, int k, int g, float* tail) {
   memset(tail, 0, sizeof(float) * kGroup);
   if (left > 0) memcpy(tail, x + g * kGroup, sizeof(float) * static_cast<size_t>(left));
   return tail;
+}
+
+// Lane by lane: the largest magnitude of a group, and its squares, which are added up before they join those of the row.
+LOCKSTEP_INLINE Float look_at(const float* group, Float* sum_squares) {
+  Float most = zero();
+  Float squares = zero();
+  for (int i = 0; i < kGroup; i += kLanes) {
+    const Float v = load(group + i);
+    most = max(abs(v), most);
+    squares = fma(v, v, squares);
+  }
+  *sum_squares = *sum_squares + squares;
+  return most;
+}
+
+// Codes of a group, and in each lane a part of the sum of each 16 of them: of whole numbers, exact.
+template <bool fine>
+LOCKSTEP_INLINE void to_codes(const float* group, Float inverse, int8_t* q, Float* totals) {
+  if (!fine) memset(q + kGroup, 0, kGroup);
+  for (int part = 0; part < kParts; part++) {
+    Float total = zero();
+    for (int i = part * kSumGroup; i < (part + 1) * kSumGroup; i += kLanes) {
+      const Float value = min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f)));
+      const Float high = round_even(value);
+      total = fma(high, set1(128.0f), total);
+      store_bytes(q + i, to_int(high));
+      if (!fine) continue;
+      const Float low = round_even((value - high) * set1(128.0f));
+      total = total + low;
+      store_bytes(q + kGroup + i, to_int(low));
+    }
+    totals[part] = total;
+  }
 }
 
 }  // namespace
@@ -41,36 +75,46 @@ void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out) {
 void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine) {
   const int groups = k_padded / kGroup;
   float tail[kGroup];
-  Float sum_squares = zero();  // groups in order, lane by lane
-  for (int g = 0; g < groups; g++) {
-    const float* group = group_of(x, k, g, tail);
-    Float most = zero();
-    for (int i = 0; i < kGroup; i += kLanes) {
-      const Float v = load(group + i);
-      most = max(abs(v), most);
-      sum_squares = fma(v, v, sum_squares);
-    }
-    scale[g] = reduce_max(most) * (1.0f / kMostCode);
+  Float sum_squares = zero();  // groups in order
+  for (int first = 0; first < groups; first += kLanes) {
+    const int n = groups - first < kLanes ? groups - first : kLanes;
+    Float most[kLanes];
+    for (int g = 0; g < kLanes; g++) most[g] = g < n ? look_at(group_of(x, k, first + g, tail), &sum_squares) : zero();
+    store_n(scale + first, reduce_max_each(most) * set1(1.0f / kMostCode), n);
   }
   const float ordinary = kFineRatio / kMostCode * __builtin_sqrtf(reduce_add(sum_squares) / static_cast<float>(k));
-  for (int w = 0; w < fine_words(k_padded); w++) fine[w] = 0;
-  for (int g = 0; g < groups; g++) {
-    const float* group = group_of(x, k, g, tail);
-    const bool is_fine = scale[g] > ordinary;
-    fine[g / 64] |= static_cast<uint64_t>(is_fine) << (g % 64);
-    const Float inverse = set1(scale[g] > 0.0f ? 1.0f / (128.0f * scale[g]) : 0.0f);
-    for (int part = 0; part < kGroup; part += kSumGroup) {
-      Float total = zero();  // of whole numbers, exact
-      for (int i = part; i < part + kSumGroup; i += kLanes) {
-        const Float value = min(set1(127.0f), max(load(group + i) * inverse, set1(-127.0f)));
-        const Float high = round_even(value);
-        const Float low = is_fine ? round_even((value - high) * set1(128.0f)) : zero();
-        total = total + fma(high, set1(128.0f), low);
-        store_bytes(q + 2 * g * kGroup + i, to_int(high));
-        store_bytes(q + (2 * g + 1) * kGroup + i, to_int(low));
+  uint64_t bits = 0;
+  constexpr int kTogether = kLanes / kParts;  // groups whose sums are found together
+  for (int first = 0; first < groups; first += kTogether) {
+    const int n = groups - first < kTogether ? groups - first : kTogether;
+    const Float scales = load_n(scale + first, n, 0.0f);
+    float inverse[kLanes];
+    store(inverse, select(greater(scales, zero()), set1(1.0f) / (set1(128.0f) * scales), zero()));
+    Float totals[kLanes];
+    for (int g = 0; g < kTogether; g++) {
+      Float* to = totals + kParts * g;
+      if (g >= n) {
+        for (int part = 0; part < kParts; part++) to[part] = zero();
+        continue;
       }
-      sum[(g * kGroup + part) / kSumGroup] = static_cast<int32_t>(reduce_add(total));
+      const float* group = group_of(x, k, first + g, tail);
+      int8_t* codes = q + 2 * (first + g) * kGroup;
+      if (scale[first + g] > ordinary) {
+        bits |= uint64_t{1} << ((first + g) % 64);
+        to_codes<true>(group, set1(inverse[g]), codes, to);
+      } else {
+        to_codes<false>(group, set1(inverse[g]), codes, to);
+      }
     }
+    const Int sums = to_int(reduce_add_each(totals));
+    if (n == kTogether) {
+      memcpy(sum + kParts * first, &sums, sizeof(sums));
+    } else {
+      memcpy(sum + kParts * first, &sums, sizeof(int32_t) * static_cast<size_t>(kParts * n));
+    }
+    if ((first + kTogether) % 64 != 0 && first + kTogether < groups) continue;
+    fine[first / 64] = bits;
+    bits = 0;
   }
 }
 

@@ -66,6 +66,22 @@ LOCKSTEP_INLINE float reduce_max(Float v) {
   b = _mm_max_ps(b, _mm_movehl_ps(b, b));
   return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
 }
+// Lane i is the largest, or the sum, of the lanes of v[i]: pairs of vectors are interleaved and joined, 3 operations a vector.
+#define LOCKSTEP_REDUCE_EACH(join, v)                                                                                                   \
+  Float half[8], quarter[4];                                                                                                            \
+  for (int i = 0; i < 8; i++) {                                                                                                         \
+    const Float a = v[4 * (i % 4) + i / 4], b = v[4 * (i % 4) + i / 4 + 2];                                                             \
+    half[i] = join(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));                                                                 \
+  }                                                                                                                                     \
+  for (int i = 0; i < 4; i++) {                                                                                                         \
+    quarter[i] = join(_mm512_unpacklo_ps(half[i], half[i + 4]), _mm512_unpackhi_ps(half[i], half[i + 4]));                              \
+  }                                                                                                                                     \
+  for (int i = 0; i < 4; i += 2) {                                                                                                      \
+    half[i / 2] = join(_mm512_shuffle_f32x4(quarter[i], quarter[i + 1], 0x88), _mm512_shuffle_f32x4(quarter[i], quarter[i + 1], 0xdd)); \
+  }                                                                                                                                     \
+  return join(_mm512_shuffle_f32x4(half[0], half[1], 0x88), _mm512_shuffle_f32x4(half[0], half[1], 0xdd))
+LOCKSTEP_INLINE Float reduce_max_each(const Float* v) { LOCKSTEP_REDUCE_EACH(_mm512_max_ps, v); }
+LOCKSTEP_INLINE Float reduce_add_each(const Float* v) { LOCKSTEP_REDUCE_EACH(_mm512_add_ps, v); }
 LOCKSTEP_INLINE Float round_even(Float x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 LOCKSTEP_INLINE Int to_int(Float x) { return _mm512_cvtps_epi32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return _mm512_cvtepi32_ps(x); }

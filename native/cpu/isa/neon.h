@@ -71,6 +71,9 @@ LOCKSTEP_INLINE float reduce_add(Float v) {
   return vget_lane_f32(pairs, 0) + vget_lane_f32(pairs, 1);
 }
 LOCKSTEP_INLINE float reduce_max(Float v) { return vmaxvq_f32(v); }
+// Lane i is the largest, or the sum, of the lanes of v[i].
+LOCKSTEP_INLINE Float reduce_max_each(const Float* v) { return vpmaxq_f32(vpmaxq_f32(v[0], v[1]), vpmaxq_f32(v[2], v[3])); }
+LOCKSTEP_INLINE Float reduce_add_each(const Float* v) { return vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3])); }
 LOCKSTEP_INLINE Float round_even(Float x) { return vrndnq_f32(x); }
 LOCKSTEP_INLINE Int to_int(Float x) { return vcvtq_s32_f32(x); }
 LOCKSTEP_INLINE Float to_float(Int x) { return vcvtq_f32_s32(x); }

@@ -67,6 +67,13 @@ LOCKSTEP_INLINE float reduce_max(Float v) {
   const float b = v[1] > v[3] ? v[1] : v[3];
   return a > b ? a : b;
 }
+// Lane i is the largest, or the sum, of the lanes of v[i].
+LOCKSTEP_INLINE Float reduce_max_each(const Float* v) {
+  return Float{reduce_max(v[0]), reduce_max(v[1]), reduce_max(v[2]), reduce_max(v[3])};
+}
+LOCKSTEP_INLINE Float reduce_add_each(const Float* v) {
+  return Float{reduce_add(v[0]), reduce_add(v[1]), reduce_add(v[2]), reduce_add(v[3])};
+}
 LOCKSTEP_INLINE Float round_even(Float x) { return (x + 12582912.0f) - 12582912.0f; }  // |x| < 2^22
 LOCKSTEP_INLINE Int to_int(Float x) { return __builtin_convertvector(x, Int); }        // x is whole
 LOCKSTEP_INLINE Float to_float(Int x) { return __builtin_convertvector(x, Float); }
