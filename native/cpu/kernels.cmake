@@ -6,9 +6,10 @@ set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp pack_codes.cpp quantize_weights.c
 list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
 
 set(LOCKSTEP_FLAGS_scalar "")
-set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c)
-set(LOCKSTEP_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)
-set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 -mavx2 -mfma -mf16c)
+# PREFETCHW is a no-operation on the few processors with AVX2 that do not have it.
+set(LOCKSTEP_FLAGS_avx2 -mavx2 -mfma -mf16c -mprfchw)
+set(LOCKSTEP_FLAGS_avxvnni ${LOCKSTEP_FLAGS_avx2} -mavxvnni)
+set(LOCKSTEP_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512bf16 ${LOCKSTEP_FLAGS_avx2})
 set(LOCKSTEP_FLAGS_amx ${LOCKSTEP_FLAGS_avx512} -mamx-tile -mamx-bf16 -mamx-int8)
 set(LOCKSTEP_FLAGS_neon -march=armv8.2-a+dotprod)
 set(LOCKSTEP_FLAGS_neon_bf16 -march=armv8.2-a+dotprod+bf16)

@@ -58,6 +58,19 @@ static inline const uint8_t* read_next(const Packed& w, const uint8_t* block, si
   return is_last && w.then != nullptr ? w.then : block + bytes;
 }
 
+// Fetches the lines that a tile's results go to while it is computed: they lie with the core that read them last, or in memory.
+LOCKSTEP_INLINE void fetch_out(const GemmOut& out, int block, int row_first, int rows) {
+  const size_t width = out.epilogue == Epilogue::kGated ? kBlockRows / 2 : kBlockRows;
+  const size_t value = out.bf16 != nullptr ? sizeof(uint16_t) : sizeof(float);
+  const char* base = out.bf16 != nullptr ? reinterpret_cast<const char*>(out.bf16) : reinterpret_cast<const char*>(out.out);
+  base += static_cast<size_t>(block) * width * value;
+  for (int m = row_first; m < row_first + rows; m++) {
+    const char* at = base + static_cast<size_t>(out.out_rows == nullptr ? m : out.out_rows[m]) * out.ld * value;
+    __builtin_prefetch(at, 1, 3);
+    if (width * value > 64) __builtin_prefetch(at + 64, 1, 3);
+  }
+}
+
 static inline int tile_rows(int left, int most) {
   if (left <= most) return left;
   return left < 2 * most ? (left + 1) / 2 : most;  // 9 rows as 5 + 4 rather than 8 + 1
@@ -75,6 +88,7 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
     const uint8_t* next = read_next(w, data, bytes, block + 1 == first + count);
     for (int row = 0, tile = 0; row < m; tile++) {
       const int rows = tile_rows(m - row, most);
+      fetch_out(out, block, row, rows);
       tiles[rows - 1](data, in, TileRows{out.in_rows, row}, ahead_of(next, bytes, tile, num_tiles, m >= ahead_from), y);
       store_tile(y, rows, row, block, w.rows, out);
       row += rows;
