@@ -193,16 +193,10 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   if (item.split >= 0) return;
   const bool rounds = attention_is_input(layer);
   const size_t ld = rounds ? s_.heads * d : s_.ld_attn;
-  float joined[kMaxHeadDim];
-  uint16_t rounded[kMaxHeadDim];  // to_bf16 writes whole groups
-  for (int q = 0; q < queries; q++) {
-    const size_t at = (slot + q / heads.count) * ld + (heads.first + q % heads.count) * d;
-    float* out = rounds ? joined : a_.attn + at;
-    k_.attention_merge(max + q, sum + q, acc + static_cast<size_t>(q) * d, queries, static_cast<size_t>(queries) * d, item.pieces, d, out);
-    if (!rounds) continue;
-    k_.to_bf16(joined, d, round_up(d, kGroup), rounded);
-    std::copy(rounded, rounded + d, reinterpret_cast<uint16_t*>(a_.attn) + at);
-  }
+  const size_t at = slot * ld + heads.first * d;
+  uint16_t* bf16 = rounds ? reinterpret_cast<uint16_t*>(a_.attn) + at : nullptr;
+  const size_t stride = queries;
+  k_.attention_merge({max, sum, acc, stride, item.pieces, item.rows, heads.count, d, a_.attn + at, bf16, ld});
 }
 
 void CpuBackend::attention(int layer) {
@@ -228,14 +222,12 @@ bool CpuBackend::merge_splits(int slot, float* out) const {
     const int row = slot - split.slot;
     if (row < 0 || row >= split.rows) continue;
     const Range heads = query_heads(split.kv_head);
-    const int queries = split.rows * heads.count;
     if (!any) std::copy(a_.attn + static_cast<size_t>(slot) * s_.ld_attn, a_.attn + static_cast<size_t>(slot + 1) * s_.ld_attn, out);
     any = true;
-    for (int h = 0; h < heads.count; h++) {
-      const size_t at = static_cast<size_t>(split.at) + row * heads.count + h;
-      k_.attention_merge(a_.split_max + at, a_.split_sum + at, a_.split_acc + at * d, queries, static_cast<size_t>(queries) * d,
-                         split.pieces, d, out + (heads.first + h) * d);
-    }
+    const size_t at = static_cast<size_t>(split.at) + row * heads.count;
+    const size_t stride = static_cast<size_t>(split.rows) * heads.count;
+    k_.attention_merge({a_.split_max + at, a_.split_sum + at, a_.split_acc + at * d, stride, split.pieces, 1, heads.count, d,
+                        out + heads.first * d, nullptr, 0});
   }
   return any;
 }

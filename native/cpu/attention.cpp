@@ -137,41 +137,4 @@ void attention(const AttentionArgs& a) {
   }
 }
 
-// With M the largest maximum: out = sum of acc[p] * 2^(max[p] - M) over sum of sum[p] * 2^(max[p] - M), p in order. A piece without
-// keys is passed over; without any key out is 0.
-void attention_merge(const float* max_in, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count,
-                     int head_dim, float* out) {
-  if (count == 1 && head_dim % kLanes == 0) {  // as below, with a factor of 1
-    const Float inverse = set1(sum[0] == 0.0f ? 0.0f : 1.0f / sum[0]);
-    for (int d = 0; d < head_dim; d += kLanes) store(out + d, sum[0] == 0.0f ? zero() : load(acc + d) * inverse);
-    return;
-  }
-  float largest = kLowest;
-  for (int p = 0; p < count; p++) {
-    if (max_in[p * scalar_stride] > largest) largest = max_in[p * scalar_stride];
-  }
-  float total = 0.0f;
-  float factors[kLanes] = {1.0f};
-  bool any = false;
-  for (int p = 0; p < count; p++) {
-    if (sum[p * scalar_stride] == 0.0f) continue;
-    // The factor of the piece with the largest maximum is exactly 1, as is that of an only piece.
-    if (count > 1) store(factors, exp2(set1(max_in[p * scalar_stride] - largest)));
-    total = total + sum[p * scalar_stride] * factors[0];
-    const Float factor = set1(factors[0]);
-    const float* part = acc + p * acc_stride;
-    for (int d = 0; d < head_dim; d += kLanes) {
-      const int n = head_dim - d < kLanes ? head_dim - d : kLanes;
-      const Float before = any ? load_n(out + d, n, 0.0f) : zero();
-      store_n(out + d, fma(load_n(part + d, n, 0.0f), factor, before), n);
-    }
-    any = true;
-  }
-  const Float inverse = set1(any ? 1.0f / total : 0.0f);
-  for (int d = 0; d < head_dim; d += kLanes) {
-    const int n = head_dim - d < kLanes ? head_dim - d : kLanes;
-    store_n(out + d, (any ? load_n(out + d, n, 0.0f) : zero()) * inverse, n);
-  }
-}
-
 }  // namespace lockstep::cpu::LOCKSTEP_ISA

@@ -52,8 +52,9 @@ void kv_append(const KvView& kv, int pos, const float* k, const float* v);
 size_t attention_scratch_bytes(int query_rows, int head_dim);
 void attention(const AttentionArgs& args);
 void attention_int8(const AttentionArgs& args);
-void attention_merge(const float* max, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count, int head_dim,
-                     float* out);
+
+// attention_merge.cpp
+void attention_merge(const MergeArgs& args);
 
 // vocab.cpp
 void softcap_row(float* logits, int n, float cap);

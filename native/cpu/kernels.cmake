@@ -2,7 +2,7 @@
 # namespace; dispatch.cpp picks a table at run time. Defines the static library lockstep_kernels.
 set(LOCKSTEP_KERNEL_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(LOCKSTEP_KERNEL_SOURCES table.cpp pack.cpp pack_codes.cpp quantize_weights.cpp quantize.cpp norm.cpp rope.cpp activation.cpp
-    gemm_f32.cpp gemm_bf16.cpp gemm_int8.cpp gemm_int4.cpp gemm_int5.cpp gemm_k.cpp kv_cache.cpp attention.cpp attention_int8.cpp vocab.cpp)
+    gemm_f32.cpp gemm_bf16.cpp gemm_int8.cpp gemm_int4.cpp gemm_int5.cpp gemm_k.cpp kv_cache.cpp attention.cpp attention_int8.cpp attention_merge.cpp vocab.cpp)
 list(TRANSFORM LOCKSTEP_KERNEL_SOURCES PREPEND ${LOCKSTEP_KERNEL_DIR}/)
 
 set(LOCKSTEP_FLAGS_scalar "")

@@ -127,6 +127,21 @@ struct AttentionArgs {
   void* scratch;  // attention_scratch_bytes(rows * heads, head_dim)
 };
 
+// Results of `pieces` pieces of the same queries, and where what they come to goes.
+struct MergeArgs {
+  const float* max;  // [pieces, rows, heads] as attention leaves them; `stride` query rows from one piece to the next
+  const float* sum;  // the same
+  const float* acc;  // [pieces, rows, heads, head_dim], the same
+  size_t stride;
+  int pieces;
+  int rows;
+  int heads;
+  int head_dim;
+  float* out;      // [rows, heads, head_dim]
+  uint16_t* bf16;  // not null: in the place of out, rounded
+  size_t ld;       // values from one row of the result to the next
+};
+
 struct Kernels {
   const char* name;  // "amx", "avx512", "avxvnni", "avx2", "neon_bf16", "neon", "scalar"
 
@@ -159,9 +174,8 @@ struct Kernels {
   void (*kv_append)(const KvView& kv, int pos, const float* k, const float* v);
   size_t (*attention_scratch_bytes)(int query_rows, int head_dim);
   void (*attention)(const AttentionArgs& args);
-  // Joins pieces 0 … count-1 of one query row and head in that order and normalises. Piece p's results lie stride values apart.
-  void (*attention_merge)(const float* max, const float* sum, const float* acc, size_t scalar_stride, size_t acc_stride, int count,
-                          int head_dim, float* out);
+  // Joins the pieces of every query row and head, in the order of the context, and normalises.
+  void (*attention_merge)(const MergeArgs& args);
 
   // --- vocabulary: n logits with ids first_id … ; ties take the lowest id ---
   void (*softcap)(float* logits, int n, float cap);

@@ -84,10 +84,9 @@ struct Sequence {
       a.max = max.data() + p * queries, a.sum = sum.data() + p * queries, a.acc = acc.data() + p * queries * d;
       kernels.attention(a);
     }
-    for (int i = 0; i < queries; i++) {
-      kernels.attention_merge(max.data() + i, sum.data() + i, acc.data() + i * d, static_cast<size_t>(queries), queries * d, pieces,
-                              shape.head_dim, out.data() + i * d);
-    }
+    const size_t stride = static_cast<size_t>(queries), ld = shape.heads * d;
+    cpu::MergeArgs merge = {max.data(), sum.data(), acc.data(), stride, pieces, rows, shape.heads, shape.head_dim, out.data(), nullptr, ld};
+    kernels.attention_merge(merge);
     return out;
   }
 
@@ -242,6 +241,48 @@ void test_attention_edges(Check& check, const cpu::Kernels& k) {
     const std::vector<float> after = odd.attend(k, 4, 8);
     check.expect(same_bits(before.data(), after.data(), 16) && same_bits(before.data() + 32, after.data() + 32, 96),
                  "a NaN query changes others");
+  }
+}
+
+// Pieces joined against float64: more of them than are taken together, some without keys; in floats, and in bf16 the same rounded.
+void test_attention_merge(Check& check, const cpu::Kernels& k) {
+  for (const int pieces : {1, 2, 16, 17, 40}) {
+    for (const int d : {8, 20, 64, 96}) {
+      constexpr int kRows = 5, kHeads = 3, kQueries = kRows * kHeads;
+      const size_t n = static_cast<size_t>(pieces) * kQueries, ld = static_cast<size_t>(kHeads * d) + 3;
+      Random random(pieces * 100 + d);
+      std::vector<float> max = random.values(n, 30.0f), sum = random.values(n), acc = random.values(n * d);
+      for (size_t i = 0; i < n; i++) sum[i] = i % 7 == 3 || i % kQueries == 4 ? 0.0f : std::fabs(sum[i]) + 0.1f;
+      for (size_t i = 0; i < n; i++) {
+        if (sum[i] == 0.0f) max[i] = -std::numeric_limits<float>::infinity();
+      }
+      std::vector<float> out(kRows * ld, 7.0f);
+      std::vector<uint16_t> bf16(out.size(), 7);
+      cpu::MergeArgs args = {max.data(), sum.data(), acc.data(), kQueries, pieces, kRows, kHeads, d, out.data(), nullptr, ld};
+      k.attention_merge(args);
+      args.bf16 = bf16.data();
+      k.attention_merge(args);
+      for (int q = 0; q < kQueries; q++) {
+        double largest = -1e300, total = 0;
+        for (int p = 0; p < pieces; p++) largest = std::fmax(largest, max[p * kQueries + q]);
+        for (int p = 0; p < pieces; p++) total += sum[p * kQueries + q] * std::exp2(max[p * kQueries + q] - largest);
+        const size_t first = q / kHeads * ld + q % kHeads * d;
+        std::vector<uint16_t> rounded(static_cast<size_t>(d) + 32);
+        k.to_bf16(out.data() + first, d, (d + 31) / 32 * 32, rounded.data());
+        for (int i = 0; i < d; i++) {
+          double want = 0;
+          for (int p = 0; p < pieces; p++) {
+            const size_t at = p * kQueries + q;
+            if (sum[at] > 0) want += acc[at * d + i] * std::exp2(max[at] - largest);
+          }
+          check.near(out[first + i], total > 0 ? want / total : 0, 1e-5, "merged", q);
+          check.expect(bf16[first + i] == rounded[i], "%d pieces, query %d: bf16", pieces, q);
+        }
+      }
+      for (int r = 0; r < kRows; r++) {
+        for (size_t i = kHeads * d; i < ld; i++) check.expect(out[r * ld + i] == 7.0f && bf16[r * ld + i] == 7, "written behind row %d", r);
+      }
+    }
   }
 }
 

@@ -128,6 +128,7 @@ void test_gemm_epilogues(Check& check, const cpu::Kernels& k);
 void test_attention_accuracy(Check& check, const cpu::Kernels& k);
 void test_attention_sameness(Check& check, const cpu::Kernels& k);
 void test_attention_edges(Check& check, const cpu::Kernels& k);
+void test_attention_merge(Check& check, const cpu::Kernels& k);
 void test_vocabulary(Check& check, const cpu::Kernels& k);
 
 }  // namespace lockstep::test

@@ -21,6 +21,7 @@ constexpr KernelTest kKernelTests[] = {
     {"attention accuracy", test_attention_accuracy},
     {"attention sameness", test_attention_sameness},
     {"attention edges", test_attention_edges},
+    {"attention merge", test_attention_merge},
     {"vocabulary", test_vocabulary},
     {"sampler", test_sampler},
     {"ranks", test_ranks},
