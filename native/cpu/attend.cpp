@@ -1,8 +1,8 @@
 // Attention's work: rotation and the KV cache, then items of (entry, KV head, query tile, pieces of context) dealt to ranks by cost and to
 // threads by stealing. Who computes an item changes no bit: pieces are counted from position 0 and joined in order (architecture, §5.3).
 //
-// The item of a decoding row also rotates its heads and appends its K and V: nobody else reads them in this step, unless the token fills a
-// block, which makes it known to the prefix cache. All other slots' heads are placed before any item begins.
+// An item rotates its query heads itself, and that of a decoding row appends its K and V as well: nobody else reads them in this step,
+// unless the token fills a block, which makes it known to the prefix cache. All others are placed before any item begins.
 //
 // An item normally takes all pieces of its queries and joins them at once. When there are too few items for the threads (one long sequence
 // decoding), an item is one piece, and attention_merge joins them after the meeting.
@@ -67,13 +67,14 @@ void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
   k_.kv_append(kv_view(layer, kv_head, sequence_row), step_->slot_position[slot], head, row + s_.qkv.v + kv_head * d);
 }
 
-// Of the slots that more than one item of attention reads; the others' heads are placed by the item that reads them.
+// What more than one item of attention reads. Other heads are placed by the item that reads them.
 void CpuBackend::rope_append(int layer) {
-  const int per_slot = s_.heads + s_.kv_heads;
-  const Range mine = my_rows(static_cast<int>(placed_before_.size()) * per_slot);
-  threads_->run(mine.count, row_grain(s_.head_dim * 4), [&](int thread, int first, int n) {
+  const Range mine = my_rows(static_cast<int>(placed_before_.size()));
+  threads_->run(mine.count, row_grain(s_.head_dim * 4 * s_.kv_heads), [&](int thread, int first, int n) {
     float* normed = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) place_head(layer, placed_before_[i / per_slot], i % per_slot, normed);
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      for (int h = placed_before_[i].first_head; h < s_.heads + s_.kv_heads; h++) place_head(layer, placed_before_[i].slot, h, normed);
+    }
   });
 }
 
@@ -103,8 +104,8 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
   const bool split = few_items && entry.num_slots <= kSplitRows;
   const int tile = tile_rows(entry);
   const bool fills_block = (entry.position + 1) % group_->config().dims.block_size == 0;
-  const bool places = entry.num_slots == 1 && !split && !fills_block;
-  for (int slot = 0; !places && slot < entry.num_slots; slot++) placed_before_.push_back(entry.first_slot + slot);
+  const bool appends = entry.num_slots == 1 && !split && !fills_block;
+  for (int slot = 0; !appends && slot < entry.num_slots; slot++) placed_before_.push_back({entry.first_slot + slot, split ? 0 : s_.heads});
   for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
     const int heads = query_heads(kv_head).count;
     for (int row = 0; row < entry.num_slots; row += tile) {
@@ -116,12 +117,12 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
       const int64_t cost = static_cast<int64_t>(rows) * heads * (end - first_key);
       const int results = rows * heads * pieces;
       if (!split || pieces == 1 || *split_used + results > kMaxSplitRows * s_.heads * s_.max_pieces) {
-        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, places, cost});
+        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, !split, appends, cost});
         continue;
       }
       splits_.push_back({entry.first_slot + row, rows, kv_head, pieces, *split_used});
       for (int p = 0; p < pieces; p++)
-        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, false, cost / pieces});
+        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, false, false, cost / pieces});
       *split_used += results;
     }
   }
@@ -161,11 +162,9 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   const int d = s_.head_dim;
   uint8_t* scratch = attention_scratch_ + attention_scratch_bytes_ * thread;
   float* own = reinterpret_cast<float*>(scratch + kernel_scratch_bytes_);
-  if (item.places) {
-    float* normed = row_scratch_ + row_scratch_ld_ * thread;
-    for (int h = 0; h < heads.count; h++) place_head(layer, slot, heads.first + h, normed);
-    place_head(layer, slot, s_.heads + item.kv_head, normed);
-  }
+  float* normed = row_scratch_ + row_scratch_ld_ * thread;
+  for (int q = 0; item.rotates && q < queries; q++) place_head(layer, slot + q / heads.count, heads.first + q % heads.count, normed);
+  if (item.appends) place_head(layer, slot, s_.heads + item.kv_head, normed);
   AttentionArgs args;
   args.kv = kv_view(layer, item.kv_head, entry.row);
   args.q = a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + heads.first * d;

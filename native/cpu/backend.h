@@ -65,7 +65,8 @@ class CpuBackend final : public DeviceBackend {
     int row, rows;      // of the entry's slots
     int piece, pieces;  // first and number
     int split;          // place of its results in the split buffers, in query rows * heads * pieces; -1: joined at once
-    bool places;        // rotates the heads that it reads, and appends K and V
+    bool rotates;       // its query heads
+    bool appends;       // K and V
     int64_t cost;
   };
   // A split entry and KV head, to be joined by attention_merge.
@@ -164,10 +165,14 @@ class CpuBackend final : public DeviceBackend {
   bool dealt_ = false;
   std::vector<AttentionItem> items_;
   std::vector<Split> splits_;
-  std::vector<int> placed_before_;  // slots whose heads are rotated and appended before attention begins
-  std::vector<int> first_item_;     // [ranks + 1] of items_, by cost
-  uint32_t operation_ = 0;          // number of the last one that was shared out
-  int planned_window_ = -1;         // of items_: layers with and without a window need other pieces
+  // Heads of a slot, from the first on, that are rotated and appended before attention begins; the KV heads follow the query heads.
+  struct PlacedBefore {
+    int slot, first_head;
+  };
+  std::vector<PlacedBefore> placed_before_;
+  std::vector<int> first_item_;  // [ranks + 1] of items_, by cost
+  uint32_t operation_ = 0;       // number of the last one that was shared out
+  int planned_window_ = -1;      // of items_: layers with and without a window need other pieces
   std::atomic<int> fault_{0};
 
   // Experts of this step's layer: rows of `act` grouped by expert.
