@@ -264,17 +264,16 @@ void test_attention_merge(Check& check, const cpu::Kernels& k) {
       k.attention_merge(args);
       for (int q = 0; q < kQueries; q++) {
         double largest = -1e300, total = 0;
-        for (int p = 0; p < pieces; p++) largest = std::fmax(largest, max[p * kQueries + q]);
-        for (int p = 0; p < pieces; p++) total += sum[p * kQueries + q] * std::exp2(max[p * kQueries + q] - largest);
+        for (int p = 0; p < pieces; p++) largest = std::max<double>(largest, max[p * kQueries + q]);
+        std::vector<double> factors;  // 0 of pieces without keys
+        for (int p = 0; p < pieces; p++) factors.push_back(std::exp2(max[p * kQueries + q] - largest));
+        for (int p = 0; p < pieces; p++) total += sum[p * kQueries + q] * factors[p];
         const size_t first = q / kHeads * ld + q % kHeads * d;
         std::vector<uint16_t> rounded(static_cast<size_t>(d) + 32);
         k.to_bf16(out.data() + first, d, (d + 31) / 32 * 32, rounded.data());
         for (int i = 0; i < d; i++) {
           double want = 0;
-          for (int p = 0; p < pieces; p++) {
-            const size_t at = p * kQueries + q;
-            if (sum[at] > 0) want += acc[at * d + i] * std::exp2(max[at] - largest);
-          }
+          for (int p = 0; p < pieces; p++) want += acc[(p * kQueries + q) * static_cast<size_t>(d) + i] * factors[p];
           check.near(out[first + i], total > 0 ? want / total : 0, 1e-5, "merged", q);
           check.expect(bf16[first + i] == rounded[i], "%d pieces, query %d: bf16", pieces, q);
         }
