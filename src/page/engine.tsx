@@ -30,7 +30,7 @@ export function Engine() {
   const all = readings.value;
   const now = all.at(-1);
   return (
-    <main id="main" class="engine">
+    <main id="main" class="engine" tabIndex={0}>
       <div class="wide">
         {trouble.value === '' ? null : (
           <p class="error" role="alert">

@@ -58,7 +58,7 @@ function skip(event: MouseEvent): void {
   event.preventDefault();
   const id = (event.currentTarget as HTMLAnchorElement).hash.slice(1);
   const target = document.getElementById(id);
-  target?.setAttribute('tabindex', '-1');
+  if (target?.hasAttribute('tabindex') === false) target.setAttribute('tabindex', '-1');
   target?.focus();
 }
 

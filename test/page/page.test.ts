@@ -259,6 +259,13 @@ describe('the page', { skip: noBrowser }, () => {
       return on(
         async ({ page }) => {
           assert.deepEqual(await violations(page), [], 'nothing said yet');
+          const { width, height } = page.viewportSize()!;
+          await page.setViewportSize({ width, height: 250 });
+          await page.evaluate(`location.hash = 'engine'`);
+          await page.getByRole('heading', { level: 1 }).waitFor();
+          assert.deepEqual(await violations(page), [], 'the engine before its first step, scrolled by keyboard alone');
+          await page.evaluate(`location.hash = 'chat'`);
+          await page.setViewportSize({ width, height });
           await ask(page, 'hello');
           await page.getByRole('button', { name: 'Tokens' }).click();
           assert.deepEqual(await violations(page), [], 'an answer, and its tokens');
