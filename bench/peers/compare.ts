@@ -156,10 +156,10 @@ async function runRound(
         found.push({ name, engine: server.engine, value, othersShare });
         say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
       }
+      roofs.push(probeRoof(setup.cores));
     }
     for (const { engine, pid, residentBytes } of servers)
       if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0 });
-    roofs.push(probeRoof(setup.cores));
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
