@@ -103,16 +103,19 @@ interface Measured {
   readonly engine: Engine;
   readonly value: number;
   readonly othersShare: number;
+  readonly roof: Roof;
 }
 
 /** Values of one workload by engine, and what disturbed them. */
 class Collected {
   readonly values: Partial<Record<Engine, number[]>> = {};
+  readonly roofs: Roof[] = []; // of each round
   othersShare = 0;
 
-  add(engine: Engine, value: number, othersShare: number): void {
+  add({ engine, value, othersShare, roof }: Measured): void {
     this.values[engine] = [...(this.values[engine] ?? []), value];
     this.othersShare = Math.max(this.othersShare, othersShare);
+    if (!this.roofs.includes(roof)) this.roofs.push(roof);
   }
 }
 
@@ -131,39 +134,46 @@ async function measureUndisturbed(server: Server, workload: Workload & { load: N
 const firstSeed = (Date.now() % 65536) * 1024;
 const seedOf = (round: number, name: WorkloadName) => firstSeed + (round * 16 + Object.keys(workloads).indexOf(name)) * 8;
 
-/** The round's values, which count when all of it was measured undisturbed, and its roof. */
-async function runRound(
-  at: Case,
-  names: readonly WorkloadName[],
-  round: number,
-): Promise<{ readonly found: Measured[]; readonly roof: Roof }> {
+/**
+ * The round's values, which count when all of it was measured undisturbed. Memory may be slower in one minute than in the next, so its speed
+ * is that before and after a workload. What the cores can multiply stays the same, and a server that has just worked may lower a probe: that
+ * is the best of the whole round.
+ */
+async function runRound(at: Case, names: readonly WorkloadName[], round: number): Promise<Measured[]> {
   const found: Measured[] = [];
   const servers: Server[] = [];
-  const roofs = [probeRoof(setup.cores)];
+  const probes = [probeRoof(setup.cores)];
+  let roof = probes[0]!;
   try {
     for (const engine of listed('engines', engines)) {
       const started = await startUndisturbed(engine, at, servers, names.includes('start') ? retries : 0);
       if (started === null) continue;
       const [server, othersShare] = started;
       servers.push(server);
-      if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare });
+      if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare, roof });
     }
+    probes.push(probeRoof(setup.cores));
     for (const name of names) {
       const workload: Workload = workloads[name];
       if (workload.load === null) continue;
+      const measured: Omit<Measured, 'roof'>[] = [];
       for (const server of servers) {
         const { value, othersShare } = await measureUndisturbed(server, { ...workload, load: workload.load }, seedOf(round, name));
-        found.push({ name, engine: server.engine, value, othersShare });
+        measured.push({ name, engine: server.engine, value, othersShare });
         say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
       }
-      roofs.push(probeRoof(setup.cores));
+      probes.push(probeRoof(setup.cores));
+      roof = bestRoof(probes.slice(-2));
+      for (const one of measured) found.push({ ...one, roof });
     }
     for (const { engine, pid, residentBytes } of servers)
-      if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0 });
+      if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0, roof });
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
-  return { found, roof: bestRoof(roofs) };
+  const { bf16PerS, int8PerS } = bestRoof(probes);
+  const peaks = new Map(found.map(({ roof }) => [roof, { ...roof, bf16PerS, int8PerS }] as const)); // one object for all of a workload
+  return found.map((measured) => ({ ...measured, roof: peaks.get(measured.roof)! }));
 }
 
 /** Files that were never read are a start from the disk, which is another thing. vLLM's minutes are not the disk's. */
@@ -175,7 +185,6 @@ async function startOnce(at: Case): Promise<void> {
 async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows: readonly Row[]) => void): Promise<void> {
   const cost = costOf(ggufOf(setup.modelDir, at.model, at.format, setup.llamaBin));
   const collected = new Map(names.map((name) => [name, new Collected()] as const));
-  const roofs: Roof[] = [];
   const startMs = performance.now();
   // As many rounds as are asked for and fit into the time; one always.
   for (let round = 0; round < Number(flags.rounds); round++) {
@@ -183,19 +192,17 @@ async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows:
     say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
     if (round === 0 && names.includes('start')) await startOnce(at);
     try {
-      const { found, roof } = await runRound(at, names, round);
-      roofs.push(roof);
-      for (const { name, engine, value, othersShare } of found) collected.get(name)?.add(engine, value, othersShare);
+      for (const measured of await runRound(at, names, round)) collected.get(measured.name)?.add(measured);
     } catch (error) {
       if (!(error instanceof Disturbed)) throw error;
       say(`  this round does not count: ${error.message}`);
       continue;
     }
-    onRound(names.map((name) => rowOf(at, name, collected.get(name)!, cost, roofs)));
+    onRound(names.map((name) => rowOf(at, name, collected.get(name)!, cost)));
   }
 }
 
-function rowOf(at: Case, name: WorkloadName, { values, othersShare }: Collected, cost: ModelCost, roofs: readonly Roof[]): Row {
+function rowOf(at: Case, name: WorkloadName, { values, othersShare, roofs }: Collected, cost: ModelCost): Row {
   const { unit, load, roof: bound }: Workload = workloads[name];
   return {
     model: at.model,

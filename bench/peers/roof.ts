@@ -25,7 +25,7 @@ export function probeRoof(threads: number): Roof {
   return JSON.parse(stdout) as Roof;
 }
 
-/** The best of the probes of one round: a neighbour's turn can only lower them. */
+/** The best of some probes: a neighbour's turn can only lower them. */
 export const bestRoof = (roofs: readonly Roof[]): Roof => ({
   bytesPerS: Math.max(...roofs.map((roof) => roof.bytesPerS)),
   bf16PerS: Math.max(...roofs.map((roof) => roof.bf16PerS)),
