@@ -103,7 +103,6 @@ interface Measured {
   readonly engine: Engine;
   readonly value: number;
   readonly othersShare: number;
-  readonly roof: Roof;
 }
 
 /** Values of one workload by engine, and what disturbed them. */
@@ -112,10 +111,9 @@ class Collected {
   readonly roofs: Roof[] = []; // of each round
   othersShare = 0;
 
-  add({ engine, value, othersShare, roof }: Measured): void {
+  add({ engine, value, othersShare }: Measured): void {
     this.values[engine] = [...(this.values[engine] ?? []), value];
     this.othersShare = Math.max(this.othersShare, othersShare);
-    if (!this.roofs.includes(roof)) this.roofs.push(roof);
   }
 }
 
@@ -135,45 +133,46 @@ const firstSeed = (Date.now() % 65536) * 1024;
 const seedOf = (round: number, name: WorkloadName) => firstSeed + (round * 16 + Object.keys(workloads).indexOf(name)) * 8;
 
 /**
- * The round's values, which count when all of it was measured undisturbed. Memory may be slower in one minute than in the next, so its speed
+ * The round's values, which count when all of it was measured undisturbed, and the roof of each workload. Memory may be slower in one minute than in the next, so its speed
  * is that before and after a workload. What the cores can multiply stays the same, and a server that has just worked may lower a probe: that
  * is the best of the whole round.
  */
-async function runRound(at: Case, names: readonly WorkloadName[], round: number): Promise<Measured[]> {
+async function runRound(
+  at: Case,
+  names: readonly WorkloadName[],
+  round: number,
+): Promise<{ readonly found: Measured[]; readonly roofOf: (name: WorkloadName) => Roof }> {
   const found: Measured[] = [];
   const servers: Server[] = [];
   const probes = [probeRoof(setup.cores)];
-  let roof = probes[0]!;
+  const readings = new Map<WorkloadName, number>(); // bytes a second
   try {
     for (const engine of listed('engines', engines)) {
       const started = await startUndisturbed(engine, at, servers, names.includes('start') ? retries : 0);
       if (started === null) continue;
       const [server, othersShare] = started;
       servers.push(server);
-      if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare, roof });
+      if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare });
     }
     probes.push(probeRoof(setup.cores));
     for (const name of names) {
       const workload: Workload = workloads[name];
       if (workload.load === null) continue;
-      const measured: Omit<Measured, 'roof'>[] = [];
       for (const server of servers) {
         const { value, othersShare } = await measureUndisturbed(server, { ...workload, load: workload.load }, seedOf(round, name));
-        measured.push({ name, engine: server.engine, value, othersShare });
+        found.push({ name, engine: server.engine, value, othersShare });
         say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
       }
       probes.push(probeRoof(setup.cores));
-      roof = bestRoof(probes.slice(-2));
-      for (const one of measured) found.push({ ...one, roof });
+      readings.set(name, bestRoof(probes.slice(-2)).bytesPerS);
     }
     for (const { engine, pid, residentBytes } of servers)
-      if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0, roof });
+      if (pid !== null) found.push({ name: 'memory', engine, value: residentBytes() / 1e6, othersShare: 0 });
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
-  const { bf16PerS, int8PerS } = bestRoof(probes);
-  const peaks = new Map(found.map(({ roof }) => [roof, { ...roof, bf16PerS, int8PerS }] as const)); // one object for all of a workload
-  return found.map((measured) => ({ ...measured, roof: peaks.get(measured.roof)! }));
+  const best = bestRoof(probes);
+  return { found, roofOf: (name) => ({ ...best, bytesPerS: readings.get(name) ?? best.bytesPerS }) };
 }
 
 /** Files that were never read are a start from the disk, which is another thing. vLLM's minutes are not the disk's. */
@@ -192,7 +191,9 @@ async function compare(at: Case, names: readonly WorkloadName[], onRound: (rows:
     say(`${at.model} ${at.format}, round ${round + 1} of ${flags.rounds}`);
     if (round === 0 && names.includes('start')) await startOnce(at);
     try {
-      for (const measured of await runRound(at, names, round)) collected.get(measured.name)?.add(measured);
+      const { found, roofOf } = await runRound(at, names, round);
+      for (const measured of found) collected.get(measured.name)?.add(measured);
+      for (const [name, { roofs }] of collected) roofs.push(roofOf(name));
     } catch (error) {
       if (!(error instanceof Disturbed)) throw error;
       say(`  this round does not count: ${error.message}`);
