@@ -2,6 +2,7 @@
 #include "families.h"
 #include "isa/isa.h"
 #include "isa/math.h"
+#include "isa/partial.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
@@ -18,21 +19,10 @@ struct Bias {
   }
 };
 
-// The first `count` values of a vector; all of them where the block is whole.
+// Values of a vector that exist; all of them where the block is whole.
 template <bool whole>
-LOCKSTEP_INLINE void put(float* dst, Float v, int count) {
-  if (whole) return store(dst, v);
-  if (count > 0) store_n(dst, v, count < kLanes ? count : kLanes);
-}
-template <bool whole>
-LOCKSTEP_INLINE void put(uint16_t* dst, Float v, int count) {
-  if (whole) return store_bf16(dst, v);
-  uint16_t rounded[kLanes];
-  store_bf16(rounded, v);
-  for (int i = 0; i < count && i < kLanes; i++) dst[i] = rounded[i];
-}
-LOCKSTEP_INLINE Float before(const float* dst, int count) {
-  return count >= kLanes ? load(dst) : count > 0 ? load_n(dst, count, 0.0f) : zero();
+LOCKSTEP_INLINE int lanes_of(int left) {
+  return whole || left > kLanes ? kLanes : left;
 }
 
 // y: [32] of one row; dst: where the block's first value goes; count: values of the block that exist.
@@ -42,16 +32,18 @@ LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Acti
     for (int v = 0; v < kVectors / 2; v++) {
       const Float gate = load(y + v * kLanes) + bias.at[v];
       const Float up = load(y + (kVectors / 2 + v) * kLanes) + bias.at[kVectors / 2 + v];
-      put<whole>(dst + v * kLanes, activate(activation, gate) * up, count - v * kLanes);
+      const int lanes = lanes_of<whole>(count - v * kLanes);
+      if (lanes > 0) store_first(dst + v * kLanes, activate(activation, gate) * up, lanes);
     }
     return;
   }
   for (int v = 0; v < kVectors; v++) {
-    const int left = count - v * kLanes;
+    const int lanes = lanes_of<whole>(count - v * kLanes);
+    if (lanes <= 0) break;
     Float value = load(y + v * kLanes) + bias.at[v];
     if (epilogue == Epilogue::kAct) value = activate(activation, value);
-    if constexpr (epilogue == Epilogue::kAdd) value = before(dst + v * kLanes, whole ? kLanes : left) + value * set1(weight);
-    put<whole>(dst + v * kLanes, value, left);
+    if constexpr (epilogue == Epilogue::kAdd) value = load_first(dst + v * kLanes, lanes) + value * set1(weight);
+    store_first(dst + v * kLanes, value, lanes);
   }
 }
 

@@ -3,25 +3,13 @@
 #include "families.h"
 #include "isa/isa.h"
 #include "isa/math.h"
+#include "isa/partial.h"
 
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
 constexpr int kTogether = 16;  // pieces whose factors are known before their values are read
 constexpr int kAhead = 8;      // queries; the lines of the result lie with the core that read them last
-
-LOCKSTEP_INLINE Float load_first(const float* p, int lanes) { return lanes == kLanes ? load(p) : load_n(p, lanes, 0.0f); }
-
-LOCKSTEP_INLINE void put(float* to, Float v, int lanes) {
-  if (lanes == kLanes) return store(to, v);
-  store_n(to, v, lanes);
-}
-LOCKSTEP_INLINE void put(uint16_t* to, Float v, int lanes) {
-  if (lanes == kLanes) return store_bf16(to, v);
-  uint16_t rounded[kLanes];
-  store_bf16(rounded, v);
-  for (int i = 0; i < lanes; i++) to[i] = rounded[i];
-}
 
 template <class Value>
 LOCKSTEP_INLINE Value* place_of(const MergeArgs& a, Value* out, int query) {
@@ -75,9 +63,9 @@ void merge(const MergeArgs& a, Value* out) {
         Float value = first > 0 ? load_first(unfinished + d, lanes) : zero();
         for (int i = 0; i < pieces.count; i++) value = fma(load_first(pieces.values[i] + d, lanes), set1(pieces.factors[i]), value);
         if (last) {
-          put(place_of(a, out, query) + d, value * inverse, lanes);
+          store_first(place_of(a, out, query) + d, value * inverse, lanes);
         } else {
-          put(unfinished + d, value, lanes);
+          store_first(unfinished + d, value, lanes);
         }
       }
     }
