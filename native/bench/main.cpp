@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -86,32 +87,37 @@ size_t linears_bytes(const cpu::Kernels& k, const Model& m, Format f, std::vecto
   return bytes;
 }
 
-// Random activations of the widest input, in all kinds. One group of 20 is fine, as in a real model's rows.
-constexpr uint64_t kFineGroups = 0x8000080000800008;
+// Rows of random activations in all kinds. One group of 20 has an outlier, as in a real model's rows.
+constexpr uint64_t kOutliers = 0x8000080000800008;
 struct Activations {
-  std::vector<float> f32, scale;
+  std::vector<float> f32;
   std::vector<uint16_t> bf16;
-  std::vector<int8_t> q;
-  std::vector<int32_t> sum;
-  std::vector<uint64_t> fine;
-  Activations(const cpu::Kernels& k, int rows, int cols)
-      : f32(static_cast<size_t>(rows) * cols),
-        scale(f32.size() / 32),
-        bf16(f32.size()),
-        q(2 * f32.size()),
-        sum(2 * scale.size()),
-        fine(scale.size()) {
+  std::vector<uint8_t> int8;
+  cpu::Input input;
+  Activations(const cpu::Kernels& k, int rows, int cols) : f32(static_cast<size_t>(rows) * cols), bf16(f32.size()) {
+    const cpu::Int8Layout layout(cols);
+    int8.resize(rows * layout.bytes);
+    input = {cols, f32.data(), bf16.data(), int8.data()};
     uint32_t state = 1;
     // Small, so that no gate comes so far out that its exponential is a subnormal number, which takes a hundred cycles.
     for (float& x : f32) x = static_cast<float>((state = state * 1664525 + 1013904223) >> 8) * 0x1p-33f - 0x1p-10f;
     k.to_bf16(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), bf16.data());
-    k.to_int8_pair(f32.data(), static_cast<int>(f32.size()), static_cast<int>(f32.size()), q.data(), scale.data(), sum.data(), fine.data());
-    std::fill(fine.begin(), fine.end(), kFineGroups);
+    for (int m = 0; m < rows; m++) {
+      uint8_t* at = int8.data() + m * layout.bytes;
+      k.to_int8(f32.data() + static_cast<size_t>(m) * cols, cols, cols, at);
+      const cpu::Int8Row row(at, layout);
+      for (int g = 0; g < cols / 32; g++) {
+        if ((kOutliers >> (g % 64) & 1) == 0) continue;
+        row.has_outlier[g / 64] |= uint64_t{1} << (g % 64);
+        row.outlier[g] = {{1, 0, 0, 0}, g % 8};
+      }
+    }
   }
-  cpu::Input input(int cols) const { return {cols, f32.data(), bf16.data(), q.data(), scale.data(), sum.data(), fine.data()}; }
 };
+using ActivationsByWidth = std::map<int, Activations>;
 
-void run_step(const Options& o, const std::vector<Linear>& linears, const Activations& x, float* out, int m, int thread, Barrier* barrier) {
+void run_step(const Options& o, const std::vector<Linear>& linears, const ActivationsByWidth& x, float* out, int m, int thread,
+              Barrier* barrier) {
   for (const Linear& l : linears) {
     const int blocks = blocks_of(l.w.rows);
     const int first = blocks * thread / o.threads;
@@ -124,7 +130,7 @@ void run_step(const Options& o, const std::vector<Linear>& linears, const Activa
                              nullptr,
                              nullptr,
                              nullptr};
-    o.kernels->gemm(l.w, first, blocks * (thread + 1) / o.threads - first, x.input(l.w.cols), rows, to);
+    o.kernels->gemm(l.w, first, blocks * (thread + 1) / o.threads - first, x.at(l.w.cols).input, rows, to);
     barrier->wait();
   }
 }
@@ -160,7 +166,8 @@ void bench_linears(const Options& o, const Model& model, Format format, const ch
     at += o.kernels->packed_block_bytes(format, l.w.cols) * blocks_of(l.w.rows);
     (l.head ? head_flops : flops_a_row) += 2.0 * l.w.rows * l.w.cols;
   }
-  const Activations x(*o.kernels, kMostRows, model.intermediate);
+  ActivationsByWidth x;
+  for (const Linear& l : linears) x.try_emplace(l.w.cols, *o.kernels, kMostRows, l.w.cols);
   std::vector<float> out(static_cast<size_t>(kMostRows) * std::max(model.intermediate, model.vocab / 16));
   for (int m : kRowCounts) {
     Barrier barrier(o.threads);
@@ -222,19 +229,16 @@ void bench_rows(const Options& o, const Model& model) {
   const cpu::Kernels& k = *o.kernels;
   const int n = model.hidden;
   const Activations x(k, 32, 64 * 1024 / 32 * 8);
+  std::vector<uint8_t> int8(cpu::Int8Layout(n).bytes);
   std::vector<float> out(x.f32.size()), weight(static_cast<size_t>(n), 1.0f);
   std::vector<uint16_t> bf16(x.f32.size());
-  std::vector<int8_t> q(x.f32.size());
-  std::vector<int32_t> sum(x.sum.size());
-  std::vector<uint64_t> fine(x.fine.size());
-  std::vector<float> scale(x.scale.size());
   float value = 0;
   int32_t index = 0;
   volatile uint64_t total = 0;
   bench_row(o, "rms_norm", n, [&] { k.rms_norm(x.f32.data(), weight.data(), 0, 1e-5f, n, out.data()); });
   bench_row(o, "layer_norm", n, [&] { k.layer_norm(x.f32.data(), weight.data(), nullptr, 1e-5f, n, out.data()); });
   bench_row(o, "to_bf16", n, [&] { k.to_bf16(x.f32.data(), n, n, bf16.data()); });
-  bench_row(o, "to_int8_pair", n, [&] { k.to_int8_pair(x.f32.data(), n, n, q.data(), scale.data(), sum.data(), fine.data()); });
+  bench_row(o, "to_int8", n, [&] { k.to_int8(x.f32.data(), n, n, int8.data()); });
   bench_row(o, "argmax", model.vocab, [&] { k.argmax(x.f32.data(), model.vocab, &value, &index); });
   bench_row(o, "sum_exp", model.vocab, [&] { total = k.sum_exp(x.f32.data(), model.vocab, 1.0f); });
 }

@@ -60,7 +60,7 @@ struct Codes : ByVectors<Codes> {
       if (half == 1) break;
       for (int r = 0; r < rows; r++) {
         const Int offset = set1_int(-kByteZero * s->q_sum[r]);
-        for (int v = 0; v < vectors; v++) acc[r][v] = times_128_plus(acc[r][v], offset);
+        for (int v = 0; v < vectors; v++) acc[r][v] = shift_add<7>(acc[r][v], offset);
       }
     }
     for (int v = 0; v < vectors; v++) {
@@ -122,7 +122,7 @@ struct Codes : ByVectors<Codes> {
       if (half == 1) break;
       for (int r = 0; r < rows; r++) {
         const Int offset = set1_int(-kByteZero * s.weight_sum[r]);
-        for (int v = 0; v < vectors; v++) acc[r][v] = times_128_plus(acc[r][v], offset);
+        for (int v = 0; v < vectors; v++) acc[r][v] = shift_add<7>(acc[r][v], offset);
       }
     }
     for (int r = 0; r < rows; r++) {

@@ -45,10 +45,7 @@ Input CpuBackend::input_of(int k, int first_row) const {
   const size_t at = static_cast<size_t>(first_row) * input.k_padded;
   input.f32 = b.f32 + at;
   input.bf16 = b.bf16 + at;
-  input.q = b.q + 2 * at;
-  input.scale = b.scale + at / kGroup;
-  input.sum = b.sum + at / kSumGroup;
-  input.fine = b.fine + static_cast<size_t>(first_row) * fine_words(input.k_padded);
+  input.int8 = b.int8 + first_row * Int8Layout(input.k_padded).bytes;
   return input;
 }
 
@@ -79,10 +76,7 @@ void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const N
     std::fill(to.f32 + at + k, to.f32 + at + k_padded, 0.0F);
   }
   if ((kinds & kind_bit(InputKind::kBf16)) != 0) k_.to_bf16(source, k, k_padded, to.bf16 + at);
-  if ((kinds & kind_bit(InputKind::kInt8Pair)) != 0) {
-    k_.to_int8_pair(source, k, k_padded, to.q + 2 * at, to.scale + at / kGroup, to.sum + at / kSumGroup,
-                    to.fine + static_cast<size_t>(row) * fine_words(k_padded));
-  }
+  if ((kinds & kind_bit(InputKind::kInt8)) != 0) k_.to_int8(source, k, k_padded, to.int8 + row * Int8Layout(k_padded).bytes);
 }
 
 // Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own. With post_norm what the norm

@@ -19,7 +19,7 @@ void quantize_blocks(Format format, const float* const* rows, int num_rows, int 
 
 // quantize.cpp
 void row_to_bf16(const float* x, int k, int k_padded, uint16_t* out);
-void row_to_int8_pair(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine);
+void row_to_int8(const float* x, int k, int k_padded, uint8_t* out);
 
 // norm.cpp
 void rms_norm(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);

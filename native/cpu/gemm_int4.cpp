@@ -9,7 +9,7 @@ namespace {
 template <bool has_min>
 struct FourBits : PlainGroups {
   static constexpr size_t kGroupBytes = has_min ? kQ41Group : kQ40Group;
-  static constexpr int kOffset = has_min ? 0 : -8;
+  static constexpr int kOffset = has_min ? 0 : 8;
   static constexpr bool kHasMin = has_min;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return nibbles_of(group, i, lane); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u4s8(acc, w, a); }

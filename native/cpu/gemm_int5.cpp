@@ -9,7 +9,7 @@ namespace {
 template <bool has_min>
 struct FiveBits : PlainGroups {
   static constexpr size_t kGroupBytes = has_min ? kQ51Group : kQ50Group;
-  static constexpr int kOffset = has_min ? 0 : -16;
+  static constexpr int kOffset = has_min ? 0 : 16;
   static constexpr bool kHasMin = has_min;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return wide_codes_of(group, i, lane, 1); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u4s8(acc, w, a); }
@@ -23,7 +23,7 @@ struct FiveBits : PlainGroups {
 
 struct Table : PlainGroups {
   static constexpr size_t kGroupBytes = kQ40Group;
-  static constexpr int kOffset = -kByteZero;
+  static constexpr int kOffset = kByteZero;
   static constexpr bool kHasMin = false;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return lookup(kIq4Values, nibbles_of(group, i, lane)); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }

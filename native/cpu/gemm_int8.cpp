@@ -7,7 +7,7 @@ namespace {
 
 struct Q8_0 : PlainGroups {
   static constexpr size_t kGroupBytes = kQ8Group;
-  static constexpr int kOffset = -kByteZero;
+  static constexpr int kOffset = kByteZero;
   static constexpr bool kHasMin = false;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return load_bytes(group + (i * kBlockRows + lane) * 4); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u8s8(acc, w, a); }

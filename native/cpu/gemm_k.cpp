@@ -33,7 +33,7 @@ struct SixBits {
   static constexpr size_t kHeader = kScaleBytes;
   static constexpr size_t kGroupBytes = kQ6KGroup;
   static constexpr int kParts = 2;
-  static constexpr int kOffset = -32;
+  static constexpr int kOffset = 32;
   static constexpr bool kHasMin = false;
   LOCKSTEP_INLINE Bytes codes(const uint8_t* group, int i, int lane) { return wide_codes_of(group, i, lane, 2); }
   LOCKSTEP_INLINE Int dot(Int acc, Bytes w, Bytes a) { return dot_u4s8(acc, w, a); }

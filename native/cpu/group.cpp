@@ -45,11 +45,8 @@ void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffer
       std::max(static_cast<size_t>(rows) * shapes.max_input, static_cast<size_t>(rows) * shapes.rows_per_token * shapes.ld_act);
   out->f32 = cursor->take<float>(values);
   out->bf16 = cursor->take<uint16_t>(values);
-  out->q = cursor->take<int8_t>(2 * values);  // two halves
-  out->scale = cursor->take<float>(values / kGroup);
-  out->sum = cursor->take<int32_t>(values / kSumGroup);
-  const size_t most_rows = static_cast<size_t>(rows) * shapes.rows_per_token;
-  out->fine = cursor->take<uint64_t>(most_rows * fine_words(shapes.max_input));
+  const size_t expert_rows = static_cast<size_t>(rows) * shapes.rows_per_token;
+  out->int8 = cursor->take<uint8_t>(std::max(rows * Int8Layout(shapes.max_input).bytes, expert_rows * Int8Layout(shapes.ld_act).bytes));
 }
 
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out) {

@@ -33,10 +33,7 @@ struct GroupConfig {
 struct InputBuffers {
   float* f32 = nullptr;
   uint16_t* bf16 = nullptr;
-  int8_t* q = nullptr;
-  float* scale = nullptr;
-  int32_t* sum = nullptr;
-  uint64_t* fine = nullptr;
+  uint8_t* int8 = nullptr;
 };
 
 // Buffers of a step, row-major; row strides ("ld") are whole cache lines.

@@ -52,16 +52,22 @@ if(LOCKSTEP_SANITIZE)
   set(LOCKSTEP_KERNEL_OPTIMISATION -O1)
 endif()
 
+# Objects of all kernels for one instruction set, which may be one of `flags` under another name.
+function(lockstep_add_kernels isa flags)
+  add_library(lockstep_kernels_${isa} OBJECT ${LOCKSTEP_KERNEL_SOURCES})
+  target_compile_features(lockstep_kernels_${isa} PRIVATE cxx_std_17)
+  target_compile_definitions(lockstep_kernels_${isa} PRIVATE LOCKSTEP_ISA=${isa})
+  # No contraction: a product and a sum become one operation only where a kernel says fma.
+  target_compile_options(lockstep_kernels_${isa} PRIVATE ${LOCKSTEP_KERNEL_OPTIMISATION} -Wall -Wextra -ffp-contract=off -fno-math-errno -fno-trapping-math
+    ${LOCKSTEP_FLAGS_${flags}})
+  set_target_properties(lockstep_kernels_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
 add_library(lockstep_kernels STATIC ${LOCKSTEP_KERNEL_DIR}/dispatch.cpp)
 foreach(isa IN LISTS LOCKSTEP_ISAS)
   string(TOUPPER ${isa} name)
-  add_library(lockstep_kernels_${isa} OBJECT ${LOCKSTEP_KERNEL_SOURCES})
-  target_compile_features(lockstep_kernels_${isa} PRIVATE cxx_std_17)
-  target_compile_definitions(lockstep_kernels_${isa} PRIVATE LOCKSTEP_ISA=${isa} LOCKSTEP_ISA_${name})
-  # No contraction: a product and a sum become one operation only where a kernel says fma.
-  target_compile_options(lockstep_kernels_${isa} PRIVATE ${LOCKSTEP_KERNEL_OPTIMISATION} -Wall -Wextra -ffp-contract=off -fno-math-errno -fno-trapping-math
-    ${LOCKSTEP_FLAGS_${isa}})
-  set_target_properties(lockstep_kernels_${isa} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  lockstep_add_kernels(${isa} ${isa})
+  target_compile_definitions(lockstep_kernels_${isa} PRIVATE LOCKSTEP_ISA_${name})
   target_sources(lockstep_kernels PRIVATE $<TARGET_OBJECTS:lockstep_kernels_${isa}>)
   target_compile_definitions(lockstep_kernels PRIVATE LOCKSTEP_HAVE_${name})
 endforeach()

@@ -16,8 +16,8 @@ namespace lockstep::cpu {
 
 constexpr int kBlockRows = 32;     // rows of a packed weight block: each lane owns one output row, so no horizontal sums
 constexpr int kGroup = 32;         // values along K that share a scale in q8_0, q4_0, q4_1 and in quantised activations
+constexpr int kHalfGroup = 16;     // values along K that share a scale in q6_K
 constexpr int kSuperBlock = 256;   // values along K of a super-block of q4_K, q5_K and q6_K
-constexpr int kSumGroup = 16;      // codes of quantised activations that are summed together: formats with an offset have scales for as few
 constexpr int kKeyTile = 16;       // keys that a KV tile interleaves; --block-size is a multiple of it
 constexpr int kPiece = 256;        // context positions of one attention piece, counted from position 0
 constexpr int kMaxHeadDim = 256;   // head_dim is even and at most this
@@ -26,14 +26,59 @@ constexpr int kFixedExpBits = 44;  // exp(0) is 2^44 in fixed point: a sum over 
 enum class Format : uint8_t { kF32, kBf16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kIq4Nl, kQ4_K, kQ5_K, kQ6_K };
 enum class KvType : uint8_t { kF32, kBf16, kInt8 };
 
-// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. The quantised ones: groups of 32 in two int8 halves.
-enum class InputKind : uint8_t { kF32, kBf16, kInt8Pair };
+// What a format multiplies with. f32 weights: float rows. bf16: bf16 rows. The quantised ones: int8 rows.
+enum class InputKind : uint8_t { kF32, kBf16, kInt8 };
 inline InputKind input_kind(Format f) {
-  return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8Pair;
+  return f == Format::kF32 ? InputKind::kF32 : f == Format::kBf16 ? InputKind::kBf16 : InputKind::kInt8;
 }
 
 // Values along K that a quantised format keeps together: a matrix may be cut along K at multiples of it.
 inline int quant_block(Format f) { return f == Format::kQ4_K || f == Format::kQ5_K || f == Format::kQ6_K ? kSuperBlock : kGroup; }
+
+// Four neighbours of a group of int8 activations with 15 bits, since one of them is an outlier. Their low bytes lie among the codes.
+struct Outlier {
+  int8_t high[4];
+  int32_t vector;  // of the group's eight: k = 4 * vector … 4 * vector + 3
+};
+
+// Where the parts of a row of int8 activations begin, in bytes. A row is one piece of memory: a tile has a register for each row's address,
+// and none for each part of each row. value = scale of its group of 32 * (code + 128 * its high byte, where it has one).
+struct Int8Layout {
+  size_t has_outlier;  // [(k_padded / 32 + 63) / 64] uint64_t, a bit a group; the codes are before it: [k_padded] int8_t
+  size_t scale;        // [k_padded / 32] float
+  size_t sum;          // [k_padded / 32] int32_t, minus the sum of a group's values over its scale
+  size_t first_sum;    // [k_padded / 32] int32_t, the same of its first half
+  size_t outlier;      // [k_padded / 32] Outlier, zeros where the bit is not set
+  size_t bytes;        // from one row to the next, whole cache lines
+
+  explicit inline __attribute__((always_inline)) Int8Layout(int k_padded) {
+    const size_t groups = static_cast<size_t>(k_padded) / kGroup;
+    has_outlier = groups * kGroup;
+    scale = has_outlier + (groups + 63) / 64 * sizeof(uint64_t);
+    sum = scale + groups * sizeof(float);
+    first_sum = sum + groups * sizeof(int32_t);
+    outlier = first_sum + groups * sizeof(int32_t);
+    bytes = (outlier + groups * sizeof(Outlier) + 63) / 64 * 64;
+  }
+};
+
+// One of them.
+struct Int8Row {
+  int8_t* codes;
+  uint64_t* has_outlier;
+  float* scale;
+  int32_t* sum;
+  int32_t* first_sum;
+  Outlier* outlier;
+
+  inline __attribute__((always_inline)) Int8Row(uint8_t* row, const Int8Layout& at)
+      : codes(reinterpret_cast<int8_t*>(row)),
+        has_outlier(reinterpret_cast<uint64_t*>(row + at.has_outlier)),
+        scale(reinterpret_cast<float*>(row + at.scale)),
+        sum(reinterpret_cast<int32_t*>(row + at.sum)),
+        first_sum(reinterpret_cast<int32_t*>(row + at.first_sum)),
+        outlier(reinterpret_cast<Outlier*>(row + at.outlier)) {}
+};
 
 // m rows of K activations, prepared once and read by every matrix that takes them. Only the members of the kinds asked for are set.
 // K is padded with zeros to a multiple of 32: k_padded.
@@ -41,12 +86,8 @@ struct Input {
   int k_padded;
   const float* f32;      // [m, k_padded]
   const uint16_t* bf16;  // [m, k_padded]
-  const int8_t* q;       // [m, k_padded / 32, 2, 32] value = scale of its group * (128 * first half + second half)
-  const float* scale;    // [m, k_padded / 32]
-  const int32_t* sum;    // [m, k_padded / 16] sum of the values over their scale, for formats with an offset or a minimum
-  const uint64_t* fine;  // [m, fine_words(k_padded)] a bit a group of 32: 0 where all second halves are zeros
+  uint8_t* int8;         // [m, Int8Layout(k_padded).bytes]
 };
-inline int fine_words(int k_padded) { return (k_padded / kGroup + 63) / 64; }
 
 // Consecutive 32-row blocks of one packed matrix, all of one format. The last block may have fewer rows; its tail is zero.
 struct Packed {
@@ -159,7 +200,7 @@ struct Kernels {
 
   // --- activations: one row each, so that any thread may do any row ---
   void (*to_bf16)(const float* x, int k, int k_padded, uint16_t* out);
-  void (*to_int8_pair)(const float* x, int k, int k_padded, int8_t* q, float* scale, int32_t* sum, uint64_t* fine);
+  void (*to_int8)(const float* x, int k, int k_padded, uint8_t* out);  // a row of Int8Layout(k_padded)
   void (*rms_norm)(const float* x, const float* weight, float weight_offset, float eps, int n, float* out);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
   void (*add)(const float* x, int n, float* out);  // out += x

@@ -186,11 +186,11 @@ void unpack_codes(Format format, const uint8_t* block, int row, int cols, float*
   const Shape shape = shape_of(format);
   const int groups = shape.source_values / kGroup;
   const size_t super_bytes = shape.header + shape.group * groups;
-  for (int k = 0; k < cols; k += kSumGroup) {  // values of one scale in every format
+  for (int k = 0; k < cols; k += kHalfGroup) {  // values of one scale in every format
     const uint8_t* header = block + k / shape.source_values * super_bytes;
     const uint8_t* group = header + shape.header + k % shape.source_values / kGroup * shape.group;
     const Scale at = scale_at(format, shape, header, group, row, k % kGroup);
-    for (int i = 0; i < kSumGroup; i++) {
+    for (int i = 0; i < kHalfGroup; i++) {
       const int code = code_at(shape.bits, group, row, k % kGroup + i);
       const int value = format == Format::kIq4Nl ? static_cast<int8_t>(kIq4Values[code] ^ kByteZero) : code - shape.offset;
       const float product = at.scale * static_cast<float>(value);

@@ -12,7 +12,7 @@ constexpr int kGatedRows = kBlockRows / 2;
 // The GGUF type whose blocks become those of a quantised format.
 const quant::TypeInfo& block_type(Format format) { return type_info(static_cast<WeightFormat>(format)); }
 
-bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8Pair; }
+bool is_quantised(Format format) { return input_kind(format) == InputKind::kInt8; }
 
 // What a thread reads with.
 struct Feed {

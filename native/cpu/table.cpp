@@ -43,7 +43,7 @@ const Kernels kTable = {
     quantize_blocks,
     unpack_row,
     row_to_bf16,
-    row_to_int8_pair,
+    row_to_int8,
     rms_norm,
     layer_norm,
     add_row,

@@ -95,7 +95,7 @@ void Planner::add_segment(Matrix* matrix, const WeightTensor* tensor, const Weig
   const bool cuts_groups = cols.first % quant_block(format) != 0 || cols.count % quant_block(format) != 0;
   const bool both_have_blocks = has_blocks(*tensor) && (up == nullptr || (has_blocks(*up) && up->format == tensor->format));
   // A cut inside a group (of a K-quant: a super-block) would need new scales: such a part is kept as bf16, which loses less.
-  if (input_kind(format) == InputKind::kInt8Pair && (cuts_groups || !both_have_blocks)) format = Format::kBf16;
+  if (input_kind(format) == InputKind::kInt8 && (cuts_groups || !both_have_blocks)) format = Format::kBf16;
   if (up != nullptr && up->format == WeightFormat::kF32) format = Format::kF32;
   matrix->input_kinds |= kind_bit(input_kind(format));
   if (rows.count == 0 || cols.count == 0) return;

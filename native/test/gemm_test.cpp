@@ -73,37 +73,37 @@ Matrix make_matrix(const cpu::Kernels& k, Format format, int rows, int cols) {
 // m rows of activations in every kind; `seen` is what the format multiplies with.
 struct Activations {
   Input input{};
-  std::vector<float> f32, scale;
+  std::vector<float> f32;
   std::vector<uint16_t> bf16;
-  std::vector<int8_t> q;
-  std::vector<int32_t> sum;
-  std::vector<uint64_t> fine;
+  std::vector<uint8_t> int8;
 
   Activations(const cpu::Kernels& k, int m, int cols, float nan_at = -1) {
     Random random(static_cast<uint64_t>(m) * 131 + static_cast<uint64_t>(cols));
     const int kp = (cols + 31) / 32 * 32;
     const size_t count = static_cast<size_t>(m) * kp;
-    f32.resize(count), scale.resize(count / 32), bf16.resize(count), q.resize(2 * count), sum.resize(count / 16);
-    fine.resize(static_cast<size_t>(m) * cpu::fine_words(kp));
+    const cpu::Int8Layout layout(kp);
+    f32.resize(count), bf16.resize(count), int8.resize(m * layout.bytes);
+    input = {kp, f32.data(), bf16.data(), int8.data()};
     for (int r = 0; r < m; r++) {
       std::vector<float> x = random.values(static_cast<size_t>(cols));
-      if (r % 3 == 1) x[static_cast<size_t>(r * 37 % cols)] *= 64;  // an outlier makes its group fine, in some rows of a tile
+      if (r % 3 == 1) x[static_cast<size_t>(r * 37 % cols)] *= 64;  // an outlier, in some rows of a tile
       if (r == static_cast<int>(nan_at)) x[0] = NAN;
       const size_t at = static_cast<size_t>(r) * kp;
       std::copy(x.begin(), x.end(), f32.begin() + static_cast<long>(at));
       k.to_bf16(x.data(), cols, kp, bf16.data() + at);
-      k.to_int8_pair(x.data(), cols, kp, q.data() + 2 * at, scale.data() + at / 32, sum.data() + at / 16,
-                     fine.data() + r * cpu::fine_words(kp));
+      k.to_int8(x.data(), cols, kp, int8.data() + r * layout.bytes);
     }
-    input = {kp, f32.data(), bf16.data(), q.data(), scale.data(), sum.data(), fine.data()};
   }
 
   double seen(Format format, int row, int col) const {
     const size_t at = static_cast<size_t>(row) * input.k_padded + col;
     if (format == Format::kF32) return f32[at];
     if (format == Format::kBf16) return bf16_round(f32[at]);
-    const int8_t* group = q.data() + at / 32 * 64;
-    return static_cast<double>(scale[at / 32]) * (128 * group[at % 32] + group[at % 32 + 32]);
+    const int group = col / 32;
+    const cpu::Int8Layout layout(input.k_padded);
+    const cpu::Int8Row x(input.int8 + row * layout.bytes, layout);
+    const bool is_wide = (x.has_outlier[group / 64] >> (group % 64) & 1) != 0 && x.outlier[group].vector == col % 32 / 4;
+    return static_cast<double>(x.scale[group]) * (x.codes[col] + (is_wide ? 128 * x.outlier[group].high[col % 4] : 0));
   }
 };
 

@@ -25,36 +25,46 @@ void check_bf16(Check& check, const cpu::Kernels& k, const std::vector<float>& x
   }
 }
 
+// A row of int8 activations, whose memory holds something else before.
+struct Codes {
+  std::vector<uint8_t> bytes;
+  cpu::Int8Row row;
+  Codes(const cpu::Kernels& k, const std::vector<float>& x, int k_padded)
+      : bytes(cpu::Int8Layout(k_padded).bytes, 99), row(bytes.data(), cpu::Int8Layout(k_padded)) {
+    k.to_int8(x.data(), static_cast<int>(x.size()), k_padded, bytes.data());
+  }
+};
+
 void check_int8(Check& check, const cpu::Kernels& k, const std::vector<float>& x) {
   const int n = static_cast<int>(x.size());
   const int groups = padded(n) / 32;
-  std::vector<int8_t> q(static_cast<size_t>(2 * padded(n)), 99);
-  std::vector<float> scale(static_cast<size_t>(groups));
-  std::vector<int32_t> sum(static_cast<size_t>(2 * groups));
-  std::vector<uint64_t> fine(static_cast<size_t>(cpu::fine_words(padded(n))), ~uint64_t{0});
-  k.to_int8_pair(x.data(), n, padded(n), q.data(), scale.data(), sum.data(), fine.data());
+  const Codes held(k, x, padded(n));
+  const cpu::Int8Row& to = held.row;
   double squares = 0;
   for (float v : x) squares += static_cast<double>(v) * v;
   for (int g = 0; g < groups; g++) {
     int total[2] = {};
     float largest = 0;
     for (int i = g * 32; i < std::min(n, g * 32 + 32); i++) largest = std::fmax(largest, std::fabs(x[i]));
-    const bool is_fine = (fine[g / 64] >> (g % 64) & 1) != 0;
-    check.expect(is_fine == (largest > 8 * std::sqrt(squares / n)), "int8: group %d of %d is %s", g, n, is_fine ? "fine" : "not fine");
+    const bool has_outlier = (to.has_outlier[g / 64] >> (g % 64) & 1) != 0;
+    check.expect(has_outlier == (largest > 7 * std::sqrt(squares / n)), "int8: group %d of %d has %s outlier", g, n,
+                 has_outlier ? "an" : "no");
+    const int from = has_outlier ? g * 32 + 4 * to.outlier[g].vector : g * 32;  // of the four with 15 bits
+    const int end = has_outlier ? from + 4 : from;
+    float ordinary = has_outlier ? largest / 128 : largest;
+    for (int i = g * 32; i < std::min(n, g * 32 + 32); i++) {
+      if (has_outlier && (i < from || i >= end)) ordinary = std::fmax(ordinary, std::fabs(x[i]));
+    }
     for (int i = g * 32; i < g * 32 + 32; i++) {
       const float want = i < n ? x[i] : 0.0f;
-      const int8_t* group = q.data() + g * 64;
-      const int code = 128 * group[i % 32] + group[i % 32 + 32];
+      const int code = to.codes[i] + (i >= from && i < end ? 128 * to.outlier[g].high[i - from] : 0);
       total[i % 32 / 16] += code;
-      check.expect(is_fine || group[i % 32 + 32] == 0, "int8 %d of %d: a second half in a group that is not fine", i, n);
-      check.expect(std::fabs(code * scale[g] - want) <= (is_fine ? 0.502f : 64.01f) * scale[g], "int8 %d of %d: %d * %g for %g", i, n, code,
-                   scale[g], want);
+      check.expect(std::fabs(code * to.scale[g] - want) <= 0.502f * to.scale[g], "int8 %d of %d: %d * %g for %g", i, n, code, to.scale[g],
+                   want);
     }
-    for (int part = 0; part < 2; part++) {
-      const int found = sum[2 * g + part];
-      check.expect(total[part] == found, "sum %d of group %d: %d, want %d", part, g, found, total[part]);
-    }
-    check.near(scale[g], largest / 16256.0, 1e-7 * largest + 1e-30, "scale", g);
+    check.expect(to.first_sum[g] == -total[0], "first sum of group %d: %d, want -%d", g, to.first_sum[g], total[0]);
+    check.expect(to.sum[g] == -total[0] - total[1], "sum of group %d: %d, want -%d", g, to.sum[g], total[0] + total[1]);
+    check.near(to.scale[g], ordinary / 127.0, 1e-6 * ordinary + 1e-30, "scale", g);
   }
 }
 
@@ -68,6 +78,9 @@ void test_activations(Check& check, const cpu::Kernels& k) {
     std::vector<float> outlier = random.values(static_cast<size_t>(n));
     outlier[static_cast<size_t>(n) / 2] = -100;
     check_int8(check, k, outlier);
+    std::vector<float> alone(static_cast<size_t>(n));
+    alone[static_cast<size_t>(n) - 1] = 5;
+    check_int8(check, k, alone);
   }
   std::vector<float> wide = Random(1).values(5000);  // more than 64 groups
   wide[4000] = 90;
@@ -81,12 +94,8 @@ void test_activations(Check& check, const cpu::Kernels& k) {
   std::vector<uint16_t> bf16(64);
   k.to_bf16(odd.data(), 64, 64, bf16.data());
   check.expect((bf16[3] & 0x7fff) > 0x7f80, "NaN became %04x", bf16[3]);
-  std::vector<int8_t> q(128);
-  float scale[2];
-  int32_t sum[4];
-  uint64_t fine = 0;
-  k.to_int8_pair(odd.data(), 64, 64, q.data(), scale, sum, &fine);
-  check.expect(std::isinf(scale[1]), "an infinity leaves scale %g", scale[1]);
+  const Codes codes(k, odd, 64);
+  check.expect(std::isinf(codes.row.scale[1]), "an infinity leaves scale %g", codes.row.scale[1]);
 }
 
 void test_norms(Check& check, const cpu::Kernels& k) {

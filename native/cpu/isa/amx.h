@@ -11,7 +11,11 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
+#if defined(LOCKSTEP_EMULATED_TILES)  // native/test/fake/tiles.h
+constexpr const char* kIsaName = "amx emulated";
+#else
 constexpr const char* kIsaName = "amx";
+#endif
 constexpr int kTileSide = 16;   // rows of a tile, and 4-byte words of one
 constexpr int kTileBytes = 64;  // of a row
 
@@ -29,10 +33,15 @@ struct alignas(64) TileShapes {
   }
 };
 
+#if defined(LOCKSTEP_EMULATED_TILES)
+LOCKSTEP_INLINE void configure_tiles(const TileShapes& shapes) { test::fake_tiles.configure(&shapes); }
+LOCKSTEP_INLINE void release_tiles() { test::fake_tiles.release(); }
+#else
 // Shapes for the tiles of this thread, which become zeros. GCC's own intrinsic tells the compiler of 8 of the 64 bytes.
 LOCKSTEP_INLINE void configure_tiles(const TileShapes& shapes) { asm volatile("ldtilecfg %0" : : "m"(shapes)); }
 // The system saves tiles that are in use at every switch: they are let go of when they are done with.
 LOCKSTEP_INLINE void release_tiles() { asm volatile("tilerelease"); }
+#endif
 
 // What was written before is there for the tiles that are loaded next: GCC's intrinsics do not say that they read memory.
 LOCKSTEP_INLINE void written_for_tiles() { asm volatile("" : : : "memory"); }

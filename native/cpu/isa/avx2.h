@@ -148,7 +148,10 @@ LOCKSTEP_INLINE void store_bytes(int8_t* p, Int v) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
 }
-LOCKSTEP_INLINE Int times_128_plus(Int a, Int b) { return _mm256_add_epi32(_mm256_slli_epi32(a, 7), b); }
+template <int n>
+LOCKSTEP_INLINE Int shift_add(Int a, Int b) {  // a * 2^n + b
+  return _mm256_add_epi32(_mm256_slli_epi32(a, n), b);
+}
 LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return set1_pairs(p); }
 #if defined(LOCKSTEP_ISA_AVXVNNI)
 LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) { return _mm256_dpbusd_avx_epi32(acc, w, a); }

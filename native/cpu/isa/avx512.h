@@ -137,7 +137,10 @@ LOCKSTEP_INLINE Float dot_bf16(Float acc, Pairs a, Pairs b) { return _mm512_dpbf
 // --- int8 and int4 ---
 LOCKSTEP_INLINE Bytes load_bytes(const void* p) { return load_pairs(p); }
 LOCKSTEP_INLINE void store_bytes(int8_t* p, Int v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
-LOCKSTEP_INLINE Int times_128_plus(Int a, Int b) { return _mm512_add_epi32(_mm512_slli_epi32(a, 7), b); }
+template <int n>
+LOCKSTEP_INLINE Int shift_add(Int a, Int b) {  // a * 2^n + b
+  return _mm512_add_epi32(_mm512_slli_epi32(a, n), b);
+}
 LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return set1_pairs(p); }
 LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) { return _mm512_dpbusd_epi32(acc, w, a); }
 LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return _mm512_dpbusd_epi32(acc, w, a); }

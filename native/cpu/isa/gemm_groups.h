@@ -1,11 +1,9 @@
 // The tile of the quantised formats: codes of up to 8 bits with a scale for each group of 32 along K, or for each half of one. Activations
-// have int8 codes with a float scale each 32; in fine groups they have 15 bits in two int8 halves (quantize.cpp). The products that share a
-// scale are summed exactly in int32, then scaled and added in float32, in the order of K. A tile takes the second halves where any of its
-// rows is fine: the others' are zeros there, and since 128 times a sum of first halves is exact in float32 too, such a row gets the bits
-// that it gets elsewhere.
+// have int8 codes with a float scale each 32, and beside an outlier four codes of 15 bits, whose high bytes lie apart (quantize.cpp). The
+// products that share a scale are summed exactly in int32, then scaled and added in float32, in the order of K.
 //
 // A format says where its codes and scales lie:
-//   kGroupBytes, kOffset, kHasMin        weight = scale * (code + kOffset) [+ minimum]
+//   kGroupBytes, kOffset, kHasMin        weight = scale * (code - kOffset) [+ minimum]; kOffset is 0 or a power of 2
 //   kSuperGroups, kHeader                groups under a header of so many bytes
 //   kParts                               scales in a group: 1 or 2
 //   codes(group, i, lane)                the vector of k = 4i … 4i+3 for the rows from `lane` on
@@ -40,43 +38,50 @@ LOCKSTEP_INLINE Bytes wide_codes_of(const uint8_t* group, int i, int lane, int b
   return with_bits(nibbles_of(group, i, lane), plane, i % vectors * bits, ((1 << bits) - 1) << 4);
 }
 
-// Sum of the activations' codes that share a scale of the weights.
-template <class F>
-LOCKSTEP_INLINE int32_t part_sum(const int32_t* sums, int g, int part) {
-  return F::kParts == 1 ? group_sum(sums, static_cast<size_t>(g)) : sums[2 * g + part];
-}
-
-// Bit g % 64 is set where group g is fine in any row of the tile; g is a multiple of 64.
+// The activations of a tile's rows.
 template <int rows>
-LOCKSTEP_INLINE uint64_t fine_groups(const uint64_t* const (&fine)[rows], int g) {
-  uint64_t any = 0;
-  for (int r = 0; r < rows; r++) any |= fine[r][g / 64];
-  return any;
-}
+struct TileInput {
+  const uint8_t* row[rows];
+  Int8Layout at;
 
-// Where the activations of a tile's rows begin.
-template <int rows>
-struct TilePointers {
-  const int8_t* q[rows];
-  const float* scales[rows];
-  const int32_t* code_sums[rows];
-  inline __attribute__((always_inline)) TilePointers(const Input& in, const TileRows& index) {
-    const int groups = in.k_padded / kGroup;
-    for (int r = 0; r < rows; r++) {
-      const size_t at = static_cast<size_t>(index[r]) * groups;
-      q[r] = in.q + at * 2 * kGroup;
-      scales[r] = in.scale + at;
-      code_sums[r] = in.sum + at * (kGroup / kSumGroup);
-    }
+  inline __attribute__((always_inline)) TileInput(const Input& in, const TileRows& index) : at(in.k_padded) {
+    for (int r = 0; r < rows; r++) row[r] = in.int8 + static_cast<size_t>(index[r]) * at.bytes;
+  }
+
+  template <class T>
+  inline __attribute__((always_inline)) const T* part(int r, size_t at_byte) const {
+    return reinterpret_cast<const T*>(row[r] + at_byte);
+  }
+
+  // Minus the sum of the codes of one part of group g.
+  template <class F>
+  inline __attribute__((always_inline)) Int minus_sum(int r, int g, int part_index) const {
+    const int32_t* first = part<int32_t>(r, at.first_sum) + g;
+    const int32_t* all = part<int32_t>(r, at.sum) + g;
+    return set1_int(F::kParts == 1 ? *all : part_index == 0 ? *first : *all - *first);
+  }
+
+  // Bit g % 64 is set where group g has an outlier in any row; g is a multiple of 64.
+  inline __attribute__((always_inline)) uint64_t outliers_from(int g) const {
+    uint64_t any = 0;
+    for (int r = 0; r < rows; r++) any |= part<uint64_t>(r, at.has_outlier)[g / 64];
+    return any;
   }
 };
 
-// sums += codes of one part of a group * one half of the activations' codes, which for the whole group lie at values[r] + at.
+constexpr int log2_of(int n) { return n < 2 ? 0 : 1 + log2_of(n / 2); }
+
+// Sums of the codes of one part of group g, with their share of the weights' offset.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void add_products(const uint8_t* w, int part, int lane, const int8_t* const (&values)[rows], int at, Ahead& ahead,
+LOCKSTEP_INLINE void sum_products(const uint8_t* w, int part, int lane, const TileInput<rows>& x, int g, Ahead& ahead,
                                   Int (&sums)[rows][vectors]) {
   constexpr int kPartVectors = kGroupVectors / F::kParts;
   constexpr int kLines = F::kGroupBytes / 128 < 8 ? F::kGroupBytes / 128 : 8;  // pairs of cache lines, to be fetched by 8 vectors
+  for (int r = 0; r < rows; r++) {
+    const Int none = set1_int(0);
+    const Int offset = F::kOffset == 0 ? none : shift_add<log2_of(F::kOffset)>(x.template minus_sum<F>(r, g, part), none);
+    for (int v = 0; v < vectors; v++) sums[r][v] = offset;
+  }
 #pragma GCC unroll 8
   for (int j = 0; j < kPartVectors; j++) {
     const int i = part * kPartVectors + j;
@@ -84,77 +89,45 @@ LOCKSTEP_INLINE void add_products(const uint8_t* w, int part, int lane, const in
     Bytes weight[vectors];
     for (int v = 0; v < vectors; v++) weight[v] = F::codes(w, i, lane + v * kLanes);
     for (int r = 0; r < rows; r++) {
-      const Bytes value = set1_bytes(values[r] + at + i * 4);
+      const Bytes value = set1_bytes(x.row[r] + g * kGroup + i * 4);
       for (int v = 0; v < vectors; v++) sums[r][v] = F::dot(sums[r][v], weight[v], value);
     }
   }
 }
 
-// Sums of one part of group g by the first halves. Their share of the offset is exact where there are no second ones.
+// The high bytes of group g, which are zeros in rows that have no outlier there: cheaper than to ask.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void first_sums(const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g, Ahead& ahead,
-                                Int (&sums)[rows][vectors]) {
+LOCKSTEP_INLINE void add_outliers(const uint8_t* w, int part, int lane, const TileInput<rows>& x, int g, Int (&sums)[rows][vectors]) {
+#pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
-    const Int offset = set1_int(F::kOffset * (part_sum<F>(x.code_sums[r], g, part) >> 7));
-    for (int v = 0; v < vectors; v++) sums[r][v] = offset;
+    const Outlier& outlier = x.template part<Outlier>(r, x.at.outlier)[g];
+    if (F::kParts > 1 && outlier.vector / (kGroupVectors / F::kParts) != part) continue;
+    const Bytes high = set1_bytes(outlier.high);
+    for (int v = 0; v < vectors; v++) {
+      sums[r][v] = shift_add<7>(F::dot(set1_int(0), F::codes(w, outlier.vector, lane + v * kLanes), high), sums[r][v]);
+    }
   }
-  add_products<F>(w, part, lane, x.q, 2 * g * kGroup, ahead, sums);
 }
 
-// The same in 128ths, with the second halves.
+// acc += sums of one part of group g, scaled.
 template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void add_second_halves(const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g,
-                                       Int (&sums)[rows][vectors]) {
-  for (int r = 0; r < rows; r++) {
-    const Int rest = set1_int(F::kOffset * (part_sum<F>(x.code_sums[r], g, part) & 127));
-    for (int v = 0; v < vectors; v++) sums[r][v] = times_128_plus(sums[r][v], rest);
-  }
-  Ahead nothing{nullptr, 0};
-  add_products<F>(w, part, lane, x.q, (2 * g + 1) * kGroup, nothing, sums);
-}
-
-// acc += sums of one part of group g, scaled; `times`: what one of a sum's units stands for.
-template <class F, int rows, int vectors>
-LOCKSTEP_INLINE void add_scaled(const uint8_t* header, const uint8_t* w, int part, int lane, const TilePointers<rows>& x, int g,
-                                const Int (&sums)[rows][vectors], float times, Float (&acc)[rows][vectors]) {
+LOCKSTEP_INLINE void add_scaled(const uint8_t* header, const uint8_t* w, int part, int lane, const TileInput<rows>& x, int g,
+                                const Int (&sums)[rows][vectors], Float (&acc)[rows][vectors]) {
   Float scale[vectors];
-  Float least[vectors];
+  Float minus_least[vectors];
   for (int v = 0; v < vectors; v++) {
-    scale[v] = F::scale(header, w, part, lane + v * kLanes) * set1(times);
-    least[v] = F::kHasMin ? F::least(header, w, lane + v * kLanes) : zero();
+    scale[v] = F::scale(header, w, part, lane + v * kLanes);
+    minus_least[v] = F::kHasMin ? zero() - F::least(header, w, lane + v * kLanes) : zero();
   }
   for (int r = 0; r < rows; r++) {
-    const Float row_scale = set1(x.scales[r][g]);
-    const Float row_sum = set1(F::kHasMin ? static_cast<float>(part_sum<F>(x.code_sums[r], g, part)) : 0.0f);
+    const Float row_scale = set1(x.template part<float>(r, x.at.scale)[g]);
+    const Float minus_sum = F::kHasMin ? to_float(x.template minus_sum<F>(r, g, part)) : zero();
     for (int v = 0; v < vectors; v++) {
       Float value = to_float(sums[r][v]) * scale[v];
-      if (F::kHasMin) value = fma(least[v], row_sum, value);
+      if (F::kHasMin) value = fma(minus_least[v], minus_sum, value);
       acc[r][v] = fma(value, row_scale, acc[r][v]);
     }
   }
-}
-
-// kept += a group that is fine in some row. Not inline, with the tile's sums in memory: in one function with the plain groups, which leave
-// no register free, both would have them there, and plain groups take 1.1 times as long (Zen 5).
-template <class F, int rows, int vectors>
-__attribute__((noinline)) void add_fine_group(const uint8_t* header, const uint8_t* w, int lane, const Input& in, const TileRows& index,
-                                              int g, Ahead* ahead_to, float* kept) {
-  const TilePointers<rows> x(in, index);
-  Ahead ahead = *ahead_to;
-  for (int part = 0; part < F::kParts; part++) {
-    Int sums[rows][vectors];
-    first_sums<F>(w, part, lane, x, g, ahead, sums);
-    add_second_halves<F>(w, part, lane, x, g, sums);
-    Float acc[rows][vectors];
-    for (int r = 0; r < rows; r++) {
-      for (int v = 0; v < vectors; v++) acc[r][v] = load(kept + (r * vectors + v) * kLanes);
-    }
-    add_scaled<F>(header, w, part, lane, x, g, sums, 1.0f, acc);
-    for (int r = 0; r < rows; r++) {
-      for (int v = 0; v < vectors; v++) store(kept + (r * vectors + v) * kLanes, acc[r][v]);
-    }
-  }
-  *ahead_to = ahead;
 }
 
 template <class F, int rows>
@@ -162,37 +135,23 @@ LOCKSTEP_INLINE void groups_tile(const uint8_t* block, const Input& in, const Ti
   constexpr int kVectors = tile_vectors(rows, kIntTileRows);
   ahead = Ahead::in_passes(ahead, kBlockRows / kLanes / kVectors);
   const int groups = in.k_padded / kGroup;
-  const TilePointers<rows> x(in, index);
-  const uint64_t* fine[rows];
-  for (int r = 0; r < rows; r++) fine[r] = in.fine + static_cast<size_t>(index[r]) * fine_words(in.k_padded);
+  const TileInput<rows> x(in, index);
   for (int lane = 0; lane < kBlockRows; lane += kVectors * kLanes) {
     const uint8_t* w = block;
     const uint8_t* header = block;
-    uint64_t fine_here = 0;
+    uint64_t outliers = 0;
     Float acc[rows][kVectors] = {};
-    for (int g = 0; g < groups; g++, w += F::kGroupBytes, fine_here >>= 1) {
-      if (g % 64 == 0) fine_here = fine_groups(fine, g);
+    for (int g = 0; g < groups; g++, w += F::kGroupBytes, outliers >>= 1) {
+      if (g % 64 == 0) outliers = x.outliers_from(g);
       if (F::kHeader > 0 && g % F::kSuperGroups == 0) {
         header = w;
         w += F::kHeader;
       }
-      if (__builtin_expect((fine_here & 1) != 0, 0)) {
-        float kept[rows * kVectors * kLanes];
-        Ahead ahead_kept = ahead;
-        for (int r = 0; r < rows; r++) {
-          for (int v = 0; v < kVectors; v++) store(kept + (r * kVectors + v) * kLanes, acc[r][v]);
-        }
-        add_fine_group<F, rows, kVectors>(header, w, lane, in, index, g, &ahead_kept, kept);
-        for (int r = 0; r < rows; r++) {
-          for (int v = 0; v < kVectors; v++) acc[r][v] = load(kept + (r * kVectors + v) * kLanes);
-        }
-        ahead = ahead_kept;
-        continue;
-      }
       for (int part = 0; part < F::kParts; part++) {
         Int sums[rows][kVectors];
-        first_sums<F>(w, part, lane, x, g, ahead, sums);
-        add_scaled<F>(header, w, part, lane, x, g, sums, 128.0f, acc);
+        sum_products<F>(w, part, lane, x, g, ahead, sums);
+        if (__builtin_expect((outliers & 1) != 0, 0)) add_outliers<F>(w, part, lane, x, g, sums);
+        add_scaled<F>(header, w, part, lane, x, g, sums, acc);
       }
     }
     store_sums(acc, lane, y);

@@ -9,7 +9,7 @@
 namespace lockstep::cpu::LOCKSTEP_ISA {
 namespace {
 
-constexpr int kPanelGroups = 64;  // as many as a word of Input::fine has bits
+constexpr int kPanelGroups = 64;  // as many as a word of has_outlier has bits
 constexpr int kPanelPasses = 8;
 // Fewer are done in vectors: 16 were up to 1.3 times as quick in tiles where these run at their full speed, and 0.7 times where a neighbour
 // of a virtual machine slows them down to a quarter; 512 were 1.7 and 1.3 times as quick.
@@ -20,13 +20,13 @@ template <class F>
 struct Panel {
   alignas(kTileBytes) int8_t codes[kPanelGroups * kQ8Bytes];  // [groups][8][32][4]
   alignas(kTileBytes) float scale[kPanelGroups * F::kParts * kBlockRows];
-  alignas(kTileBytes) float least[F::kHasMin ? kPanelGroups * kBlockRows : kBlockRows];
+  alignas(kTileBytes) float minus_least[F::kHasMin ? kPanelGroups * kBlockRows : kBlockRows];
 };
 
 // Groups `from` … from + groups of a block, `from` being a multiple of kPanelGroups; fetches as many bytes that come behind them.
 template <class F>
 void unpack_groups(const uint8_t* block, int from, int groups, bool ahead, Panel<F>* panel) {
-  const Bytes offset = _mm512_set1_epi8(static_cast<char>(F::kOffset));
+  const Bytes offset = _mm512_set1_epi8(static_cast<char>(-F::kOffset));
   const uint8_t* header = block;
   const uint8_t* w = block + from * F::kGroupBytes + from / F::kSuperGroups * F::kHeader;
   const size_t behind = groups * F::kGroupBytes + groups / F::kSuperGroups * F::kHeader;
@@ -46,7 +46,7 @@ void unpack_groups(const uint8_t* block, int from, int groups, bool ahead, Panel
       for (int part = 0; part < F::kParts; part++) {
         store(panel->scale + (g * F::kParts + part) * kBlockRows + lane, F::scale(header, w, part, lane));
       }
-      if (F::kHasMin) store(panel->least + g * kBlockRows + lane, F::least(header, w, lane));
+      if (F::kHasMin) store(panel->minus_least + g * kBlockRows + lane, zero() - F::least(header, w, lane));
     }
     for (size_t line = 0; ahead && line < F::kGroupBytes; line += kTileBytes) __builtin_prefetch(w + behind + line, 0, 2);
   }
@@ -54,17 +54,18 @@ void unpack_groups(const uint8_t* block, int from, int groups, bool ahead, Panel
 
 // What up to 16 rows of activations bring to the groups of a panel.
 struct PassValues {
-  const int8_t* q;  // [rows][stride] of the panel's first group
+  const int8_t* codes;  // [rows][stride] of the panel's first group
   size_t stride;
-  uint64_t fine = 0;  // bit g: any of the rows is fine in group g
+  uint64_t any_outlier = 0;  // bit g: any of the rows has an outlier in group g
+  uint64_t has_outlier[kTileSide] = {};
+  const Outlier* outlier[kTileSide] = {};  // of the panel's first group
   alignas(kTileBytes) float scale[kTileSide][kPanelGroups] = {};
-  alignas(kTileBytes) float sum[kTileSide][kPanelGroups] = {};
+  alignas(kTileBytes) float minus_sum[kTileSide][kPanelGroups] = {};
 };
 
-// Sums of a tile, and of the second halves: [16 rows][16 weight rows].
+// Sums of a tile: [16 rows][16 weight rows].
 struct alignas(kTileBytes) TileSums {
-  int32_t first[kTileSide * kLanes];
-  int32_t second[kTileSide * kLanes];
+  int32_t at[kTileSide * kLanes];
 };
 
 template <class F>
@@ -76,40 +77,45 @@ struct GroupTiles {
   static TileShapes shapes(int rows) {
     TileShapes shapes;
     shapes.set(0, rows, kTileBytes);
-    shapes.set(1, rows, kTileBytes);
     shapes.set(4, rows, kPartGroup);
     shapes.set(5, kPartGroup / 4, kTileBytes);
-    shapes.set(6, rows, kPartGroup);
     return shapes;
   }
 
   // Tile t of the panel, which is one of a group's parts; `codes` begin at the half block's first row.
-  LOCKSTEP_INLINE void multiply(const int8_t* codes, const PassValues& v, int t, bool is_fine) {
-    const int8_t* values = v.q + static_cast<size_t>(t / kParts) * 2 * kGroup + t % kParts * kPartGroup;
+  LOCKSTEP_INLINE void multiply(const int8_t* codes, const PassValues& v, int t) {
     _tile_zero(0);
-    _tile_loadd(4, values, v.stride);
+    _tile_loadd(4, v.codes + static_cast<size_t>(t) * kPartGroup, v.stride);
     _tile_loadd(5, codes + t * kPartBytes, 4 * kBlockRows);
     _tile_dpbssd(0, 4, 5);
-    if (!is_fine) return;
-    _tile_zero(1);
-    _tile_loadd(6, values + kGroup, v.stride);
-    _tile_dpbssd(1, 6, 5);
   }
 
-  LOCKSTEP_INLINE void keep(TileSums* sums, bool is_fine) {
-    _tile_stored(0, sums->first, kTileBytes);
-    if (is_fine) _tile_stored(1, sums->second, kTileBytes);
+  LOCKSTEP_INLINE void keep(TileSums* sums) {
+    _tile_stored(0, sums->at, kTileBytes);
     written_for_tiles();
   }
 
-  template <bool fine>
-  LOCKSTEP_INLINE void add_scaled(const TileSums& sums, Float scale, Float least, const PassValues& v, int g, Float (&acc)[kTileSide]) {
+  // The high bytes of tile t, in the rows that have an outlier there. Signed codes of weights are 128 less than what the product takes.
+  static __attribute__((noinline)) void add_outliers(const int8_t* codes, const PassValues& v, int t, TileSums* sums) {
+    const int g = t / kParts;
+    for (int r = 0; r < kTileSide; r++) {
+      if ((v.has_outlier[r] >> g & 1) == 0) continue;
+      const Outlier& outlier = v.outlier[r][g];
+      if (outlier.vector / (kGroupVectors / kParts) != t % kParts) continue;
+      const int8_t* high = outlier.high;
+      const Bytes weight = _mm512_xor_si512(load_bytes(codes + g * kQ8Bytes + outlier.vector * kBlockRows * 4), _mm512_set1_epi8(-128));
+      const Int product = dot_u8s8(set1_int(-128 * (high[0] + high[1] + high[2] + high[3])), weight, set1_bytes(high));
+      int32_t* sum = sums->at + r * kLanes;
+      _mm512_store_si512(sum, shift_add<7>(product, _mm512_load_si512(sum)));
+    }
+  }
+
+  LOCKSTEP_INLINE void add_scaled(const TileSums& sums, Float scale, Float minus_least, const PassValues& v, int g,
+                                  Float (&acc)[kTileSide]) {
 #pragma GCC unroll 16
     for (int r = 0; r < kTileSide; r++) {
-      Int sum = load_pairs(sums.first + r * kLanes);
-      if (fine) sum = times_128_plus(sum, load_pairs(sums.second + r * kLanes));
-      Float value = to_float(sum) * scale;
-      if (F::kHasMin) value = fma(least, set1(v.sum[r][g]), value);
+      Float value = to_float(load_pairs(sums.at + r * kLanes)) * scale;
+      if (F::kHasMin) value = fma(minus_least, set1(v.minus_sum[r][g]), value);
       acc[r] = fma(value, set1(v.scale[r][g]), acc[r]);
     }
   }
@@ -117,27 +123,23 @@ struct GroupTiles {
   // y[16, 32], of which 16 columns from `lane` on, += the groups of the panel. is_first: nothing is in y yet.
   static void add(const Panel<F>& panel, int groups, const PassValues& v, int lane, bool is_first, float* y) {
     const int8_t* codes = panel.codes + lane * 4;
-    const auto is_fine = [&](int t) { return (v.fine >> (t / kParts) & 1) != 0; };
     TileSums sums[2];
     Float acc[kTileSide];
 #pragma GCC unroll 16
     for (int r = 0; r < kTileSide; r++) acc[r] = is_first ? zero() : load(y + r * kBlockRows + lane);
     const int tiles = groups * kParts;
-    multiply(codes, v, 0, is_fine(0));
-    keep(&sums[0], is_fine(0));
+    multiply(codes, v, 0);
+    keep(&sums[0]);
     for (int t = 0; t < tiles; t++) {
       // The next tile is multiplied while this one's sums are scaled.
       const int next = t + 1 < tiles ? t + 1 : t;
-      multiply(codes, v, next, is_fine(next));
+      multiply(codes, v, next);
       const int g = t / kParts;
       const Float scale = load(panel.scale + t * kBlockRows + lane);
-      const Float least = F::kHasMin ? load(panel.least + g * kBlockRows + lane) : zero();
-      if (is_fine(t)) {
-        add_scaled<true>(sums[t & 1], scale, least, v, g, acc);
-      } else {
-        add_scaled<false>(sums[t & 1], scale * set1(128.0f), least, v, g, acc);
-      }
-      keep(&sums[next & 1], is_fine(next));
+      const Float minus_least = F::kHasMin ? load(panel.minus_least + g * kBlockRows + lane) : zero();
+      if (__builtin_expect((v.any_outlier >> g & 1) != 0, 0)) add_outliers(codes, v, t, &sums[t & 1]);
+      add_scaled(sums[t & 1], scale, minus_least, v, g, acc);
+      keep(&sums[next & 1]);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < kTileSide; r++) store(y + r * kBlockRows + lane, acc[r]);
@@ -147,24 +149,23 @@ struct GroupTiles {
 // Takes in the rows' groups from `from` on; rows that do not lie one behind the other are copied to `gathered`.
 template <class F>
 void take_rows(const Input& in, const TileRows& index, int rows, int from, int groups, int8_t* gathered, PassValues* v) {
-  const size_t all = static_cast<size_t>(in.k_padded) / kGroup;
-  const size_t bytes = static_cast<size_t>(groups) * 2 * kGroup;
-  v->q = index.gather == nullptr ? in.q + (index.first * all + from) * 2 * kGroup : gathered;
-  v->stride = index.gather == nullptr ? all * 2 * kGroup : bytes;
-  v->fine = 0;
+  const Int8Layout layout(in.k_padded);
+  const size_t bytes = static_cast<size_t>(groups) * kGroup;
+  const size_t begin = static_cast<size_t>(from) * kGroup;
+  v->codes = index.gather == nullptr ? reinterpret_cast<const int8_t*>(in.int8 + index.first * layout.bytes + begin) : gathered;
+  v->stride = index.gather == nullptr ? layout.bytes : bytes;
+  v->any_outlier = 0;
   for (int r = 0; r < rows; r++) {
-    const size_t row = static_cast<size_t>(index[r]);
-    const size_t at = row * all + from;
-    v->fine |= in.fine[row * fine_words(in.k_padded) + from / kPanelGroups];
-    for (size_t i = 0; index.gather != nullptr && i < bytes; i += 2 * kGroup) {
-      const Bytes group = load_bytes(in.q + at * 2 * kGroup + i);
-      memcpy(gathered + r * bytes + i, &group, sizeof(group));
-    }
+    const Int8Row row(in.int8 + static_cast<size_t>(index[r]) * layout.bytes, layout);
+    v->has_outlier[r] = row.has_outlier[from / kPanelGroups];
+    v->any_outlier |= v->has_outlier[r];
+    v->outlier[r] = row.outlier + from;
+    if (index.gather != nullptr) memcpy(gathered + r * bytes, row.codes + begin, bytes);
     for (int g = 0; g < groups; g += kLanes) {
       const int n = groups - g < kLanes ? groups - g : kLanes;
-      store(v->scale[r] + g, load_n(in.scale + at + g, n, 0.0f));
+      store(v->scale[r] + g, load_n(row.scale + from + g, n, 0.0f));
     }
-    for (int g = 0; F::kHasMin && g < groups; g++) v->sum[r][g] = static_cast<float>(group_sum(in.sum, at + g));
+    for (int g = 0; F::kHasMin && g < groups; g++) v->minus_sum[r][g] = static_cast<float>(row.sum[from + g]);
   }
   written_for_tiles();
 }
@@ -177,7 +178,7 @@ void gemm_groups_tiles(const Packed& w, int first, int count, const Input& in, i
   const int all = in.k_padded / kGroup;
   Panel<F> panel;
   PassValues v;
-  alignas(kTileBytes) int8_t gathered[kTileSide * kPanelGroups * 2 * kGroup];
+  alignas(kTileBytes) int8_t gathered[kTileSide * kPanelGroups * kGroup];
   alignas(kTileBytes) float y[kPanelPasses][kTileSide * kBlockRows];
   configure_tiles(GroupTiles<F>::shapes(rows));
   for (int block = first; block < first + count; block++) {

@@ -153,7 +153,10 @@ LOCKSTEP_INLINE void store_bytes(int8_t* p, Int v) {
   const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
   memcpy(p, &bytes, kLanes);
 }
-LOCKSTEP_INLINE Int times_128_plus(Int a, Int b) { return vaddq_s32(vshlq_n_s32(a, 7), b); }
+template <int n>
+LOCKSTEP_INLINE Int shift_add(Int a, Int b) {  // a * 2^n + b
+  return vaddq_s32(vshlq_n_s32(a, n), b);
+}
 LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return vreinterpretq_s8_u32(set1_pairs(p)); }
 LOCKSTEP_INLINE Int dot_u8s8(Int acc, Bytes w, Bytes a) { return vdotq_s32(acc, w, a); }
 LOCKSTEP_INLINE Int dot_u4s8(Int acc, Bytes w, Bytes a) { return vdotq_s32(acc, w, a); }

@@ -158,7 +158,10 @@ LOCKSTEP_INLINE Bytes load_bytes(const void* p) { return load_pairs(p); }
 LOCKSTEP_INLINE void store_bytes(int8_t* p, Int v) {  // values -128 … 127
   for (int i = 0; i < kLanes; i++) p[i] = static_cast<int8_t>(v[i]);
 }
-LOCKSTEP_INLINE Int times_128_plus(Int a, Int b) { return a * 128 + b; }
+template <int n>
+LOCKSTEP_INLINE Int shift_add(Int a, Int b) {  // a * 2^n + b
+  return a * (1 << n) + b;
+}
 LOCKSTEP_INLINE Bytes set1_bytes(const void* p) { return set1_pairs(p); }
 typedef int16_t Shorts __attribute__((vector_size(16)));
 // u8 * s8 fits 16 bits, whose products are cheap everywhere; two lie in a lane.
