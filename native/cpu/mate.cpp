@@ -9,11 +9,11 @@
 namespace lockstep::cpu {
 namespace {
 
-// A neighbour's chunk takes tens of microseconds, so who waits longer may wait for a thread that does not run. Between the two looks a
+// A neighbour's chunk takes ten microseconds or so: who waits longer may wait for a thread that does not run. Between the two looks a
 // thread that runs has run for most of the time.
-constexpr auto kFirstLook = std::chrono::microseconds(60);
-constexpr auto kSecondLook = std::chrono::microseconds(120);
-constexpr int64_t kStandsStillNs = 10000;
+constexpr auto kFirstLook = std::chrono::microseconds(25);
+constexpr auto kSecondLook = std::chrono::microseconds(50);
+constexpr int64_t kStandsStillNs = 5000;
 
 }  // namespace
 
@@ -53,34 +53,38 @@ int64_t Mate::cpu_ns() const {
   return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-// Moves the thread to one of `cores`, from where it may go on to all that it is allowed. Another mask than that: somebody has placed it, or
-// another thread is about to move it.
-bool Mate::move_to(const cpu_set_t& cores) const {
-  const int tid = tid_.load(std::memory_order_acquire);
+// Another mask than its own: somebody has placed it, or another thread is about to move it.
+bool Mate::may_go_anywhere() const {
   cpu_set_t now;
   CPU_ZERO(&now);
-  if (sched_getaffinity(tid, sizeof(now), &now) != 0 || !CPU_EQUAL(&now, &allowed_)) return false;
-  const bool moved = sched_setaffinity(tid, sizeof(cores), &cores) == 0;
-  sched_setaffinity(tid, sizeof(allowed_), &allowed_);
-  return moved;
+  return sched_getaffinity(tid_.load(std::memory_order_acquire), sizeof(now), &now) == 0 && CPU_EQUAL(&now, &allowed_);
 }
 
 bool Mate::fetch() {
   const int here = sched_getcpu();
-  if (here < 0 || !CPU_ISSET(here, &allowed_)) return false;
+  if (here < 0 || !CPU_ISSET(here, &allowed_) || !may_go_anywhere()) return false;
+  const int tid = tid_.load(std::memory_order_acquire);
   cpu_set_t only;
   CPU_ZERO(&only);
   CPU_SET(here, &only);
-  if (!move_to(only)) return false;
-  core_.store(here, std::memory_order_release);
-  return true;
+  const bool moved = sched_setaffinity(tid, sizeof(only), &only) == 0;
+  sched_setaffinity(tid, sizeof(allowed_), &allowed_);
+  if (moved) core_.store(here, std::memory_order_release);
+  return moved;
 }
 
 void Mate::send_away_from_here() {
   if (!is_here()) return;
   cpu_set_t others = allowed_;
   CPU_CLR(core_.exchange(-1, std::memory_order_relaxed), &others);  // not again before it has run
-  if (CPU_COUNT(&others) > 0) move_to(others);
+  if (CPU_COUNT(&others) == 0 || !may_go_anywhere()) return;
+  is_sent_away_ = sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(others), &others) == 0;
+}
+
+void Mate::let_anywhere() {
+  if (!is_sent_away_) return;
+  is_sent_away_ = false;
+  sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(allowed_), &allowed_);
 }
 
 #else
@@ -89,6 +93,7 @@ void Mate::enlist() {}
 void Mate::note_core() {}
 bool Mate::is_here() const { return false; }
 void Mate::send_away_from_here() {}
+void Mate::let_anywhere() {}
 int64_t Mate::cpu_ns() const { return -1; }
 bool Mate::fetch() { return false; }
 

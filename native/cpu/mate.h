@@ -25,8 +25,10 @@ class Mate {
   void note_core();
   // Whether the thread ran on the caller's core when it last said so: whoever spins there keeps it from running.
   bool is_here() const;
-  // If it is: moves it to another core. By a thread that goes on working here.
+  // If it is: moves it to another core, or lets it wake on another one alone, until let_anywhere. By a thread that goes on working here,
+  // before it wakes this one: a sleeper may be put on its own core again, beside an idle one, and then drives off who woke it.
   void send_away_from_here();
+  void let_anywhere();
 
   // One wait for a mate: looks now and then whether it runs, and fetches it once if not.
   class Watch {
@@ -46,10 +48,11 @@ class Mate {
   bool fetch();
 
 #if defined(__linux__)
-  bool move_to(const cpu_set_t& cores) const;
+  bool may_go_anywhere() const;
 
   std::atomic<int> tid_{0};
   std::atomic<int> core_{-1};
+  bool is_sent_away_ = false;  // known to the one that sends it alone
   clockid_t clock_{};
   cpu_set_t allowed_{};
 #endif

@@ -37,8 +37,9 @@ void Threads::run_on_all(int chunks, int grain, Work work, void* context) {
   for (int t = 0; t < count_; t++) {
     shares_[t].range.store(pack(share_begin(chunks, t), share_begin(chunks, t + 1)), std::memory_order_relaxed);
   }
-  job_.advance_to(++job_number_);
   for (int t = 1; policy_.spin && t < count_; t++) mates_[t].send_away_from_here();
+  job_.advance_to(++job_number_);
+  for (int t = 1; t < count_; t++) mates_[t].let_anywhere();
   work_through(0);
   // Not cut short by an abort: a helper may still be inside the caller's memory. Work is finite, so only a stuck core times out.
   for (int t = 1; t < count_; t++) {

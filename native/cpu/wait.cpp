@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 // A spin barrier takes 50 ns and a futex wake 25 to 30 us (measured): spinning pays up to about the price of a wake. Then yield for as
 // long as a neighbour's operation may take, then sleep.
-constexpr auto kSpin = std::chrono::microseconds(30);
+constexpr auto kSpin = std::chrono::microseconds(20);
 constexpr auto kYield = std::chrono::microseconds(200);
 constexpr int kPausesBetweenClocks = 64;
 constexpr auto kMaxSleep = std::chrono::milliseconds(20);  // bounds what a lost wake could cost

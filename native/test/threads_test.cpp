@@ -135,6 +135,7 @@ void send_mates_away(Check& check) {
   sleeps.spin = false;
   const cpu::AbortFlag never;
   bool is_free = false;
+  bool woke_here = true;
   std::thread other([&] {
     mate.enlist();
     for (uint32_t turn = 1; turn <= 2; turn++) {
@@ -147,6 +148,7 @@ void send_mates_away(Check& check) {
       } while (before != here || sched_getcpu() != here);
       began.advance_to(turn);
       done.wait(turn, sleeps, never, kTimeout, nullptr);
+      if (turn == 1) woke_here = sched_getcpu() == here;
     }
     cpu_set_t now;
     CPU_ZERO(&now);
@@ -161,12 +163,15 @@ void send_mates_away(Check& check) {
   begins(1);
   mate.send_away_from_here();
   check.expect(!mate.is_here(), "a mate that was sent away is thought to be here");
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it sleeps by now, and wakes beside the caller if it may
   done.advance_to(1);
+  mate.let_anywhere();
   begins(2);
   done.advance_to(2);
   check.expect(done.wait(3, {}, never, kTimeout, &mate) == cpu::WaitResult::kReached, "a wait for a mate on the same core did not end");
   other.join();
   sched_setaffinity(0, sizeof(all), &all);
+  if (CPU_COUNT(&all) > 1) check.expect(!woke_here, "a mate that was sent away has woken on the caller's core");
   check.expect(is_free, "a mate that was sent away may not run everywhere again");
   check.expect(!cpu::Mate().is_here(), "a thread that has not enlisted is thought to be here");
 }
