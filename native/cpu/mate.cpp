@@ -75,15 +75,16 @@ bool Mate::fetch() {
 
 void Mate::send_away_from_here() {
   if (!is_here()) return;
+  const int core = core_.exchange(-1, std::memory_order_relaxed);  // not again before it has run
+  if (core < 0) return;
   cpu_set_t others = allowed_;
-  CPU_CLR(core_.exchange(-1, std::memory_order_relaxed), &others);  // not again before it has run
+  CPU_CLR(core, &others);
   if (CPU_COUNT(&others) == 0 || !may_go_anywhere()) return;
-  is_sent_away_ = sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(others), &others) == 0;
+  is_sent_away_.store(sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(others), &others) == 0);
 }
 
 void Mate::let_anywhere() {
-  if (!is_sent_away_) return;
-  is_sent_away_ = false;
+  if (!is_sent_away_.load(std::memory_order_relaxed) || !is_sent_away_.exchange(false)) return;
   sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(allowed_), &allowed_);
 }
 

@@ -52,7 +52,7 @@ class Mate {
 
   std::atomic<int> tid_{0};
   std::atomic<int> core_{-1};
-  bool is_sent_away_ = false;  // known to the one that sends it alone
+  std::atomic<bool> is_sent_away_{false};
   clockid_t clock_{};
   cpu_set_t allowed_{};
 #endif

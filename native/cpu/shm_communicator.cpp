@@ -22,13 +22,25 @@ ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
   group_->seats_[rank].mate.enlist();
 }
 
+bool ShmCommunicator::has_arrived(int r) const { return static_cast<int32_t>(group_->seats_[r].arrived.value() - number_) >= 0; }
+
+// Says that this rank has come to barrier number_. Ranks that wait for it on its core are let go on on another.
+void ShmCommunicator::arrive() {
+  const bool moves = group_->policy_.spin;
+  for (int r = 0; moves && r < world_size; r++) {
+    if (r != rank && has_arrived(r)) group_->seats_[r].mate.send_away_from_here();
+  }
+  group_->seats_[rank].arrived.advance_to(number_);
+  for (int r = 0; moves && r < world_size; r++) group_->seats_[r].mate.let_anywhere();
+}
+
 Status ShmCommunicator::barrier() {
   if (world_size == 1) return group_->abort_.is_raised() ? Status(Fault::kAborted, "the rank group was stopped") : Status();
   number_++;
   group_->seats_[rank].mate.note_core();
-  group_->seats_[rank].arrived.advance_to(number_);
+  arrive();
   bool all_here = true;
-  for (int r = 0; r < world_size; r++) all_here = all_here && static_cast<int32_t>(group_->seats_[r].arrived.value() - number_) >= 0;
+  for (int r = 0; r < world_size; r++) all_here = all_here && has_arrived(r);
   if (!all_here) {
     const auto start = std::chrono::steady_clock::now();
     for (int r = 0; r < world_size; r++) {

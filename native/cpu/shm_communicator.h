@@ -44,6 +44,9 @@ class ShmCommunicator final : public Communicator {
 
  private:
   ShmGroup* const group_;
+  bool has_arrived(int r) const;
+  void arrive();
+
   uint32_t number_ = 0;  // of the barriers so far
   double wait_us_ = 0;
 };
