@@ -130,7 +130,7 @@ void send_mates_away(Check& check) {
   CPU_ZERO(&only);
   CPU_SET(here, &only);
   cpu::Mate mate;
-  cpu::Signal began, done;
+  cpu::Signal began, woken, done;
   cpu::WaitPolicy sleeps;
   sleeps.spin = false;
   const cpu::AbortFlag never;
@@ -149,6 +149,7 @@ void send_mates_away(Check& check) {
       began.advance_to(turn);
       done.wait(turn, sleeps, never, kTimeout, nullptr);
       if (turn == 1) woke_here = sched_getcpu() == here;
+      woken.advance_to(turn);
     }
     cpu_set_t now;
     CPU_ZERO(&now);
@@ -165,6 +166,7 @@ void send_mates_away(Check& check) {
   check.expect(!mate.is_here(), "a mate that was sent away is thought to be here");
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // it sleeps by now, and wakes beside the caller if it may
   done.advance_to(1);
+  check.expect(woken.wait(1, sleeps, never, kTimeout, nullptr) == cpu::WaitResult::kReached, "a mate that was sent away does not wake");
   mate.let_anywhere();
   begins(2);
   done.advance_to(2);
