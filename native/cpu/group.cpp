@@ -41,12 +41,13 @@ Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int int
 
 void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out) {
   // Experts: `down` reads a row for each expert of a token, of the intermediate's width; everything else one row a token.
-  const size_t values =
-      std::max(static_cast<size_t>(rows) * shapes.max_input, static_cast<size_t>(rows) * shapes.rows_per_token * shapes.ld_act);
+  const size_t token_rows = static_cast<size_t>(rows);
+  const size_t expert_rows = token_rows * shapes.rows_per_token;
+  const size_t values = std::max(token_rows * shapes.max_input, expert_rows * shapes.ld_act);
   out->f32 = cursor->take<float>(values);
   out->bf16 = cursor->take<uint16_t>(values);
-  const size_t expert_rows = static_cast<size_t>(rows) * shapes.rows_per_token;
-  out->int8 = cursor->take<uint8_t>(std::max(rows * Int8Layout(shapes.max_input).bytes, expert_rows * Int8Layout(shapes.ld_act).bytes));
+  out->int8 =
+      cursor->take<uint8_t>(std::max(token_rows * Int8Layout(shapes.max_input).bytes, expert_rows * Int8Layout(shapes.ld_act).bytes));
 }
 
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out) {

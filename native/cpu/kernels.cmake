@@ -52,7 +52,7 @@ if(LOCKSTEP_SANITIZE)
   set(LOCKSTEP_KERNEL_OPTIMISATION -O1)
 endif()
 
-# Objects of all kernels for one instruction set, which may be one of `flags` under another name.
+# Objects of all kernels, in the namespace `isa`, with LOCKSTEP_FLAGS_<flags>.
 function(lockstep_add_kernels isa flags)
   add_library(lockstep_kernels_${isa} OBJECT ${LOCKSTEP_KERNEL_SOURCES})
   target_compile_features(lockstep_kernels_${isa} PRIVATE cxx_std_17)

@@ -60,15 +60,18 @@ bool Mate::may_go_anywhere() const {
   return sched_getaffinity(tid_.load(std::memory_order_acquire), sizeof(now), &now) == 0 && CPU_EQUAL(&now, &allowed_);
 }
 
+bool Mate::allow(const cpu_set_t& cores) const {
+  return sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(cores), &cores) == 0;
+}
+
 bool Mate::fetch() {
   const int here = sched_getcpu();
   if (here < 0 || !CPU_ISSET(here, &allowed_) || !may_go_anywhere()) return false;
-  const int tid = tid_.load(std::memory_order_acquire);
   cpu_set_t only;
   CPU_ZERO(&only);
   CPU_SET(here, &only);
-  const bool moved = sched_setaffinity(tid, sizeof(only), &only) == 0;
-  sched_setaffinity(tid, sizeof(allowed_), &allowed_);
+  const bool moved = allow(only);
+  allow(allowed_);
   if (moved) core_.store(here, std::memory_order_release);
   return moved;
 }
@@ -80,12 +83,12 @@ void Mate::send_away_from_here() {
   cpu_set_t others = allowed_;
   CPU_CLR(core, &others);
   if (CPU_COUNT(&others) == 0 || !may_go_anywhere()) return;
-  is_sent_away_.store(sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(others), &others) == 0);
+  is_sent_away_.store(allow(others));
 }
 
 void Mate::let_anywhere() {
   if (!is_sent_away_.load(std::memory_order_relaxed) || !is_sent_away_.exchange(false)) return;
-  sched_setaffinity(tid_.load(std::memory_order_acquire), sizeof(allowed_), &allowed_);
+  allow(allowed_);
 }
 
 #else

@@ -49,6 +49,7 @@ class Mate {
 
 #if defined(__linux__)
   bool may_go_anywhere() const;
+  bool allow(const cpu_set_t& cores) const;
 
   std::atomic<int> tid_{0};
   std::atomic<int> core_{-1};

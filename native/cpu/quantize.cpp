@@ -1,5 +1,5 @@
 // Activations into what a format multiplies with, one row at a time: a value's code depends on its own row (bf16: on itself;
-// int8: on its group of 32) and on nothing else.
+// int8: on its group of 32 and the row's mean square) and on nothing else.
 #include <cstring>
 
 #include "families.h"

@@ -43,10 +43,10 @@ class ShmCommunicator final : public Communicator {
   double take_wait_us() override;
 
  private:
-  ShmGroup* const group_;
   bool has_arrived(int r) const;
   void arrive();
 
+  ShmGroup* const group_;
   uint32_t number_ = 0;  // of the barriers so far
   double wait_us_ = 0;
 };

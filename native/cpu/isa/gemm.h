@@ -98,9 +98,6 @@ void gemm_blocks(const TileFn (&tiles)[most], int ahead_from, const Packed& w, i
 
 constexpr int kGroupVectors = kGroup / 4;  // of a group's codes
 
-// Of a group of 32; `group` counts from the first of all rows.
-LOCKSTEP_INLINE int32_t group_sum(const int32_t* sums, size_t group) { return sums[2 * group] + sums[2 * group + 1]; }
-
 template <int rows, int vectors>
 LOCKSTEP_INLINE void store_sums(const Float (&acc)[rows][vectors], int lane, float* y) {
   for (int r = 0; r < rows; r++) {

@@ -54,22 +54,25 @@ struct FakeTiles {
     for (int r = 0; r < rows[t]; r++) std::memcpy(static_cast<uint8_t*>(to) + r * stride, bytes[t][r], static_cast<size_t>(row_bytes[t]));
   }
 
-  // Tile c += a * b, whose rows are c's rows and the groups of four bytes that they are multiplied with.
-  void expect_product(int c, int a, int b) const {
+  // Tile c += a * b, whose rows are c's rows and the groups of four bytes that they are multiplied with. dot(r, n): row r of a with column
+  // n of b.
+  template <class T, class Dot>
+  void multiply(int c, int a, int b, Dot dot) {
     expect(rows[c] > 0 && rows[a] == rows[c] && row_bytes[b] == row_bytes[c] && row_bytes[a] == 4 * rows[b], "shapes do not go together");
-  }
-  void multiply_bytes(int c, int a, int b) {
-    expect_product(c, a, b);
     for (int r = 0; r < rows[c]; r++) {
-      int32_t sums[kRowBytes / 4];
+      T sums[kRowBytes / sizeof(T)];
       std::memcpy(sums, bytes[c][r], kRowBytes);
-      for (int n = 0; n < row_bytes[c] / 4; n++) {
-        for (int k = 0; k < row_bytes[a]; k++) {
-          sums[n] += static_cast<int8_t>(bytes[a][r][k]) * static_cast<int8_t>(bytes[b][k / 4][4 * n + k % 4]);
-        }
-      }
+      for (int n = 0; n < row_bytes[c] / 4; n++) sums[n] += dot(r, n);
       std::memcpy(bytes[c][r], sums, kRowBytes);
     }
+  }
+  void multiply_bytes(int c, int a, int b) {
+    multiply<int32_t>(c, a, b, [&](int r, int n) {
+      int32_t sum = 0;
+      for (int k = 0; k < row_bytes[a]; k++)
+        sum += static_cast<int8_t>(bytes[a][r][k]) * static_cast<int8_t>(bytes[b][k / 4][4 * n + k % 4]);
+      return sum;
+    });
   }
   static float bf16_at(const uint8_t* from) {
     const uint32_t bits = static_cast<uint32_t>(from[0]) << 16 | static_cast<uint32_t>(from[1]) << 24;
@@ -78,18 +81,12 @@ struct FakeTiles {
     return value;
   }
   void multiply_bf16(int c, int a, int b) {
-    expect_product(c, a, b);
-    for (int r = 0; r < rows[c]; r++) {
-      float sums[kRowBytes / 4];
-      std::memcpy(sums, bytes[c][r], kRowBytes);
-      for (int n = 0; n < row_bytes[c] / 4; n++) {
-        float parts[2] = {};
-        for (int k = 0; k < row_bytes[a] / 2; k++)
-          parts[k % 2] += bf16_at(bytes[a][r] + 2 * k) * bf16_at(bytes[b][k / 2] + 4 * n + k % 2 * 2);
-        sums[n] += parts[0] + parts[1];
-      }
-      std::memcpy(bytes[c][r], sums, kRowBytes);
-    }
+    multiply<float>(c, a, b, [&](int r, int n) {
+      float parts[2] = {};
+      for (int k = 0; k < row_bytes[a] / 2; k++)
+        parts[k % 2] += bf16_at(bytes[a][r] + 2 * k) * bf16_at(bytes[b][k / 2] + 4 * n + k % 2 * 2);
+      return parts[0] + parts[1];
+    });
   }
 };
 
