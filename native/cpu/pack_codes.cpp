@@ -1,6 +1,6 @@
 // Quantised weights: the blocks of GGUF files into packed blocks, and one row back out. Layouts: isa/layout.h; the blocks of GGUF files:
 // ggml's quantisation reference. Codes, scales and minimums keep their bits; only their places change, and a K-quant's 6-bit scales get a
-// byte each. Not hot: runs at load (and unpack_codes once a token), so it is plain code.
+// byte each. Runs at load (and unpack_codes once a token), so it is plain code.
 #include <cstring>
 
 #include "families.h"
@@ -49,32 +49,49 @@ Shape shape_of(Format format) {
 bool is_super(const Shape& shape) { return shape.source_values == kSuperBlock; }
 bool has_min(Format format) { return format == Format::kQ4_1 || format == Format::kQ5_1; }
 
+// Four codes, one a byte, so that a row is moved four values at a time: a start waits for it.
+constexpr int kWordCodes = 4;
+constexpr int kGroupWords = kGroup / kWordCodes;
+uint32_t each(uint32_t byte) { return byte * 0x01010101u; }
+uint32_t load_word(const uint8_t* p) {
+  uint32_t word;
+  memcpy(&word, p, sizeof(word));
+  return word;
+}
+
 // --- GGUF blocks ---
 
-int nibble(const uint8_t* codes, int i) { return i < 16 ? codes[i] & 15 : codes[i - 16] >> 4; }
+// Bits 0 … 3, one a byte.
+uint32_t spread_bits(uint32_t four) { return (four & 15) * 0x00204081u & each(1); }
 
-int source_code(Format format, const uint8_t* block, int i) {
-  const uint8_t* codes = block + shape_of(format).source_codes;
+// The fifth bits of a group of q5_0 or q5_1 lie in the word before its nibbles, one a value.
+uint32_t fifth_bits(const uint8_t* nibbles, int j) { return spread_bits(load_word(nibbles - 4) >> (kWordCodes * j)) << 4; }
+
+// Codes k = 4j … 4j + 3 of group g of a block.
+uint32_t source_word(Format format, const Shape& shape, const uint8_t* block, int g, int j) {
+  const uint8_t* codes = block + shape.source_codes;
+  const auto small_nibbles = [&] { return load_word(codes + j % 4 * kWordCodes) >> (j / 4 * 4) & each(15); };
+  const auto super_nibbles = [&] { return load_word(codes + g / 2 * kGroup + j * kWordCodes) >> (g % 2 * 4) & each(15); };
   switch (format) {
     case Format::kQ4_0:
     case Format::kQ4_1:
     case Format::kIq4Nl:
-      return nibble(codes, i);
+      return small_nibbles();
     case Format::kQ5_0:
     case Format::kQ5_1:
-      return nibble(codes, i) | (codes[i / 8 - 4] >> (i % 8) & 1) << 4;
+      return small_nibbles() | fifth_bits(codes, j);
     case Format::kQ4_K:
-      return codes[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
+      return super_nibbles();
     case Format::kQ5_K:
-      return (codes[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15) | (codes[i % 32 - 32] >> (i / 32) & 1) << 4;
+      return super_nibbles() | (load_word(codes - kGroup + j * kWordCodes) >> g & each(1)) << 4;
     case Format::kQ6_K: {
-      const int half = i / 128;
-      const int quarter = i % 128 / 32;
-      const int low = codes[half * 64 + quarter % 2 * 32 + i % 32] >> (quarter / 2 * 4) & 15;
-      return low | (codes[128 + half * 32 + i % 32] >> (quarter * 2) & 3) << 4;
+      const int half = g / 4;
+      const int quarter = g % 4;
+      const uint32_t low = load_word(codes + half * 64 + quarter % 2 * kGroup + j * kWordCodes) >> (quarter / 2 * 4) & each(15);
+      return low | (load_word(codes + 128 + half * kGroup + j * kWordCodes) >> (quarter * 2) & each(3)) << 4;
     }
     default:
-      return static_cast<int8_t>(codes[i]);
+      return load_word(codes + j * kWordCodes);
   }
 }
 
@@ -94,15 +111,21 @@ void small_scales(const uint8_t* packed, int i, uint8_t* scale, uint8_t* least) 
 size_t lane_byte(int vector, int r, int k) { return (static_cast<size_t>(vector) * kBlockRows + r) * 4 + k % 4; }
 size_t code_bytes(int bits) { return kQ8Bytes * bits / 8; }
 
-void put_code(int bits, int code, int r, int k, uint8_t* group) {
+// All codes of row r.
+void put_words(int bits, const uint32_t* words, int r, uint8_t* group) {
+  const auto put = [&](uint8_t* plane, int vector, uint32_t word) { memcpy(plane + lane_byte(vector, r, 0), &word, sizeof(word)); };
   if (bits == 8) {
-    group[lane_byte(k / 4, r, k)] = static_cast<uint8_t>(code ^ kByteZero);
+    for (int j = 0; j < kGroupWords; j++) put(group, j, words[j] ^ each(kByteZero));
     return;
   }
-  group[lane_byte(k / 8, r, k)] |= static_cast<uint8_t>((code & 15) << (k % 8 >= 4 ? 4 : 0));
+  for (int j = 0; j < kGroupWords; j += 2) put(group, j / 2, (words[j] & each(15)) | (words[j + 1] & each(15)) << 4);
   if (bits == 4) return;
   const int vectors = 8 / (bits - 4);  // whose upper bits share a byte
-  group[kQ4Bytes + lane_byte(k / 4 / vectors, r, k)] |= static_cast<uint8_t>(code >> 4 << (k / 4 % vectors * (bits - 4)));
+  for (int j = 0; j < kGroupWords; j += vectors) {
+    uint32_t upper = 0;
+    for (int i = 0; i < vectors; i++) upper |= (words[j + i] >> 4 & each((1u << (bits - 4)) - 1)) << (i * (bits - 4));
+    put(group + kQ4Bytes, j / vectors, upper);
+  }
 }
 
 int code_at(int bits, const uint8_t* group, int r, int k) {
@@ -175,7 +198,9 @@ void pack_codes(Format format, const uint8_t* const* rows, int num_rows, int col
       if (is_super(shape)) put_header(format, block, r, header);
       for (int g = 0; g < groups; g++) {
         uint8_t* group = header + shape.header + g * shape.group;
-        for (int k = 0; k < kGroup; k++) put_code(shape.bits, source_code(format, block, g * kGroup + k), r, k, group);
+        uint32_t words[kGroupWords];
+        for (int j = 0; j < kGroupWords; j++) words[j] = source_word(format, shape, block, g, j);
+        put_words(shape.bits, words, r, group);
         put_scales(format, shape, block, g, r, group);
       }
     }
