@@ -1,7 +1,7 @@
 /**
  * Lockstep beside llama.cpp's server and vLLM, at equal bits, on the same cores, in the same minute: in each round all servers are started,
- * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all. Prints the
- * tables of medians and ratios and puts them into this processor's file of bench/results in the place of those they repeat (--add: as more
+ * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all; a server whose
+ * turn it is not is paused. Prints the tables of medians and ratios and puts them into this processor's file of bench/results in the place of those they repeat (--add: as more
  * rounds of them); scripts/readme-tables.mjs makes the README's tables and plots of these files.
  *
  *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
@@ -152,6 +152,7 @@ async function runRound(
       if (started === null) continue;
       const [server, othersShare] = started;
       servers.push(server);
+      server.pause();
       if (server.firstTokenMs !== null) found.push({ name: 'start', engine, value: server.firstTokenMs, othersShare });
     }
     probes.push(probeRoof(setup.cores));
@@ -159,7 +160,9 @@ async function runRound(
       const workload: Workload = workloads[name];
       if (workload.load === null) continue;
       for (const server of servers) {
+        server.resume();
         const { value, othersShare } = await measureUndisturbed(server, { ...workload, load: workload.load }, seedOf(round, name));
+        server.pause();
         found.push({ name, engine: server.engine, value, othersShare });
         say(`  ${server.engine}, ${workload.title}: ${value.toFixed(1)} ${workload.unit}`);
       }
