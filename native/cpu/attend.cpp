@@ -45,6 +45,17 @@ void CpuBackend::prepare_rotation() {
   }
 }
 
+// Fetches what place_head reads: values of a slot's row from `column` on, which other cores may have written, and the rotation.
+void CpuBackend::fetch_heads(int layer, int slot, int column, int values) const {
+  fetch_values(a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + column, values);
+  const int rope = spec_.layers[layer].rope;
+  if (rope < 0) return;
+  const int half = spec_.ropes[rope].rotary_dim / 2;
+  const size_t at = rope_offset_[rope] + static_cast<size_t>(slot) * half;
+  fetch_values(cos_.data() + at, half);
+  fetch_values(sin_.data() + at, half);
+}
+
 // Query or KV head h (the KV heads follow the query heads) of a slot: norm and rotation in place, and K and V into the cache.
 void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
   const LayerSpec& spec = spec_.layers[layer];
@@ -69,10 +80,13 @@ void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
 
 // What more than one item of attention reads. Other heads are placed by the item that reads them.
 void CpuBackend::rope_append(int layer) {
-  const Range mine = my_rows(static_cast<int>(placed_before_.size()));
+  const int count = static_cast<int>(placed_before_.size());
+  const int k_and_v = s_.qkv.v - s_.qkv.k + s_.kv_heads * s_.head_dim;
+  const Range mine = my_rows(count);
   threads_->run(mine.count, row_grain(s_.head_dim * 4 * s_.kv_heads), [&](int thread, int first, int n) {
     float* normed = row_scratch_ + row_scratch_ld_ * thread;
     for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      if (i + kRowsAhead < count) fetch_heads(layer, placed_before_[i + kRowsAhead].slot, s_.qkv.k, k_and_v);
       for (int h = placed_before_[i].first_head; h < s_.heads + s_.kv_heads; h++) place_head(layer, placed_before_[i].slot, h, normed);
     }
   });
@@ -100,16 +114,18 @@ int CpuBackend::keys_end(const StepEntry& entry, int row, int window) const {
   return entry.position + (spec_.causal ? row + 1 : window > 0 && all - row > window ? row + window : all);
 }
 
-void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool few_items, int* split_used) {
+void CpuBackend::plan_entry(const StepEntry& entry, int index, const Wanted& queries, int window, bool few_items, int* split_used) {
   const bool split = few_items && entry.num_slots <= kSplitRows;
   const int tile = tile_rows(entry);
   const bool fills_block = (entry.position + 1) % group_->config().dims.block_size == 0;
-  const bool appends = entry.num_slots == 1 && !split && !fills_block;
+  const bool appends = entry.num_slots == 1 && queries.count == 1 && !split && !fills_block;
   for (int slot = 0; !appends && slot < entry.num_slots; slot++) placed_before_.push_back({entry.first_slot + slot, split ? 0 : s_.heads});
   for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
     const int heads = query_heads(kv_head).count;
-    for (int row = 0; row < entry.num_slots; row += tile) {
-      const int rows = std::min(tile, entry.num_slots - row);
+    for (int at = 0; at < queries.count; at += tile) {
+      const int row = queries.first - entry.first_slot + at;
+      const int to = queries.to + at;
+      const int rows = std::min(tile, queries.count - at);
       const int first_key = window > 0 ? std::max(0, entry.position + row - window + 1) : 0;
       const int first_piece = first_key / kPiece;
       const int end = keys_end(entry, row + rows - 1, window);
@@ -117,29 +133,38 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, int window, bool 
       const int64_t cost = static_cast<int64_t>(rows) * heads * (end - first_key);
       const int results = rows * heads * pieces;
       if (!split || pieces == 1 || *split_used + results > kMaxSplitRows * s_.heads * s_.max_pieces) {
-        items_.push_back({index, kv_head, row, rows, first_piece, pieces, -1, !split, appends, cost});
+        items_.push_back({index, kv_head, row, rows, to, first_piece, pieces, -1, !split, appends, cost});
         continue;
       }
-      splits_.push_back({entry.first_slot + row, rows, kv_head, pieces, *split_used});
+      splits_.push_back({to, rows, kv_head, pieces, *split_used});
       for (int p = 0; p < pieces; p++)
-        items_.push_back({index, kv_head, row, rows, first_piece + p, 1, *split_used + p * rows * heads, false, false, cost / pieces});
+        items_.push_back({index, kv_head, row, rows, to, first_piece + p, 1, *split_used + p * rows * heads, false, false, cost / pieces});
       *split_used += results;
     }
   }
 }
 
-// The same list on every rank, cut into stretches of equal cost.
-void CpuBackend::plan_attention(int window) {
+// The same list on every rank, cut into stretches of equal cost. Layers of one window share it, but for the last one.
+void CpuBackend::plan_attention(int layer) {
+  const Plan plan{spec_.layers[layer].window, is_last(layer) && narrows()};
+  if (plan == planned_) return;
+  planned_ = plan;
   items_.clear();
   splits_.clear();
   placed_before_.clear();
+  const auto queries_of = [&](size_t i) {
+    const StepEntry& entry = step_->entries[i];
+    return plan.wanted_alone ? wanted_[i] : Wanted{entry.first_slot, entry.num_slots, entry.first_slot};
+  };
   int tiles = 0;
-  for (const StepEntry& entry : step_->entries) tiles += (entry.num_slots + tile_rows(entry) - 1) / tile_rows(entry) * s_.kv_heads;
+  for (size_t i = 0; i < step_->entries.size(); i++) {
+    const int tile = tile_rows(step_->entries[i]);
+    tiles += (queries_of(i).count + tile - 1) / tile * s_.kv_heads;
+  }
   const int workers = threads_->count() * (gather_ ? shard_.world_size : 1);
   int split_used = 0;
   for (size_t i = 0; i < step_->entries.size(); i++)
-    plan_entry(step_->entries[i], static_cast<int>(i), window, workers > 1 && tiles < 4 * workers, &split_used);
-  planned_window_ = window;
+    plan_entry(step_->entries[i], static_cast<int>(i), queries_of(i), plan.window, workers > 1 && tiles < 4 * workers, &split_used);
 
   if (!shares_work()) return;
   int64_t total = 0;
@@ -163,7 +188,10 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   uint8_t* scratch = attention_scratch_ + attention_scratch_bytes_ * thread;
   float* own = reinterpret_cast<float*>(scratch + kernel_scratch_bytes_);
   float* normed = row_scratch_ + row_scratch_ld_ * thread;
-  for (int q = 0; item.rotates && q < queries; q++) place_head(layer, slot + q / heads.count, heads.first + q % heads.count, normed);
+  for (int row = 0; item.rotates && row < item.rows; row++) {
+    if (row + kRowsAhead < item.rows) fetch_heads(layer, slot + row + kRowsAhead, heads.first * d, heads.count * d);
+    for (int h = heads.first; h < heads.end(); h++) place_head(layer, slot + row, h, normed);
+  }
   if (item.appends) place_head(layer, slot, s_.heads + item.kv_head, normed);
   AttentionArgs args;
   args.kv = kv_view(layer, item.kv_head, entry.row);
@@ -192,7 +220,7 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
   if (item.split >= 0) return;
   const bool rounds = attention_is_input(layer);
   const size_t ld = rounds ? s_.heads * d : s_.ld_attn;
-  const size_t at = slot * ld + heads.first * d;
+  const size_t at = item.to * ld + heads.first * d;
   uint16_t* bf16 = rounds ? reinterpret_cast<uint16_t*>(a_.attn) + at : nullptr;
   const size_t stride = queries;
   k_.attention_merge({max, sum, acc, stride, item.pieces, item.rows, heads.count, d, a_.attn + at, bf16, ld});
@@ -200,6 +228,7 @@ void CpuBackend::run_item(const AttentionItem& item, const LayerSpec& layer_spec
 
 void CpuBackend::attention(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
+  if (is_last(layer)) narrow();
   auto run_items = [&](int thread, int first, int n) {
     for (int i = first; i < first + n; i++) run_item(items_[i], spec, layer, thread);
   };
@@ -213,15 +242,15 @@ bool CpuBackend::attention_is_input(int layer) const {
   return splits_.empty() && s_.heads * s_.head_dim % kGroup == 0 && w_.layers[layer].o.input_kinds == kind_bit(InputKind::kBf16);
 }
 
-// Heads of `slot` whose context was split, into a copy of its row.
-bool CpuBackend::merge_splits(int slot, float* out) const {
+// Heads of row `to` whose context was split, into a copy of it.
+bool CpuBackend::merge_splits(int to, float* out) const {
   bool any = false;
   const int d = s_.head_dim;
   for (const Split& split : splits_) {
-    const int row = slot - split.slot;
+    const int row = to - split.to;
     if (row < 0 || row >= split.rows) continue;
     const Range heads = query_heads(split.kv_head);
-    if (!any) std::copy(a_.attn + static_cast<size_t>(slot) * s_.ld_attn, a_.attn + static_cast<size_t>(slot + 1) * s_.ld_attn, out);
+    if (!any) std::copy(a_.attn + static_cast<size_t>(to) * s_.ld_attn, a_.attn + static_cast<size_t>(to + 1) * s_.ld_attn, out);
     any = true;
     const size_t at = static_cast<size_t>(split.at) + row * heads.count;
     const size_t stride = static_cast<size_t>(split.rows) * heads.count;
@@ -238,10 +267,10 @@ void CpuBackend::attention_merge(int layer) {
   const Range mine = dealt_ ? my_rows(m_) : Range{0, m_};
   threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
     float* merged = row_scratch_ + row_scratch_ld_ * thread;
-    for (int slot = mine.first + first; slot < mine.first + first + n; slot++) {
-      const float* row = a_.attn + static_cast<size_t>(slot) * s_.ld_attn;
-      if (!splits_.empty() && merge_splits(slot, merged)) row = merged;
-      prepare_row(row, k, kinds, nullptr, slot, merged);
+    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+      const float* row = a_.attn + static_cast<size_t>(i) * s_.ld_attn;
+      if (!splits_.empty() && merge_splits(i, merged)) row = merged;
+      prepare_row(row, k, kinds, nullptr, i, merged);
     }
   });
 }

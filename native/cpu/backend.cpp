@@ -86,9 +86,13 @@ void CpuBackend::prepare(const RowSource& source, int rows, int k, unsigned kind
   const bool replaces = spec_.post_norm && norm != nullptr && source.outputs == nullptr;
   threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
     float* scratch = row_scratch_ + row_scratch_ld_ * thread;
+    const auto source_of = [&](int i) {
+      const StepOutput* output = source.outputs == nullptr ? nullptr : source.outputs + i;
+      return source.base + source.ld * (output == nullptr ? i : row_of(output->entry, output->slot));
+    };
     for (int i = mine.first + first; i < mine.first + first + n; i++) {
-      const int from = source.outputs != nullptr ? source.outputs[i].slot : i;
-      prepare_row(source.base + source.ld * from, k, kinds, norm, i, scratch);
+      if (i + kRowsAhead < rows) fetch_values(source_of(i + kRowsAhead), k);
+      prepare_row(source_of(i), k, kinds, norm, i, scratch);
       if (replaces) std::memcpy(a_.x + static_cast<size_t>(i) * s_.ld_hidden, scratch, sizeof(float) * k);
     }
   });
@@ -112,6 +116,7 @@ void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Inp
 }
 
 void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next) {
+  if (m == 0) return;
   const int blocks = w.num_blocks();
   threads_->run(blocks, linear_grain(blocks), [&](int thread, int first, int n) {
     const bool ends_share = first + n == threads_->share_begin(blocks, thread + 1);
@@ -187,7 +192,7 @@ int CpuBackend::token_type(int slot) const {
 }
 
 void CpuBackend::attention_input(int layer) {
-  if (planned_window_ != spec_.layers[layer].window) plan_attention(spec_.layers[layer].window);
+  plan_attention(layer);
   const LayerWeights& lw = w_.layers[layer];
   const Norm norm{&spec_.layers[layer].before_attention, lw.attn_norm, lw.attn_norm_bias};
   prepare({a_.x, static_cast<size_t>(s_.ld_hidden), nullptr}, m_, spec_.hidden, lw.qkv.input_kinds, &norm);
@@ -274,9 +279,8 @@ void CpuBackend::down(int layer) {
   if (!gather_ && down.segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());
   const int k = down_width(layer);
   const auto matrix_of = [=](const Weights& w) -> const Matrix& { return w.layers[layer].down; };
-  const bool last = layer + 1 == static_cast<int>(w_.layers.size());
   multiply_shared(matrix_of, activation_is_input(layer) ? bf16_rows(a_.act, k) : input_of(k, 0), m_, out,
-                  last ? &w_.head : &w_.layers[layer + 1].qkv);
+                  is_last(layer) ? &w_.head : &w_.layers[layer + 1].qkv);
 }
 
 }  // namespace lockstep::cpu

@@ -18,7 +18,14 @@ namespace lockstep::cpu {
 
 constexpr int kTileQueries = 64;                 // query rows * heads of an attention item: K and V tiles are read once for them
 constexpr size_t kPieceBytes = size_t{4} << 20;  // bounds what a thread keeps of an item's pieces
+constexpr int kRowsAhead = 2;                    // rows that are fetched before they are read: the core that wrote one may be another
 constexpr int kSplitRows = 4;                    // longest entry whose pieces are split over threads: decode and short drafts
+
+// Fetches values that lie one after the other.
+inline void fetch_values(const float* values, int count) {
+  const char* first = reinterpret_cast<const char*>(values);
+  for (size_t at = 0; at < sizeof(float) * count; at += 64) __builtin_prefetch(first + at, 0, 3);
+}
 
 class CpuBackend final : public DeviceBackend {
  public:
@@ -63,6 +70,7 @@ class CpuBackend final : public DeviceBackend {
   struct AttentionItem {
     int entry, kv_head;
     int row, rows;      // of the entry's slots
+    int to;             // row of the result of the first
     int piece, pieces;  // first and number
     int split;          // place of its results in the split buffers, in query rows * heads * pieces; -1: joined at once
     bool rotates;       // its query heads
@@ -71,8 +79,18 @@ class CpuBackend final : public DeviceBackend {
   };
   // A split entry and KV head, to be joined by attention_merge.
   struct Split {
-    int slot;  // first slot of the entry
+    int to;  // row of the result of the first query
     int rows, kv_head, pieces, at;
+  };
+  // Slots of an entry whose hidden states are read after the layers, and the row of x that the first of them has from then on.
+  struct Wanted {
+    int first, count, to;
+  };
+  // What attention's items were listed for. Layers with and without a window need other pieces.
+  struct Plan {
+    int window;
+    bool wanted_alone;  // queries
+    bool operator==(const Plan& other) const { return window == other.window && wanted_alone == other.wanted_alone; }
   };
   struct Norm {
     const NormSpec* spec;
@@ -110,17 +128,24 @@ class CpuBackend final : public DeviceBackend {
   // attend.cpp
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
+  void fetch_heads(int layer, int slot, int column, int values) const;
   void place_head(int layer, int slot, int h, float* normed);
   Range query_heads(int kv_head) const;
   int tile_rows(const StepEntry& entry) const;
   int keys_end(const StepEntry& entry, int row, int window) const;
   // Of one query row, head and piece: maximum, sum and weighted values.
   size_t result_bytes() const { return (static_cast<size_t>(s_.head_dim) + 2) * sizeof(float); }
-  void plan_attention(int window);
-  void plan_entry(const StepEntry& entry, int entry_index, int window, bool few_items, int* split_used);
+  void plan_attention(int layer);
+  void plan_entry(const StepEntry& entry, int entry_index, const Wanted& queries, int window, bool few_items, int* split_used);
   void run_item(const AttentionItem& item, const LayerSpec& layer_spec, int layer, int thread);
-  bool merge_splits(int slot, float* out) const;
+  bool merge_splits(int to, float* out) const;
   bool attention_is_input(int layer) const;
+  // wanted.cpp
+  void find_wanted();
+  void narrow();
+  bool narrows() const { return num_wanted_ < step_->num_tokens; }
+  bool is_last(int layer) const { return layer + 1 == static_cast<int>(spec_.layers.size()); }
+  int row_of(int entry, int slot) const { return wanted_[entry].to + slot - wanted_[entry].first; }
   // experts.cpp
   void route(int layer);
   void experts_gate_up(int layer);
@@ -128,7 +153,7 @@ class CpuBackend final : public DeviceBackend {
   unsigned mlp_input_kinds(int layer) const;
   unsigned down_input_kinds(int layer) const;
   // head.cpp
-  void pool_entry(const StepEntry& entry, float* scratch) const;
+  void pool_entry(int entry, float* scratch) const;
   float* whole_row(int i, float* scratch) const;
   void sample_output(int index, int i, int thread);
   // setup.cpp
@@ -161,7 +186,7 @@ class CpuBackend final : public DeviceBackend {
 
   // Of the step that runs.
   const StepView* step_ = nullptr;
-  int m_ = 0;
+  int m_ = 0;  // rows of activations: one a slot, until narrow()
   bool dealt_ = false;
   std::vector<AttentionItem> items_;
   std::vector<Split> splits_;
@@ -172,7 +197,9 @@ class CpuBackend final : public DeviceBackend {
   std::vector<PlacedBefore> placed_before_;
   std::vector<int> first_item_;  // [ranks + 1] of items_, by cost
   uint32_t operation_ = 0;       // number of the last one that was shared out
-  int planned_window_ = -1;      // of items_: layers with and without a window need other pieces
+  Plan planned_{-1, false};      // items_
+  std::vector<Wanted> wanted_;   // [entries]
+  int num_wanted_ = 0;
   std::atomic<int> fault_{0};
 
   // Experts of this step's layer: rows of `act` grouped by expert.
@@ -209,6 +236,7 @@ void CpuBackend::share_out(CountOf count_of, WorkOn work_on) {
 template <class MatrixOf>
 void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next) {
   if (!shares_work()) return multiply(matrix_of(w_), input, m, out, next);
+  if (m == 0) return;
   share_out([&](int rank) { return matrix_of(*group_->weights_of(rank)).num_blocks(); },
             [&](int rank, int thread, int first, int n) {
               const Matrix& w = matrix_of(*group_->weights_of(rank));

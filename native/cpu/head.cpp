@@ -5,11 +5,12 @@ namespace lockstep::cpu {
 
 // An entry is one thread's: its hidden states are added up in the order of positions, one after the other, so that the sum has the same
 // bits whatever the chunks, the batch and the number of ranks and threads.
-void CpuBackend::pool_entry(const StepEntry& entry, float* scratch) const {
+void CpuBackend::pool_entry(int index, float* scratch) const {
+  const StepEntry& entry = step_->entries[index];
   const Norm norm{&spec_.final_norm, w_.final_norm, w_.final_norm_bias};
   float* pooled = group_->buffers().rows.pooled + static_cast<size_t>(entry.row) * spec_.hidden;
   for (int slot = entry.pool_slot; slot < entry.pool_slot + entry.num_pooled; slot++) {
-    const float* x = a_.x + static_cast<size_t>(slot) * s_.ld_hidden;
+    const float* x = a_.x + static_cast<size_t>(row_of(index, slot)) * s_.ld_hidden;
     if (slot == entry.pool_slot && !entry.pool_adds) {
       apply_norm(norm, x, pooled);
     } else {
@@ -21,10 +22,9 @@ void CpuBackend::pool_entry(const StepEntry& entry, float* scratch) const {
 
 void CpuBackend::pool() {
   if (!gather_ && shard_.rank != 0) return;  // every rank has all of x
-  const std::vector<StepEntry>& entries = step_->entries;
-  const Range mine = my_rows(static_cast<int>(entries.size()));
+  const Range mine = my_rows(static_cast<int>(step_->entries.size()));
   threads_->run(mine.count, 1, [&](int thread, int first, int n) {
-    for (int i = mine.first + first; i < mine.first + first + n; i++) pool_entry(entries[i], row_scratch_ + row_scratch_ld_ * thread);
+    for (int i = mine.first + first; i < mine.first + first + n; i++) pool_entry(i, row_scratch_ + row_scratch_ld_ * thread);
   });
 }
 

@@ -12,10 +12,16 @@ template <bool squares>
 float sum_of(const float* x, int n, float shift) {
   Float sums[kSums] = {zero(), zero(), zero(), zero()};
   const Float center = set1(shift);
-  for (int i = 0, s = 0; i < n; i += kLanes, s = (s + 1) % kSums) {
-    const Float v = i + kLanes <= n ? load(x + i) : load_n(x + i, n - i, shift);
+  const auto add = [&](Float v, int s) {
     const Float d = v - center;
     sums[s] = squares ? fma(d, d, sums[s]) : sums[s] + v;
+  };
+  int i = 0;
+  for (; i + kSums * kLanes <= n; i += kSums * kLanes) {
+    for (int s = 0; s < kSums; s++) add(load(x + i + s * kLanes), s);
+  }
+  for (int s = 0; s < kSums; s++, i += kLanes) {  // constant indices: in registers
+    if (i < n) add(i + kLanes <= n ? load(x + i) : load_n(x + i, n - i, shift), s);
   }
   return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }

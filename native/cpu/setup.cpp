@@ -61,6 +61,7 @@ Status CpuBackend::init() {
   placed_before_.reserve(dims.max_tokens);
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
   first_item_.resize(shard_.world_size + 1);
+  wanted_.reserve(dims.max_rows);
   reserve_experts();
   samplers_.reserve(threads_->count());
   for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(vocabulary_ops(k_), spec_.vocab);
@@ -100,7 +101,8 @@ Status CpuBackend::begin_step(const StepView& step) {
   m_ = step.num_tokens;
   // A norm that replaces a row of x is one rank's work, however few rows there are.
   dealt_ = gather_ && shard_.world_size > 1 && (m_ > kPrivateRows || spec_.post_norm);
-  planned_window_ = -1;
+  planned_ = {-1, false};
+  find_wanted();
   use_kv_pages(step);
   fault_.store(0, std::memory_order_relaxed);
   prepare_rotation();
