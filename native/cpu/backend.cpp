@@ -21,6 +21,21 @@ Input bf16_rows(const float* memory, int k) {
   return input;
 }
 
+// The same without the rows before `row`.
+Input from_row(Input input, int row) {
+  const size_t at = static_cast<size_t>(row) * input.k_padded;
+  if (input.f32 != nullptr) input.f32 += at;
+  if (input.bf16 != nullptr) input.bf16 += at;
+  if (input.int8 != nullptr) input.int8 += row * Int8Layout(input.k_padded).bytes;
+  return input;
+}
+GemmOut from_row(GemmOut out, int row) {
+  const size_t at = static_cast<size_t>(row) * out.ld;
+  if (out.out != nullptr) out.out += at;
+  if (out.bf16 != nullptr) out.bf16 += at;
+  return out;
+}
+
 }  // namespace
 
 // Rows that this rank does of work that is dealt over ranks.
@@ -40,13 +55,7 @@ const InputBuffers& CpuBackend::input_buffers() const { return gather_ && shard_
 
 Input CpuBackend::input_of(int k, int first_row) const {
   const InputBuffers& b = input_buffers();
-  Input input;
-  input.k_padded = round_up(k, kGroup);
-  const size_t at = static_cast<size_t>(first_row) * input.k_padded;
-  input.f32 = b.f32 + at;
-  input.bf16 = b.bf16 + at;
-  input.int8 = b.int8 + first_row * Int8Layout(input.k_padded).bytes;
-  return input;
+  return from_row({round_up(k, kGroup), b.f32, b.bf16, b.int8}, first_row);
 }
 
 // Whether gate_up leaves the input of down in `act`, as bf16 rows without padding.
@@ -115,12 +124,35 @@ void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Inp
   }
 }
 
+// Many rows are cut into parts, so that a thread multiplies the rows that it norms, rounds and adds to: what one core writes and another
+// reads costs more than reading the weights once a part. A part still has rows enough to hide that reading, and whole tiles.
+int CpuBackend::row_parts(int m) const {
+  constexpr int kFewest = 96;
+  constexpr int kMost = 256;
+  const int threads = threads_->count();
+  int parts = std::clamp(m / kFewest, 1, threads);
+  while (threads % parts != 0) parts--;
+  if (parts < threads) return parts;
+  return threads * ((m + threads * kMost - 1) / (threads * kMost));
+}
+
 void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next) {
   if (m == 0) return;
+  constexpr int kTiles = 16;
   const int blocks = w.num_blocks();
-  threads_->run(blocks, linear_grain(blocks), [&](int thread, int first, int n) {
-    const bool ends_share = first + n == threads_->share_begin(blocks, thread + 1);
-    multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+  const int parts = row_parts(m);
+  const auto first_row = [&](int part) { return part == parts ? m : m * part / parts / kTiles * kTiles; };
+  threads_->run(blocks * parts, linear_grain(blocks * parts), [&](int thread, int first, int n) {
+    const bool ends_share = parts == 1 && first + n == threads_->share_begin(blocks, thread + 1);
+    for (int done = 0; done < n;) {
+      const int part = (first + done) / blocks;
+      const int block = (first + done) % blocks;
+      const int count = std::min(n - done, blocks - block);
+      const int row = first_row(part);
+      multiply_chunk(w, block, count, from_row(input, row), first_row(part + 1) - row, from_row(out, row),
+                     ends_share ? share_of(next, thread) : nullptr);
+      done += count;
+    }
   });
 }
 

@@ -115,6 +115,7 @@ class CpuBackend final : public DeviceBackend {
   void apply_norm(const Norm& norm, const float* x, float* out) const;
   void add_rows(const Norm& norm, int rows);
   void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next);
+  int row_parts(int m) const;
   const uint8_t* share_of(const Matrix* w, int thread) const;
   template <class MatrixOf>
   void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next);

@@ -11,6 +11,7 @@ import { type Answer, type Ask, ask, packageRoot, promptOf, start } from './engi
 const models = {
   'the bundled model (bf16)': ['models/guide', 1024],
   'the bundled model (bf16, KV cache in int8)': ['models/guide', 1024, '--kv-cache-dtype', 'int8'],
+  'the bundled model (int8)': ['models/guide', 1024, '--quantization', 'int8'],
   'a trained Llama (float32)': ['test/fixtures/stories260K', 512],
 } as const;
 const common = ['--max-num-seqs', '64', '--max-model-len', '256', '--max-num-batched-tokens', '512', '--cpu-threads', '1'];
@@ -38,7 +39,7 @@ function assertSame(answers: readonly Answer[], expected: readonly Answer[], how
   });
 }
 
-for (const [name, [folder, vocab, ...kv]] of Object.entries(models)) {
+for (const [name, [folder, vocab, ...more]] of Object.entries(models)) {
   describe(`sameness: ${name}`, () => {
     const model = join(packageRoot, folder);
     const dtype = folder === 'models/guide' ? 'bfloat16' : 'float32';
@@ -46,7 +47,7 @@ for (const [name, [folder, vocab, ...kv]] of Object.entries(models)) {
     let alone: Answer[];
 
     const withEngine = async (flags: readonly string[], run: (engine: OfflineEngine) => Promise<void>) => {
-      const engine = await start('--model', model, '--dtype', dtype, ...kv, ...common, ...flags);
+      const engine = await start('--model', model, '--dtype', dtype, ...more, ...common, ...flags);
       try {
         await run(engine);
       } finally {
