@@ -120,12 +120,13 @@ void CpuBackend::plan_entry(const StepEntry& entry, int index, const Wanted& que
   const bool fills_block = (entry.position + 1) % group_->config().dims.block_size == 0;
   const bool appends = entry.num_slots == 1 && queries.count == 1 && !split && !fills_block;
   for (int slot = 0; !appends && slot < entry.num_slots; slot++) placed_before_.push_back({entry.first_slot + slot, split ? 0 : s_.heads});
-  for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
-    const int heads = query_heads(kv_head).count;
-    for (int at = 0; at < queries.count; at += tile) {
-      const int row = queries.first - entry.first_slot + at;
-      const int to = queries.to + at;
-      const int rows = std::min(tile, queries.count - at);
+  // Items of the same rows lie together, so that most are with the thread that has these rows in the products too.
+  for (int at = 0; at < queries.count; at += tile) {
+    const int row = queries.first - entry.first_slot + at;
+    const int to = queries.to + at;
+    const int rows = std::min(tile, queries.count - at);
+    for (int kv_head = 0; kv_head < s_.kv_heads; kv_head++) {
+      const int heads = query_heads(kv_head).count;
       const int first_key = window > 0 ? std::max(0, entry.position + row - window + 1) : 0;
       const int first_piece = first_key / kPiece;
       const int end = keys_end(entry, row + rows - 1, window);
