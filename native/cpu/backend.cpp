@@ -21,7 +21,8 @@ Input bf16_rows(const float* memory, int k) {
   return input;
 }
 
-// The same without the rows before `row`.
+}  // namespace
+
 Input from_row(Input input, int row) {
   const size_t at = static_cast<size_t>(row) * input.k_padded;
   if (input.f32 != nullptr) input.f32 += at;
@@ -29,6 +30,7 @@ Input from_row(Input input, int row) {
   if (input.int8 != nullptr) input.int8 += row * Int8Layout(input.k_padded).bytes;
   return input;
 }
+
 GemmOut from_row(GemmOut out, int row) {
   const size_t at = static_cast<size_t>(row) * out.ld;
   if (out.out != nullptr) out.out += at;
@@ -36,7 +38,13 @@ GemmOut from_row(GemmOut out, int row) {
   return out;
 }
 
-}  // namespace
+RowParts::RowParts(int m, int workers) : m_(m) {
+  constexpr int kFewest = 96;
+  constexpr int kMost = 256;
+  count_ = std::clamp(m / kFewest, 1, workers);
+  while (workers % count_ != 0) count_--;
+  if (count_ == workers) count_ *= (m + workers * kMost - 1) / (workers * kMost);
+}
 
 // Rows that this rank does of work that is dealt over ranks.
 Range CpuBackend::my_rows(int count) const {
@@ -124,35 +132,17 @@ void CpuBackend::multiply_chunk(const Matrix& w, int first, int count, const Inp
   }
 }
 
-// Many rows are cut into parts, so that a thread multiplies the rows that it norms, rounds and adds to: what one core writes and another
-// reads costs more than reading the weights once a part. A part still has rows enough to hide that reading, and whole tiles.
-int CpuBackend::row_parts(int m) const {
-  constexpr int kFewest = 96;
-  constexpr int kMost = 256;
-  const int threads = threads_->count();
-  int parts = std::clamp(m / kFewest, 1, threads);
-  while (threads % parts != 0) parts--;
-  if (parts < threads) return parts;
-  return threads * ((m + threads * kMost - 1) / (threads * kMost));
-}
-
 void CpuBackend::multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next) {
   if (m == 0) return;
-  constexpr int kTiles = 16;
   const int blocks = w.num_blocks();
-  const int parts = row_parts(m);
-  const auto first_row = [&](int part) { return part == parts ? m : m * part / parts / kTiles * kTiles; };
-  threads_->run(blocks * parts, linear_grain(blocks * parts), [&](int thread, int first, int n) {
-    const bool ends_share = parts == 1 && first + n == threads_->share_begin(blocks, thread + 1);
-    for (int done = 0; done < n;) {
-      const int part = (first + done) / blocks;
-      const int block = (first + done) % blocks;
-      const int count = std::min(n - done, blocks - block);
-      const int row = first_row(part);
-      multiply_chunk(w, block, count, from_row(input, row), first_row(part + 1) - row, from_row(out, row),
+  const RowParts rows(m, threads_->count());
+  const int chunks = blocks * rows.count();
+  threads_->run(chunks, linear_grain(chunks), [&](int thread, int first, int n) {
+    const bool ends_share = rows.count() == 1 && first + n == threads_->share_begin(blocks, thread + 1);
+    rows.each(blocks, first, n, [&](Range r, int block, int count) {
+      multiply_chunk(w, block, count, from_row(input, r.first), r.count, from_row(out, r.first),
                      ends_share ? share_of(next, thread) : nullptr);
-      done += count;
-    }
+    });
   });
 }
 

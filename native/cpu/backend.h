@@ -27,6 +27,35 @@ inline void fetch_values(const float* values, int count) {
   for (size_t at = 0; at < sizeof(float) * count; at += 64) __builtin_prefetch(first + at, 0, 3);
 }
 
+// A product of many rows cut into parts of rows as well, for so many workers: a worker multiplies the rows that it norms, rounds and adds
+// to, since what one core writes and another reads costs more than reading the weights once a part. A part still has rows enough to hide
+// that reading.
+class RowParts {
+ public:
+  RowParts(int m, int workers);
+  int count() const { return count_; }
+  // work(rows, first block, blocks) for the chunks first … first + n - 1, of so many blocks in each part.
+  template <class Work>
+  void each(int blocks, int first, int n, Work work) const {
+    for (int end = first + n; first < end;) {
+      const int part = first / blocks;
+      const int block = first % blocks;
+      const int count = std::min(end - first, blocks - block);
+      work(Range{begin(part), begin(part + 1) - begin(part)}, block, count);
+      first += count;
+    }
+  }
+
+ private:
+  int begin(int part) const { return part == count_ ? m_ : m_ * part / count_ / kTile * kTile; }
+  static constexpr int kTile = 16;  // rows; ends that are further apart would leave some workers waiting
+  int m_, count_;
+};
+
+// Without the rows before `row`.
+Input from_row(Input input, int row);
+GemmOut from_row(GemmOut out, int row);
+
 class CpuBackend final : public DeviceBackend {
  public:
   CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads);
@@ -115,7 +144,6 @@ class CpuBackend final : public DeviceBackend {
   void apply_norm(const Norm& norm, const float* x, float* out) const;
   void add_rows(const Norm& norm, int rows);
   void multiply(const Matrix& w, const Input& input, int m, const GemmOut& out, const Matrix* next);
-  int row_parts(int m) const;
   const uint8_t* share_of(const Matrix* w, int thread) const;
   template <class MatrixOf>
   void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next);
@@ -234,15 +262,36 @@ void CpuBackend::share_out(CountOf count_of, WorkOn work_on) {
 }
 
 // The product with a matrix whose parts lie with the ranks; any rank may do any of them. `next`: this rank's part of the one that follows.
+// Many rows are cut as by multiply(): a rank then begins with all blocks of its own rows, and not with its own blocks of all rows.
 template <class MatrixOf>
 void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next) {
   if (!shares_work()) return multiply(matrix_of(w_), input, m, out, next);
   if (m == 0) return;
-  share_out([&](int rank) { return matrix_of(*group_->weights_of(rank)).num_blocks(); },
-            [&](int rank, int thread, int first, int n) {
-              const Matrix& w = matrix_of(*group_->weights_of(rank));
-              const bool ends_share = rank == shard_.rank && first + n == w.num_blocks();
-              multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+  const int ranks = shard_.world_size;
+  const auto part_of = [&](int rank) -> const Matrix& { return matrix_of(*group_->weights_of(rank)); };
+  const RowParts rows(m, ranks);
+  if (rows.count() < ranks) {
+    return share_out([&](int rank) { return part_of(rank).num_blocks(); },
+                     [&](int rank, int thread, int first, int n) {
+                       const Matrix& w = part_of(rank);
+                       const bool ends_share = rank == shard_.rank && first + n == w.num_blocks();
+                       multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+                     });
+  }
+  int blocks = 0;
+  for (int rank = 0; rank < ranks; rank++) blocks += part_of(rank).num_blocks();
+  const int rounds = rows.count() / ranks;  // parts of a rank's own
+  share_out([&](int) { return blocks * rounds; },
+            [&](int owner, int, int first, int n) {
+              rows.each(blocks, owner * rounds * blocks + first, n, [&](Range r, int block, int count) {
+                for (int rank = 0; rank < ranks && count > 0; rank++) {
+                  const Matrix& w = part_of(rank);
+                  const int here = std::min(count, w.num_blocks() - block);
+                  if (here > 0) multiply_chunk(w, block, here, from_row(input, r.first), r.count, from_row(out, r.first), nullptr);
+                  block = here > 0 ? 0 : block - w.num_blocks();
+                  count -= std::max(here, 0);
+                }
+              });
             });
 }
 
