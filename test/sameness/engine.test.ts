@@ -1,7 +1,7 @@
 /** What the engine owes a request, with the bundled model: it ends once, frees what it held, and is told of a fault. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { OfflineEngine } from '../../src/cli/bench-throughput.js';
 import { LockstepError } from '../../src/errors.js';
 import { ask, promptOf, requestOf, start } from './engine.js';
@@ -16,6 +16,14 @@ async function untilIdle({ client }: OfflineEngine): Promise<void> {
     await delay(10);
   }
   assert.fail(`never idle: ${JSON.stringify(client.counters())}`);
+}
+
+/** What is asked of it must take tens of milliseconds: a turn of this thread may be late by some. */
+async function untilRuns({ client }: OfflineEngine): Promise<void> {
+  for (const end = Date.now() + 10_000; Date.now() < end; await turn()) {
+    if (client.counters().running > 0) return;
+  }
+  assert.fail(`never seen to run: ${JSON.stringify(client.counters())}`);
 }
 
 describe('engine', () => {
@@ -89,10 +97,10 @@ describe('engine', () => {
   });
 
   test('a request that slept, and lost its blocks meanwhile, has the same tokens', async () => {
-    const question = { prompt, maxTokens: 120, sampling: { temperature: 0.8 } };
+    const question = { prompt, maxTokens: 400, sampling: { temperature: 0.8 } };
     const undisturbed = await ask(engine.client, question);
     const disturbed = ask(engine.client, question);
-    while (engine.client.counters().running === 0) await delay(1);
+    await untilRuns(engine);
     await engine.client.control({ kind: 'sleep', mode: 'keep', forget: true });
     const { asleep, running, waiting, kvCacheUsage } = engine.client.counters();
     assert.deepEqual([asleep, running, waiting, kvCacheUsage], [1, 0, 1, 0]);
@@ -116,8 +124,8 @@ describe('engine', () => {
     );
     await waited;
     await engine.client.control({ kind: 'wake' });
-    const finishing = ask(engine.client, { prompt, maxTokens: 30 });
-    while (engine.client.counters().running === 0) await delay(1);
+    const finishing = ask(engine.client, { prompt, maxTokens: 400 });
+    await untilRuns(engine);
     await engine.client.control({ kind: 'sleep', mode: 'wait', forget: false });
     assert.equal((await finishing).choices[0]?.end?.finishReason, 'length');
     await engine.client.control({ kind: 'wake' });
