@@ -1,8 +1,8 @@
 /**
  * Lockstep beside llama.cpp's server and vLLM, at equal bits, on the same cores, in the same minute: in each round all servers are started,
  * and then take turns at every workload (A B A B …), so that a machine that gets slower or faster meanwhile does so for all; a server whose
- * turn it is not is paused. Prints the tables of medians and ratios and puts them into this processor's file of bench/results in the place of those they repeat (--add: as more
- * rounds of them); scripts/readme-tables.mjs makes the README's tables and plots of these files.
+ * turn it is not is paused. Prints the tables of medians and ratios and puts them into this processor's file of bench/results in the place
+ * of those they repeat (--add: as more rounds of them); scripts/readme-tables.mjs makes the README's tables and plots of these files.
  *
  *   npm run bench -- peers --models-dir DIR --llama-bin DIR [--vllm-bin DIR | --vllm-url URL] [--models 135M,0.5B] [--formats bf16,Q4_1]
  *                          [--workloads decode1,prefill] [--engines Lockstep,llama.cpp] [--rounds N] [--seconds S] [--add]
