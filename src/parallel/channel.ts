@@ -36,11 +36,11 @@ export function waitForPlan(words: Int32Array, epoch: number, timeoutMs: number)
   }
 }
 
-/** Rank `rank` has finished `epoch` with `status`; 0 is success. */
-export function reportStep(words: Int32Array, rank: number, epoch: number, status: number): void {
+/** Rank `rank` of `worldSize` has finished `epoch` with `status`; 0 is success. Rings when a step is whole: nobody waits for less. */
+export function reportStep(words: Int32Array, rank: number, worldSize: number, epoch: number, status: number): void {
   Atomics.store(words, rankWord(rank) + 1, status);
   Atomics.store(words, rankWord(rank), epoch);
-  ringDoorbell(words);
+  if (status !== 0 || allFinished(words, worldSize, epoch)) ringDoorbell(words);
 }
 
 /** Whether every rank has finished `epoch`. Epochs wrap around, hence the difference. */

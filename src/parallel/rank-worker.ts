@@ -41,7 +41,7 @@ function run({ group, shard, weights, packed, dims, shared }: RankStart, send: (
     epoch = (epoch + 1) | 0;
     const status = rank.step(epoch);
     if (status !== 0) send({ kind: 'failed', message: `rank ${shard.rank}: ${rank.fault()}`, isCause: status !== wasWoken });
-    reportStep(control, shard.rank, epoch, status);
+    reportStep(control, shard.rank, dims.worldSize, epoch, status);
     if (status !== 0) break;
   }
   rank.close();
