@@ -1,5 +1,5 @@
-// What forward.cpp is written over: few, fused operations a layer, cut where ranks must meet. forward.cpp places every meeting; an
-// operation has none of its own but for the threads of its rank.
+// What forward.cpp is written over: few, fused operations a layer. In gather mode an operation is over when it returns: the ranks have done
+// it together. In reduce mode forward.cpp places every meeting.
 #pragma once
 
 #include "common/status.h"
@@ -9,7 +9,7 @@ namespace lockstep {
 
 // How row-parallel operations (o, down) and the embedding are joined: see architecture, tensor parallelism.
 enum class RowParallel : uint8_t {
-  kGather,  // each rank writes its rows of one shared result: a barrier
+  kGather,  // each rank writes its rows of one shared result
   kReduce,  // each rank makes a partial sum of the whole result: an all-reduce
 };
 
@@ -18,9 +18,6 @@ class DeviceBackend {
   virtual ~DeviceBackend() = default;
   RowParallel row_parallel = RowParallel::kGather;
 
-  // Whether this step's row-wise work (norms, quantising, merging) is dealt over ranks, so that they must meet after it. When false
-  // every rank does all rows for itself: cheaper than a barrier for few rows.
-  virtual bool rows_are_dealt() const = 0;
   // What the ranks must sum in reduce mode after embed, out_projection and down: [count] floats.
   virtual float* partial() = 0;
   virtual size_t partial_count() const = 0;

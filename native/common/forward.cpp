@@ -24,102 +24,71 @@ class PhaseClock {
   Clock::time_point start_, last_;
 };
 
-// The places where ranks meet.
-struct Meeting {
-  DeviceBackend& backend;
-  Communicator& communicator;
+// A row-parallel result is complete.
+Status join(DeviceBackend& backend, Communicator& communicator) {
+  if (backend.row_parallel == RowParallel::kGather || backend.sums_ranks()) return Status();
+  return communicator.all_reduce(backend.partial(), backend.partial_count());
+}
 
-  // Shared activations were written: the others may read them. Private ones need no meeting.
-  Status barrier() { return backend.row_parallel == RowParallel::kGather ? communicator.barrier() : Status(); }
-  Status after_row_work() { return backend.rows_are_dealt() ? barrier() : Status(); }
-  // A row-parallel result is complete.
-  Status join() {
-    if (backend.row_parallel == RowParallel::kGather) return communicator.barrier();
-    if (backend.sums_ranks()) return Status();
-    return communicator.all_reduce(backend.partial(), backend.partial_count());
-  }
-};
-
-Status attention_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+Status attention_block(int layer, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
   backend.attention_input(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
   backend.qkv(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
   clock.book(PhaseTimes::kLinear);
-  if (backend.has_rope_append(layer)) {
-    backend.rope_append(layer);
-    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  }
+  if (backend.has_rope_append(layer)) backend.rope_append(layer);
   backend.attention(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  if (backend.has_attention_merge(layer)) {
-    backend.attention_merge(layer);
-    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
-  }
+  if (backend.has_attention_merge(layer)) backend.attention_merge(layer);
   clock.book(PhaseTimes::kAttention);
   backend.out_projection(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.join());
-  if (backend.adds_attention(layer)) {
-    backend.add_attention(layer);
-    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  }
+  LOCKSTEP_RETURN_IF_ERROR(join(backend, communicator));
+  if (backend.adds_attention(layer)) backend.add_attention(layer);
   return Status();
 }
 
-Status mlp_block(int layer, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+Status mlp_block(int layer, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
   backend.mlp_input(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
   backend.gate_up(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  if (backend.has_down_input(layer)) {
-    backend.down_input(layer);
-    LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
-  }
+  if (backend.has_down_input(layer)) backend.down_input(layer);
   backend.down(layer);
-  LOCKSTEP_RETURN_IF_ERROR(meet.join());
-  if (backend.adds_mlp(layer)) {
-    backend.add_mlp(layer);
-    LOCKSTEP_RETURN_IF_ERROR(meet.barrier());
-  }
+  LOCKSTEP_RETURN_IF_ERROR(join(backend, communicator));
+  if (backend.adds_mlp(layer)) backend.add_mlp(layer);
   clock.book(PhaseTimes::kLinear);
   return Status();
 }
 
-Status layers(const ModelSpec& spec, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+Status layers(const ModelSpec& spec, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
   backend.embed();
-  LOCKSTEP_RETURN_IF_ERROR(meet.join());
+  LOCKSTEP_RETURN_IF_ERROR(join(backend, communicator));
   if (backend.row_parallel == RowParallel::kReduce) backend.add_embedding();
   const int num_layers = static_cast<int>(spec.layers.size());
   for (int layer = 0; layer < num_layers; layer++) {
-    LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, meet, clock));
-    LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, meet, clock));
+    LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, communicator, clock));
+    LOCKSTEP_RETURN_IF_ERROR(mlp_block(layer, backend, communicator, clock));
   }
   return Status();
 }
 
-Status head(int first, int count, DeviceBackend& backend, Meeting meet) {
+Status head(int first, int count, DeviceBackend& backend, Communicator& communicator) {
   backend.head_input(first, count);
-  LOCKSTEP_RETURN_IF_ERROR(meet.after_row_work());
   backend.head(first, count);
-  if (backend.row_parallel == RowParallel::kGather) return meet.communicator.barrier();
-  if (meet.communicator.world_size == 1 || backend.gathers_ranks()) return Status();
-  return meet.communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole());
+  const bool is_whole = backend.row_parallel == RowParallel::kGather || communicator.world_size == 1 || backend.gathers_ranks();
+  return is_whole ? Status() : communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole());
 }
 
-Status head_and_sample(const StepView& step, DeviceBackend& backend, Meeting meet, PhaseClock& clock) {
+Status head_and_sample(const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
   const int num_outputs = static_cast<int>(step.outputs.size());
   for (int first = 0; first < num_outputs; first += kHeadRows) {
     const int count = std::min(kHeadRows, num_outputs - first);
     bool are_done = false;
     LOCKSTEP_RETURN_IF_ERROR(backend.begin_outputs(first, count, &are_done));
     if (!are_done) {
-      LOCKSTEP_RETURN_IF_ERROR(head(first, count, backend, meet));
+      LOCKSTEP_RETURN_IF_ERROR(head(first, count, backend, communicator));
       clock.book(PhaseTimes::kHead);
       LOCKSTEP_RETURN_IF_ERROR(backend.sample(first, count));
     }
     LOCKSTEP_RETURN_IF_ERROR(backend.end_outputs(first, count));
     // The next rows overwrite the logits; and no rank may read a sampled id before it is written.
-    if (!backend.samples_in_order()) LOCKSTEP_RETURN_IF_ERROR(meet.communicator.barrier());
+    const bool is_over = backend.row_parallel == RowParallel::kGather || backend.samples_in_order();
+    if (!is_over) LOCKSTEP_RETURN_IF_ERROR(communicator.barrier());
     clock.book(PhaseTimes::kSample);
   }
   return Status();
@@ -144,19 +113,18 @@ Status check_plan(const ModelSpec& spec, const StepView& step) {
 Status begin_forward(const ModelSpec& spec, const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseTimes* times) {
   *times = PhaseTimes();
   PhaseClock clock(times);
-  Meeting meet{backend, communicator};
   LOCKSTEP_RETURN_IF_ERROR(check_plan(spec, step));
   LOCKSTEP_RETURN_IF_ERROR(backend.begin_step(step));
   if (step.num_tokens > 0) {
     bool are_done = false;
     LOCKSTEP_RETURN_IF_ERROR(backend.begin_layers(&are_done));
-    if (!are_done) LOCKSTEP_RETURN_IF_ERROR(layers(spec, backend, meet, clock));
+    if (!are_done) LOCKSTEP_RETURN_IF_ERROR(layers(spec, backend, communicator, clock));
     LOCKSTEP_RETURN_IF_ERROR(backend.end_layers());
     if (step.pools) {
       backend.pool();
       clock.book(PhaseTimes::kHead);
     }
-    LOCKSTEP_RETURN_IF_ERROR(head_and_sample(step, backend, meet, clock));
+    LOCKSTEP_RETURN_IF_ERROR(head_and_sample(step, backend, communicator, clock));
   }
   clock.finish();
   return Status();

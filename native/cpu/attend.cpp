@@ -82,10 +82,9 @@ void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
 void CpuBackend::rope_append(int layer) {
   const int count = static_cast<int>(placed_before_.size());
   const int k_and_v = s_.qkv.v - s_.qkv.k + s_.kv_heads * s_.head_dim;
-  const Range mine = my_rows(count);
-  threads_->run(mine.count, row_grain(s_.head_dim * 4 * s_.kv_heads), [&](int thread, int first, int n) {
+  deal(count, row_grain(s_.head_dim * 4 * s_.kv_heads), [&](int thread, int first, int n) {
     float* normed = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+    for (int i = first; i < first + n; i++) {
       if (i + kRowsAhead < count) fetch_heads(layer, placed_before_[i + kRowsAhead].slot, s_.qkv.k, k_and_v);
       for (int h = placed_before_[i].first_head; h < s_.heads + s_.kv_heads; h++) place_head(layer, placed_before_[i].slot, h, normed);
     }
@@ -234,8 +233,9 @@ void CpuBackend::attention(int layer) {
     for (int i = first; i < first + n; i++) run_item(items_[i], spec, layer, thread);
   };
   if (!shares_work()) return threads_->run(static_cast<int>(items_.size()), 1, run_items);
-  share_out([&](int rank) { return first_item_[rank + 1] - first_item_[rank]; },
-            [&](int rank, int thread, int first, int n) { run_items(thread, first_item_[rank] + first, n); });
+  share_out(
+      1, [&](int rank) { return first_item_[rank + 1] - first_item_[rank]; },
+      [&](int rank, int thread, int first, int n) { run_items(thread, first_item_[rank] + first, n); });
 }
 
 // Whether attention leaves the input of out_projection in `attn`, as bf16 rows without padding; of a step whose contexts are not split.
@@ -265,10 +265,9 @@ void CpuBackend::attention_merge(int layer) {
   const unsigned kinds = w_.layers[layer].o.input_kinds;
   const int k = s_.heads * s_.head_dim;
   if (k == 0) return;  // reduce mode: a rank without heads
-  const Range mine = dealt_ ? my_rows(m_) : Range{0, m_};
-  threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
+  deal(m_, row_grain(k), [&](int thread, int first, int n) {
     float* merged = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+    for (int i = first; i < first + n; i++) {
       const float* row = a_.attn + static_cast<size_t>(i) * s_.ld_attn;
       if (!splits_.empty() && merge_splits(i, merged)) row = merged;
       prepare_row(row, k, kinds, nullptr, i, merged);

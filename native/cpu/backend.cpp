@@ -46,23 +46,14 @@ RowParts::RowParts(int m, int workers) : m_(m) {
   if (count_ == workers) count_ *= (m + workers * kMost - 1) / (workers * kMost);
 }
 
-// Rows that this rank does of work that is dealt over ranks.
-Range CpuBackend::my_rows(int count) const {
-  if (!gather_) return {0, count};
-  const auto at = [&](int rank) { return static_cast<int>(static_cast<int64_t>(count) * rank / shard_.world_size); };
-  return {at(shard_.rank), at(shard_.rank + 1) - at(shard_.rank)};
-}
-
 // Rows worth handing to another thread: about a microsecond's work, several times the price of the handing over.
 int CpuBackend::row_grain(int values) const { return std::max(1, 4096 / std::max(values, 1)); }
 
 // Chunks small enough that a disturbed thread's share can be stolen, and each still a long stream of weights.
 int CpuBackend::linear_grain(int blocks) const { return std::clamp(blocks / (threads_->count() * 8), 1, 16); }
 
-const InputBuffers& CpuBackend::input_buffers() const { return gather_ && shard_.world_size > 1 && !dealt_ ? private_input_ : a_.input; }
-
 Input CpuBackend::input_of(int k, int first_row) const {
-  const InputBuffers& b = input_buffers();
+  const InputBuffers& b = a_.input;
   return from_row({round_up(k, kGroup), b.f32, b.bf16, b.int8}, first_row);
 }
 
@@ -81,7 +72,7 @@ void CpuBackend::apply_norm(const Norm& norm, const float* x, float* out) const 
 }
 
 void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const Norm* norm, int row, float* scratch) {
-  const InputBuffers& to = input_buffers();
+  const InputBuffers& to = a_.input;
   const int k_padded = round_up(k, kGroup);
   const size_t at = static_cast<size_t>(row) * k_padded;
   if (norm != nullptr) {
@@ -96,18 +87,16 @@ void CpuBackend::prepare_row(const float* source, int k, unsigned kinds, const N
   if ((kinds & kind_bit(InputKind::kInt8)) != 0) k_.to_int8(source, k, k_padded, to.int8 + row * Int8Layout(k_padded).bytes);
 }
 
-// Either the ranks share out the rows and meet afterwards, or each does all of them into buffers of its own. With post_norm what the norm
-// makes of a row of x takes its place.
+// With post_norm what the norm makes of a row of x takes its place.
 void CpuBackend::prepare(const RowSource& source, int rows, int k, unsigned kinds, const Norm* norm) {
-  const Range mine = dealt_ ? my_rows(rows) : Range{0, rows};
   const bool replaces = spec_.post_norm && norm != nullptr && source.outputs == nullptr;
-  threads_->run(mine.count, row_grain(k), [&](int thread, int first, int n) {
+  deal(rows, row_grain(k), [&](int thread, int first, int n) {
     float* scratch = row_scratch_ + row_scratch_ld_ * thread;
     const auto source_of = [&](int i) {
       const StepOutput* output = source.outputs == nullptr ? nullptr : source.outputs + i;
       return source.base + source.ld * (output == nullptr ? i : row_of(output->entry, output->slot));
     };
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+    for (int i = first; i < first + n; i++) {
       if (i + kRowsAhead < rows) fetch_values(source_of(i + kRowsAhead), k);
       prepare_row(source_of(i), k, kinds, norm, i, scratch);
       if (replaces) std::memcpy(a_.x + static_cast<size_t>(i) * s_.ld_hidden, scratch, sizeof(float) * k);
@@ -176,35 +165,35 @@ void CpuBackend::lookup(const Matrix Weights::*table, int id, float* out) const 
 
 void CpuBackend::embed() {
   const Matrix Weights::*table = spec_.tied ? &Weights::head : &Weights::embed;
-  const Range mine = my_rows(m_);
   float* out = gather_ ? a_.x : a_.y;
-  threads_->run(mine.count, row_grain(spec_.hidden), [&](int, int first, int n) {
-    for (int i = mine.first + first; i < mine.first + first + n; i++)
+  deal(m_, row_grain(spec_.hidden), [&](int thread, int first, int n) {
+    for (int i = first; i < first + n; i++) {
       lookup(table, step_->slot_token[i], out + static_cast<size_t>(i) * s_.ld_hidden);
-  });
-  if (gather_) add_embedding();
-}
-
-// x = embedding * scale [+ token type] [+ learned position]
-void CpuBackend::add_embedding() {
-  const Range mine = my_rows(m_);
-  const float* from = gather_ ? a_.x : a_.y;
-  threads_->run(mine.count, row_grain(spec_.hidden), [&](int thread, int first, int n) {
-    float* row = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
-      const float* embedding = from + static_cast<size_t>(i) * s_.ld_hidden;
-      float* x = a_.x + static_cast<size_t>(i) * s_.ld_hidden;
-      for (int c = 0; c < spec_.hidden; c++) x[c] = embedding[c] * spec_.embedding_scale;
-      if (spec_.token_types > 0) {
-        lookup(&Weights::types, token_type(i), row);
-        k_.add(row, spec_.hidden, x);
-      }
-      if (spec_.learned_positions) {
-        lookup(&Weights::positions, step_->slot_position[i] + spec_.learned_offset, row);
-        k_.add(row, spec_.hidden, x);
-      }
+      if (gather_) finish_embedding(i, out, thread);
     }
   });
+}
+
+void CpuBackend::add_embedding() {
+  deal(m_, row_grain(spec_.hidden), [&](int thread, int first, int n) {
+    for (int i = first; i < first + n; i++) finish_embedding(i, a_.y, thread);
+  });
+}
+
+// Row i of x = embedding * scale [+ token type] [+ learned position]
+void CpuBackend::finish_embedding(int i, const float* embeddings, int thread) {
+  const float* embedding = embeddings + static_cast<size_t>(i) * s_.ld_hidden;
+  float* x = a_.x + static_cast<size_t>(i) * s_.ld_hidden;
+  float* row = row_scratch_ + row_scratch_ld_ * thread;
+  for (int c = 0; c < spec_.hidden; c++) x[c] = embedding[c] * spec_.embedding_scale;
+  if (spec_.token_types > 0) {
+    lookup(&Weights::types, token_type(i), row);
+    k_.add(row, spec_.hidden, x);
+  }
+  if (spec_.learned_positions) {
+    lookup(&Weights::positions, step_->slot_position[i] + spec_.learned_offset, row);
+    k_.add(row, spec_.hidden, x);
+  }
 }
 
 // A sequence is one segment of type 0, or two.
@@ -240,10 +229,9 @@ void CpuBackend::out_projection(int layer) {
 
 // x += [norm of] y
 void CpuBackend::add_rows(const Norm& norm, int rows) {
-  const Range mine = my_rows(rows);
-  threads_->run(mine.count, row_grain(spec_.hidden), [&](int thread, int first, int n) {
+  deal(rows, row_grain(spec_.hidden), [&](int thread, int first, int n) {
     float* scratch = row_scratch_ + row_scratch_ld_ * thread;
-    for (int i = mine.first + first; i < mine.first + first + n; i++) {
+    for (int i = first; i < first + n; i++) {
       const float* y = a_.y + static_cast<size_t>(i) * s_.ld_hidden;
       if (norm.spec->present) {
         apply_norm(norm, y, scratch);

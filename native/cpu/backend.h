@@ -1,5 +1,6 @@
 // The CPU's DeviceBackend: one rank's part of every operation, over its compute threads. Where results lie decides the mode: in gather mode
-// the buffers are the group's and a rank writes its part of them; in reduce mode they are its own.
+// the buffers are the group's, the ranks do each operation together, and what a rank writes of them and reads of what others wrote it does
+// within a chunk of an operation (see shared_work.h); in reduce mode the buffers are its own.
 // Memory and the beginning of a step are in setup.cpp, linear layers and row work in backend.cpp, attention in attend.cpp, experts in
 // experts.cpp, head, pooling and sampling in head.cpp.
 #pragma once
@@ -11,6 +12,7 @@
 #include "common/output_sampler.h"
 #include "cpu/group.h"
 #include "cpu/pages_ahead.h"
+#include "cpu/shm_communicator.h"
 #include "cpu/threads.h"
 #include "cpu/weights.h"
 
@@ -58,11 +60,10 @@ GemmOut from_row(GemmOut out, int row);
 
 class CpuBackend final : public DeviceBackend {
  public:
-  CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads);
+  CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads, ShmCommunicator* ranks);
   // Takes what a step needs; after this nothing is allocated.
   Status init();
 
-  bool rows_are_dealt() const override { return dealt_; }
   float* partial() override { return a_.y; }
   size_t partial_count() const override { return static_cast<size_t>(m_) * s_.ld_hidden; }
   Status begin_step(const StepView& step) override;
@@ -133,9 +134,7 @@ class CpuBackend final : public DeviceBackend {
   };
 
   // backend.cpp
-  Range my_rows(int count) const;
   int row_grain(int values) const;
-  const InputBuffers& input_buffers() const;
   Input input_of(int k, int first_row) const;
   bool activation_is_input(int layer) const;
   int down_width(int layer) const;
@@ -149,9 +148,14 @@ class CpuBackend final : public DeviceBackend {
   void multiply_shared(MatrixOf matrix_of, const Input& input, int m, const GemmOut& out, const Matrix* next);
   bool shares_work() const { return gather_ && shard_.world_size > 1; }
   template <class CountOf, class WorkOn>
-  void share_out(CountOf count_of, WorkOn work_on);
+  void share_out(int grain, CountOf count_of, WorkOn work_on);
+  template <class Work>
+  void deal(int count, int grain, Work work);
+  template <class ChunksOf, class Work>
+  void share_parts(ChunksOf chunks_of, Work work);
   void multiply_chunk(const Matrix& w, int first, int count, const Input& input, int m, const GemmOut& out, const uint8_t* then);
   void lookup(const Matrix Weights::*table, int id, float* out) const;
+  void finish_embedding(int i, const float* embeddings, int thread);
   int token_type(int slot) const;
   int linear_grain(int blocks) const;
   // attend.cpp
@@ -179,6 +183,7 @@ class CpuBackend final : public DeviceBackend {
   void route(int layer);
   void experts_gate_up(int layer);
   void experts_down(int layer);
+  void clear_columns(const Segment& segment, int first, int n, float* y) const;
   unsigned mlp_input_kinds(int layer) const;
   unsigned down_input_kinds(int layer) const;
   // head.cpp
@@ -188,7 +193,6 @@ class CpuBackend final : public DeviceBackend {
   // setup.cpp
   void take_memory(ArenaCursor* cursor);
   void use_kv_pages(const StepView& step);
-  void reserve_experts();
 
   Group* const group_;
   const ModelSpec& spec_;
@@ -196,11 +200,11 @@ class CpuBackend final : public DeviceBackend {
   const RankShard shard_;
   const Weights& w_;
   Threads* const threads_;
+  ShmCommunicator* const ranks_;
   const bool gather_;
   Shapes s_;
   Activations a_;  // the group's, or this rank's own
   uint8_t* kv_ = nullptr;
-  InputBuffers private_input_;
   Arena memory_, own_kv_;
   PagesAhead kv_pages_;
   float* logits_whole_ = nullptr;  // reduce: [ranks, kHeadRows, ld_logits]
@@ -216,7 +220,6 @@ class CpuBackend final : public DeviceBackend {
   // Of the step that runs.
   const StepView* step_ = nullptr;
   int m_ = 0;  // rows of activations: one a slot, until narrow()
-  bool dealt_ = false;
   std::vector<AttentionItem> items_;
   std::vector<Split> splits_;
   // Heads of a slot, from the first on, that are rotated and appended before attention begins; the KV heads follow the query heads.
@@ -225,22 +228,10 @@ class CpuBackend final : public DeviceBackend {
   };
   std::vector<PlacedBefore> placed_before_;
   std::vector<int> first_item_;  // [ranks + 1] of items_, by cost
-  uint32_t operation_ = 0;       // number of the last one that was shared out
   Plan planned_{-1, false};      // items_
   std::vector<Wanted> wanted_;   // [entries]
   int num_wanted_ = 0;
   std::atomic<int> fault_{0};
-
-  // Experts of this step's layer: rows of `act` grouped by expert.
-  float* router_logits_ = nullptr;  // [max_tokens, ld]
-  int ld_router_ = 0;
-  std::vector<int32_t> choice_;        // [max_tokens, top_k] chosen experts
-  std::vector<float> choice_weight_;   // [max_tokens, top_k]
-  std::vector<int32_t> expert_first_;  // [experts + 1] rows
-  std::vector<int32_t> expert_fill_;
-  std::vector<int32_t> expert_rows_;             // [max_tokens * top_k] token of each row
-  std::vector<float> expert_weights_;            // [max_tokens * top_k]
-  std::vector<int32_t> active_, active_blocks_;  // experts with rows; first chunk of each
 
   const OutputSampler outputs_;
   std::vector<Sampler> samplers_;  // [threads]
@@ -248,17 +239,41 @@ class CpuBackend final : public DeviceBackend {
 
 // Every thread of every rank takes chunks of its own rank's part and then of the others': work_on(rank, thread, first, n).
 template <class CountOf, class WorkOn>
-void CpuBackend::share_out(CountOf count_of, WorkOn work_on) {
-  const uint32_t operation = ++operation_;
-  threads_->run(threads_->count(), 1, [&](int thread, int, int) {
+void CpuBackend::share_out(int grain, CountOf count_of, WorkOn work_on) {
+  int count = 0;
+  for (int rank = 0; rank < shard_.world_size; rank++) count += count_of(rank);
+  if (count == 0 || !ranks_->begin_work()) return;
+  threads_->run(count > grain ? threads_->count() : 1, 1, [&](int thread, int, int) {
+    int done = 0;
     for (int i = 0; i < shard_.world_size; i++) {
       const int rank = (shard_.rank + i) % shard_.world_size;
-      const int count = count_of(rank);
       int first = 0;
       int n = 0;
-      while (group_->work()->take(rank, operation, linear_grain(count), count, &first, &n)) work_on(rank, thread, first, n);
+      for (; ranks_->take(rank, grain, count_of(rank), &first, &n); done += n) work_on(rank, thread, first, n);
     }
+    if (done > 0) ranks_->add_done(done, count);
   });
+  ranks_->end_work();
+}
+
+// Rows, or whatever else is done one by one, dealt over ranks and threads: work(thread, first, n).
+template <class Work>
+void CpuBackend::deal(int count, int grain, Work work) {
+  if (!shares_work()) return threads_->run(count, grain, work);
+  const auto begin = [&](int rank) { return static_cast<int>(static_cast<int64_t>(count) * rank / shard_.world_size); };
+  share_out(
+      grain, [&](int rank) { return begin(rank + 1) - begin(rank); },
+      [&](int rank, int thread, int first, int n) { work(thread, begin(rank) + first, n); });
+}
+
+// Chunks that lie with the ranks: chunks_of(weights) of each, and work(weights, first, n).
+template <class ChunksOf, class Work>
+void CpuBackend::share_parts(ChunksOf chunks_of, Work work) {
+  const int own = chunks_of(w_);
+  if (!shares_work()) return threads_->run(own, linear_grain(own), [&](int, int first, int n) { work(w_, first, n); });
+  share_out(
+      linear_grain(own), [&](int rank) { return chunks_of(*group_->weights_of(rank)); },
+      [&](int rank, int, int first, int n) { work(*group_->weights_of(rank), first, n); });
 }
 
 // The product with a matrix whose parts lie with the ranks; any rank may do any of them. `next`: this rank's part of the one that follows.
@@ -271,28 +286,30 @@ void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, 
   const auto part_of = [&](int rank) -> const Matrix& { return matrix_of(*group_->weights_of(rank)); };
   const RowParts rows(m, ranks);
   if (rows.count() < ranks) {
-    return share_out([&](int rank) { return part_of(rank).num_blocks(); },
-                     [&](int rank, int thread, int first, int n) {
-                       const Matrix& w = part_of(rank);
-                       const bool ends_share = rank == shard_.rank && first + n == w.num_blocks();
-                       multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
-                     });
+    return share_out(
+        linear_grain(matrix_of(w_).num_blocks()), [&](int rank) { return part_of(rank).num_blocks(); },
+        [&](int rank, int thread, int first, int n) {
+          const Matrix& w = part_of(rank);
+          const bool ends_share = rank == shard_.rank && first + n == w.num_blocks();
+          multiply_chunk(w, first, n, input, m, out, ends_share ? share_of(next, thread) : nullptr);
+        });
   }
   int blocks = 0;
   for (int rank = 0; rank < ranks; rank++) blocks += part_of(rank).num_blocks();
   const int rounds = rows.count() / ranks;  // parts of a rank's own
-  share_out([&](int) { return blocks * rounds; },
-            [&](int owner, int, int first, int n) {
-              rows.each(blocks, owner * rounds * blocks + first, n, [&](Range r, int block, int count) {
-                for (int rank = 0; rank < ranks && count > 0; rank++) {
-                  const Matrix& w = part_of(rank);
-                  const int here = std::min(count, w.num_blocks() - block);
-                  if (here > 0) multiply_chunk(w, block, here, from_row(input, r.first), r.count, from_row(out, r.first), nullptr);
-                  block = here > 0 ? 0 : block - w.num_blocks();
-                  count -= std::max(here, 0);
-                }
-              });
-            });
+  share_out(
+      linear_grain(blocks * rounds), [&](int) { return blocks * rounds; },
+      [&](int owner, int, int first, int n) {
+        rows.each(blocks, owner * rounds * blocks + first, n, [&](Range r, int block, int count) {
+          for (int rank = 0; rank < ranks && count > 0; rank++) {
+            const Matrix& w = part_of(rank);
+            const int here = std::min(count, w.num_blocks() - block);
+            if (here > 0) multiply_chunk(w, block, here, from_row(input, r.first), r.count, from_row(out, r.first), nullptr);
+            block = here > 0 ? 0 : block - w.num_blocks();
+            count -= std::max(here, 0);
+          }
+        });
+      });
 }
 
 }  // namespace lockstep::cpu

@@ -29,6 +29,19 @@ void choose(float* logits, int count, int top_k, bool normalize, int32_t* expert
   for (int i = 0; normalize && i < top_k; i++) weights[i] /= chosen;
 }
 
+// Sorts the choices of `tokens` tokens by expert, in the order of tokens.
+void group_rows(const Routing& r, int tokens, int top_k, int experts) {
+  std::fill(r.expert_first, r.expert_first + experts + 1, 0);
+  for (int i = 0; i < tokens * top_k; i++) r.expert_first[r.choice[i] + 1]++;
+  for (int e = 0; e < experts; e++) r.expert_first[e + 1] += r.expert_first[e];
+  std::copy(r.expert_first, r.expert_first + experts, r.expert_fill);
+  for (int i = 0; i < tokens * top_k; i++) {
+    const int at = r.expert_fill[r.choice[i]]++;
+    r.row_token[at] = i / top_k;
+    r.row_weight[at] = r.choice_weight[i];
+  }
+}
+
 }  // namespace
 
 unsigned CpuBackend::mlp_input_kinds(int layer) const {
@@ -45,105 +58,85 @@ unsigned CpuBackend::down_input_kinds(int layer) const {
   return kinds;
 }
 
-void CpuBackend::reserve_experts() {
-  int experts = 0;
-  int top_k = 0;
-  for (const LayerSpec& layer : spec_.layers) {
-    experts = std::max(experts, layer.experts);
-    top_k = std::max(top_k, layer.experts_top_k);
-  }
-  const size_t rows = static_cast<size_t>(group_->config().dims.max_tokens) * top_k;
-  choice_.resize(rows);
-  choice_weight_.resize(rows);
-  expert_rows_.resize(rows);
-  expert_weights_.resize(rows);
-  expert_first_.resize(experts + 1);
-  expert_fill_.resize(experts);
-  active_.reserve(experts);
-  active_blocks_.reserve(experts + 1);
-}
-
-// Every rank routes all rows for itself: a small product, cheaper than a meeting.
+// Every row is routed by whoever takes it, whole.
 void CpuBackend::route(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, router_logits_, static_cast<size_t>(ld_router_), nullptr, nullptr, nullptr};
-  multiply(w_.layers[layer].router, input_of(spec_.hidden, 0), m_, out, nullptr);
+  const Matrix& router = w_.layers[layer].router;
+  const Routing& to = a_.routing;
   const int top_k = spec.experts_top_k;
-  threads_->run(m_, row_grain(spec.experts * 8), [&](int, int first, int n) {
-    for (int i = first; i < first + n; i++) {
-      choose(router_logits_ + static_cast<size_t>(i) * ld_router_, spec.experts, top_k, spec.normalize_top_k, choice_.data() + i * top_k,
-             choice_weight_.data() + i * top_k);
-    }
+  const size_t ld = s_.ld_router;
+  constexpr int kMostRows = 32;  // hide the reading of the router
+  deal(m_, std::clamp(m_ / (shard_.world_size * threads_->count()), 1, kMostRows), [&](int, int first, int n) {
+    const GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, to.logits + ld * first, ld, nullptr, nullptr, nullptr};
+    multiply_chunk(router, 0, router.num_blocks(), input_of(spec_.hidden, first), n, out, nullptr);
+    for (int i = first; i < first + n; i++)
+      choose(to.logits + ld * i, spec.experts, top_k, spec.normalize_top_k, to.choice + i * top_k, to.choice_weight + i * top_k);
   });
-  std::fill(expert_first_.begin(), expert_first_.begin() + spec.experts + 1, 0);
-  for (int i = 0; i < m_ * top_k; i++) expert_first_[choice_[i] + 1]++;
-  for (int e = 0; e < spec.experts; e++) expert_first_[e + 1] += expert_first_[e];
-  std::copy(expert_first_.begin(), expert_first_.begin() + spec.experts, expert_fill_.begin());
-  for (int i = 0; i < m_ * top_k; i++) {
-    const int at = expert_fill_[choice_[i]]++;
-    expert_rows_[at] = i / top_k;
-    expert_weights_[at] = choice_weight_[i];
-  }
+  deal(1, 1, [&](int, int, int) { group_rows(to, m_, top_k, spec.experts); });
 }
 
+// The chunks of every expert's matrix in turn; those of experts without rows are nothing to do.
 void CpuBackend::experts_gate_up(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  const LayerWeights& lw = w_.layers[layer];
   route(layer);
-  active_.clear();
-  active_blocks_.assign(1, 0);
-  for (int e = 0; e < spec.experts; e++) {
-    if (expert_first_[e + 1] == expert_first_[e]) continue;
-    active_.push_back(e);
-    active_blocks_.push_back(active_blocks_.back() + lw.expert_gate_up[e].num_blocks());
-  }
+  const Routing& routing = a_.routing;
   const Input input = input_of(spec_.hidden, 0);
-  threads_->run(active_blocks_.back(), linear_grain(active_blocks_.back()), [&](int, int first, int n) {
-    size_t i = std::upper_bound(active_blocks_.begin(), active_blocks_.end(), first) - active_blocks_.begin() - 1;
-    for (; i < active_.size() && active_blocks_[i] < first + n; i++) {
-      const int e = active_[i];
-      const int from = std::max(first, active_blocks_[i]) - active_blocks_[i];
-      const int to = std::min(first + n, active_blocks_[i + 1]) - active_blocks_[i];
-      GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct,
-                  spec.activation,
-                  nullptr,
-                  a_.act + static_cast<size_t>(expert_first_[e]) * s_.ld_act,
-                  static_cast<size_t>(s_.ld_act),
-                  expert_rows_.data() + expert_first_[e],
-                  nullptr,
-                  nullptr};
-      multiply_chunk(lw.expert_gate_up[e], from, to - from, input, expert_first_[e + 1] - expert_first_[e], out, nullptr);
-    }
-  });
+  const auto blocks_of = [=](const Weights& w) { return w.layers[layer].expert_gate_up[0].num_blocks(); };
+  share_parts([&](const Weights& w) { return blocks_of(w) * spec.experts; },
+              [&](const Weights& w, int first, int n) {
+                const int blocks = blocks_of(w);
+                for (int e = first / blocks; e * blocks < first + n; e++) {
+                  const int first_row = routing.expert_first[e];
+                  const int rows = routing.expert_first[e + 1] - first_row;
+                  if (rows == 0) continue;
+                  const int from = std::max(first - e * blocks, 0);
+                  const int to = std::min(first + n - e * blocks, blocks);
+                  const GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct,
+                                    spec.activation,
+                                    nullptr,
+                                    a_.act + static_cast<size_t>(first_row) * s_.ld_act,
+                                    static_cast<size_t>(s_.ld_act),
+                                    routing.row_token + first_row,
+                                    nullptr,
+                                    nullptr};
+                  multiply_chunk(w.layers[layer].expert_gate_up[e], from, to - from, input, rows, out, nullptr);
+                }
+              });
 }
 
+// A chunk is columns of the result, to which the experts are added in order.
 void CpuBackend::experts_down(int layer) {
   const LayerSpec& spec = spec_.layers[layer];
-  const LayerWeights& lw = w_.layers[layer];
-  const int k = gather_ ? spec.intermediate : shard_.intermediate[layer].count;
-  float* to = adds_mlp(layer) ? a_.y : a_.x;
-  // Sums begin at zero, so each rank clears the columns that it writes.
-  const Matrix& shape = lw.expert_down[0];
-  if (to == a_.y) {
-    const int first = gather_ ? (shape.segments.empty() ? 0 : shape.segments[0].out_first) : 0;
-    const int columns = gather_ ? (shape.segments.empty() ? 0 : shape.segments[0].packed.rows) : s_.ld_hidden;
-    for (int i = 0; i < m_; i++) std::memset(a_.y + static_cast<size_t>(i) * s_.ld_hidden + first, 0, sizeof(float) * columns);
-  }
-  // A thread owns columns of the result and takes the experts in order.
-  const int blocks = shape.num_blocks();
-  threads_->run(blocks, 1, [&](int, int first, int n) {
-    for (const int e : active_) {
-      GemmOut out{Epilogue::kAdd,
-                  Activation::kSilu,
-                  nullptr,
-                  to,
-                  static_cast<size_t>(s_.ld_hidden),
-                  nullptr,
-                  expert_rows_.data() + expert_first_[e],
-                  expert_weights_.data() + expert_first_[e]};
-      multiply_chunk(lw.expert_down[e], first, n, input_of(k, expert_first_[e]), expert_first_[e + 1] - expert_first_[e], out, nullptr);
-    }
-  });
+  const Routing& routing = a_.routing;
+  const int k = down_width(layer);
+  float* y = adds_mlp(layer) ? a_.y : a_.x;
+  if (!gather_ && w_.layers[layer].expert_down[0].segments.empty()) std::memset(a_.y, 0, sizeof(float) * partial_count());
+  share_parts([=](const Weights& w) { return w.layers[layer].expert_down[0].num_blocks(); },
+              [&](const Weights& w, int first, int n) {
+                const std::vector<Matrix>& experts = w.layers[layer].expert_down;
+                if (y == a_.y) clear_columns(experts[0].segments[0], first, n, y);
+                for (int e = 0; e < spec.experts; e++) {
+                  const int first_row = routing.expert_first[e];
+                  const int rows = routing.expert_first[e + 1] - first_row;
+                  if (rows == 0) continue;
+                  const GemmOut out{Epilogue::kAdd,
+                                    Activation::kSilu,
+                                    nullptr,
+                                    y,
+                                    static_cast<size_t>(s_.ld_hidden),
+                                    nullptr,
+                                    routing.row_token + first_row,
+                                    routing.row_weight + first_row};
+                  multiply_chunk(experts[e], first, n, input_of(k, first_row), rows, out, nullptr);
+                }
+              });
+}
+
+// The columns of y that blocks of a segment add to.
+void CpuBackend::clear_columns(const Segment& segment, int first, int n, float* y) const {
+  const int from = segment.out_first + first * kBlockRows;
+  const int to = segment.out_first + std::min(segment.packed.rows, (first + n) * kBlockRows);
+  for (float* row = y; row < y + static_cast<size_t>(m_) * s_.ld_hidden; row += s_.ld_hidden) std::fill(row + from, row + to, 0.0F);
 }
 
 }  // namespace lockstep::cpu

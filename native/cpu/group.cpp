@@ -19,6 +19,28 @@ WaitPolicy policy_for(const GroupConfig& config, int cores) {
   return policy;
 }
 
+void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out) {
+  // Experts: `down` reads a row for each expert of a token, of the intermediate's width; everything else one row a token.
+  const size_t token_rows = static_cast<size_t>(rows);
+  const size_t expert_rows = token_rows * shapes.rows_per_token;
+  const size_t values = std::max(token_rows * shapes.max_input, expert_rows * shapes.ld_act);
+  out->f32 = cursor->take<float>(values);
+  out->bf16 = cursor->take<uint16_t>(values);
+  out->int8 =
+      cursor->take<uint8_t>(std::max(token_rows * Int8Layout(shapes.max_input).bytes, expert_rows * Int8Layout(shapes.ld_act).bytes));
+}
+
+void take_routing(const Shapes& shapes, size_t tokens, ArenaCursor* cursor, Routing* out) {
+  const size_t rows = tokens * shapes.rows_per_token;
+  out->logits = cursor->take<float>(tokens * shapes.ld_router);
+  out->choice = cursor->take<int32_t>(rows);
+  out->choice_weight = cursor->take<float>(rows);
+  out->expert_first = cursor->take<int32_t>(shapes.max_experts + 1);
+  out->expert_fill = cursor->take<int32_t>(shapes.max_experts);
+  out->row_token = cursor->take<int32_t>(rows);
+  out->row_weight = cursor->take<float>(rows);
+}
+
 }  // namespace
 
 Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int intermediate, int vocab_columns) {
@@ -34,20 +56,13 @@ Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int int
   shapes.ld_act = std::max(round_up(intermediate, kBlockRows), kBlockRows);
   shapes.ld_logits = round_up(vocab_columns, kBlockRows);
   shapes.max_input = std::max({shapes.ld_hidden, shapes.ld_attn, shapes.ld_act});
-  for (const LayerSpec& layer : spec.layers) shapes.rows_per_token = std::max(shapes.rows_per_token, layer.experts_top_k);
+  for (const LayerSpec& layer : spec.layers) {
+    shapes.rows_per_token = std::max(shapes.rows_per_token, layer.experts_top_k);
+    shapes.max_experts = std::max(shapes.max_experts, layer.experts);
+  }
+  shapes.ld_router = round_up(shapes.max_experts, kBlockRows);
   shapes.max_pieces = (config.dims.max_seq_len + kPiece - 1) / kPiece;
   return shapes;
-}
-
-void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out) {
-  // Experts: `down` reads a row for each expert of a token, of the intermediate's width; everything else one row a token.
-  const size_t token_rows = static_cast<size_t>(rows);
-  const size_t expert_rows = token_rows * shapes.rows_per_token;
-  const size_t values = std::max(token_rows * shapes.max_input, expert_rows * shapes.ld_act);
-  out->f32 = cursor->take<float>(values);
-  out->bf16 = cursor->take<uint16_t>(values);
-  out->int8 =
-      cursor->take<uint8_t>(std::max(token_rows * Int8Layout(shapes.max_input).bytes, expert_rows * Int8Layout(shapes.ld_act).bytes));
 }
 
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out) {
@@ -63,6 +78,7 @@ void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCurso
   out->split_sum = cursor->take<float>(pieces);
   out->split_acc = cursor->take<float>(pieces * shapes.head_dim);
   take_input(shapes, rows, cursor, &out->input);
+  if (shapes.max_experts > 0) take_routing(shapes, m, cursor, &out->routing);
 }
 
 size_t kv_head_block_bytes(const GroupConfig& config) {
@@ -76,7 +92,6 @@ Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kern
       policy_(policy_for(config_, cores)),
       meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms),
                buffers.control.control + kControlAbort),
-      work_(config_.dims.world_size),
       weights_(new std::atomic<const Weights*>[config_.dims.world_size]),
       kept_(config_.dims.world_size) {
   for (int r = 0; r < config_.dims.world_size; r++) weights_[r].store(nullptr, std::memory_order_relaxed);

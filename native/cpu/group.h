@@ -14,7 +14,6 @@
 #include "common/step_layout.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
-#include "cpu/shared_work.h"
 #include "cpu/shm_communicator.h"
 #include "cpu/weights.h"
 
@@ -36,6 +35,17 @@ struct InputBuffers {
   uint8_t* int8 = nullptr;
 };
 
+// Which experts take which rows: rows of `act` are grouped by expert.
+struct Routing {
+  float* logits = nullptr;          // [max_tokens, ld_router]
+  int32_t* choice = nullptr;        // [max_tokens, experts per token] chosen experts
+  float* choice_weight = nullptr;   // [max_tokens, experts per token]
+  int32_t* expert_first = nullptr;  // [experts + 1] rows
+  int32_t* expert_fill = nullptr;   // [experts]
+  int32_t* row_token = nullptr;     // [max_tokens * experts per token] token of each row
+  float* row_weight = nullptr;      // [max_tokens * experts per token]
+};
+
 // Buffers of a step, row-major; row strides ("ld") are whole cache lines.
 struct Activations {
   float* x = nullptr;          // [max_tokens, ld_hidden] residual stream
@@ -48,6 +58,7 @@ struct Activations {
   float* split_sum = nullptr;
   float* split_acc = nullptr;
   InputBuffers input;
+  Routing routing;
 };
 
 // Sizes that follow from the spec, the bounds and what of the heads and of the intermediate is held here.
@@ -56,17 +67,16 @@ struct Shapes {
   int ld_hidden = 0, ld_qkv = 0, ld_attn = 0, ld_act = 0, ld_logits = 0;
   int max_input = 0;       // widest input of any matrix, padded
   int rows_per_token = 1;  // rows of `act` for each token: experts that it is sent to
+  int max_experts = 0, ld_router = 0;
   int max_pieces = 0;
   QkvColumns qkv;
 };
 
-constexpr int kPrivateRows = 8;    // up to so many tokens every rank prepares all rows for itself instead of meeting
 constexpr int kMaxSplitRows = 16;  // query rows whose context may be split over threads at a time
 
 Shapes shapes_of(const GroupConfig& config, Range heads, Range kv_heads, int max_intermediate, int vocab_columns);
-// Takes a step's buffers for `rows` tokens; `input_rows` tokens of prepared input.
+// Takes a step's buffers for `rows` tokens.
 void take_activations(const Shapes& shapes, int rows, int split_rows, ArenaCursor* cursor, Activations* out);
-void take_input(const Shapes& shapes, int rows, ArenaCursor* cursor, InputBuffers* out);
 
 // Bytes of one KV head's part of a block: K tiles, then V tiles.
 size_t kv_head_block_bytes(const GroupConfig& config);
@@ -80,7 +90,6 @@ class Group {
   const StepBuffers& buffers() const { return buffers_; }
   const Kernels& kernels() const { return *kernels_; }
   ShmGroup* meeting() { return &meeting_; }
-  SharedWork* work() { return &work_; }
   GrammarStore* grammars() { return &grammars_; }
   MaskMaker* mask_maker() { return &mask_maker_; }
   WaitPolicy wait_policy() const { return policy_; }
@@ -110,7 +119,6 @@ class Group {
   const Kernels* const kernels_;
   const WaitPolicy policy_;
   ShmGroup meeting_;
-  SharedWork work_;
   GrammarStore grammars_;
   MaskMaker mask_maker_;
   Shapes shapes_;

@@ -22,9 +22,8 @@ void CpuBackend::pool_entry(int index, float* scratch) const {
 
 void CpuBackend::pool() {
   if (!gather_ && shard_.rank != 0) return;  // every rank has all of x
-  const Range mine = my_rows(static_cast<int>(step_->entries.size()));
-  threads_->run(mine.count, 1, [&](int thread, int first, int n) {
-    for (int i = mine.first + first; i < mine.first + first + n; i++) pool_entry(i, row_scratch_ + row_scratch_ld_ * thread);
+  deal(static_cast<int>(step_->entries.size()), 1, [&](int thread, int first, int n) {
+    for (int i = first; i < first + n; i++) pool_entry(i, row_scratch_ + row_scratch_ld_ * thread);
   });
 }
 
@@ -53,9 +52,8 @@ void CpuBackend::sample_output(int index, int i, int thread) {
 }
 
 Status CpuBackend::sample(int first, int count) {
-  const Range mine = my_rows(count);
-  threads_->run(mine.count, 1, [&](int thread, int at, int n) {
-    for (int i = mine.first + at; i < mine.first + at + n; i++) sample_output(first + i, i, thread);
+  deal(count, 1, [&](int thread, int at, int n) {
+    for (int i = at; i < at + n; i++) sample_output(first + i, i, thread);
   });
   if (fault_.load(std::memory_order_relaxed) != 0)
     return Status(Fault::kNumerics, "the logits are not numbers: broken weights or an overflow");

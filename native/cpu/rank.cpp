@@ -14,7 +14,7 @@ Status Rank::load(const RankShard& shard, const WeightMap& weights, PackedSource
   if (weights_) return Status(Fault::kLoad, "this rank has already loaded");
   auto loaded = std::make_shared<Weights>();
   LOCKSTEP_RETURN_IF_ERROR(load_weights(group_->config().spec, shard, weights, group_->kernels(), &threads_, packed, loaded.get()));
-  auto backend = std::make_unique<CpuBackend>(group_.get(), shard, loaded.get(), &threads_);
+  auto backend = std::make_unique<CpuBackend>(group_.get(), shard, loaded.get(), &threads_, &communicator_);
   LOCKSTEP_RETURN_IF_ERROR(backend->init());
   LOCKSTEP_RETURN_IF_ERROR(reader_.init(&group_->buffers(), group_->config().spec.vocab, group_->grammars()));
   weights_ = std::move(loaded);

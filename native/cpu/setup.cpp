@@ -5,13 +5,14 @@
 #include "cpu/vocabulary_ops.h"
 
 namespace lockstep::cpu {
-CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads)
+CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weights, Threads* threads, ShmCommunicator* ranks)
     : group_(group),
       spec_(group->config().spec),
       k_(group->kernels()),
       shard_(shard),
       w_(*weights),
       threads_(threads),
+      ranks_(ranks),
       gather_(group->gather()),
       outputs_(&group->buffers(), &spec_, group->grammars(), vocabulary_ops(k_)) {
   row_parallel = gather_ ? RowParallel::kGather : RowParallel::kReduce;
@@ -40,7 +41,6 @@ Status CpuBackend::init() {
   kernel_scratch_bytes_ = (k_.attention_scratch_bytes(std::max(kTileQueries, group), s_.head_dim) + 63) / 64 * 64;
   attention_scratch_bytes_ = (kernel_scratch_bytes_ + std::max(kPieceBytes, row_bytes) + 63) / 64 * 64;
   row_scratch_ld_ = round_up(std::max(s_.max_input, s_.ld_attn), kBlockRows);
-  for (const LayerSpec& layer : spec_.layers) ld_router_ = std::max(ld_router_, round_up(layer.experts, kBlockRows));
 
   ArenaCursor size(nullptr);
   take_memory(&size);
@@ -62,7 +62,6 @@ Status CpuBackend::init() {
   splits_.reserve(static_cast<size_t>(dims.max_rows) * s_.kv_heads * kSplitRows);
   first_item_.resize(shard_.world_size + 1);
   wanted_.reserve(dims.max_rows);
-  reserve_experts();
   samplers_.reserve(threads_->count());
   for (int t = 0; t < threads_->count(); t++) samplers_.emplace_back(vocabulary_ops(k_), spec_.vocab);
   const Arena& kv = gather_ ? group_->kv() : own_kv_;
@@ -87,20 +86,15 @@ void CpuBackend::take_memory(ArenaCursor* cursor) {
   if (!gather_) {
     take_activations(s_, dims.max_tokens, kMaxSplitRows, cursor, &a_);
     logits_whole_ = shard_.world_size == 1 ? a_.logits : cursor->take<float>(logits_part_count() * shard_.world_size);
-  } else if (shard_.world_size > 1) {
-    take_input(s_, kPrivateRows, cursor, &private_input_);
   }
   row_scratch_ = cursor->take<float>(row_scratch_ld_ * threads_->count());
   attention_scratch_ = cursor->take<uint8_t>(attention_scratch_bytes_ * threads_->count());
-  router_logits_ = cursor->take<float>(static_cast<size_t>(dims.max_tokens) * ld_router_);
 }
 
 Status CpuBackend::begin_step(const StepView& step) {
   LOCKSTEP_RETURN_IF_ERROR(threads_->status());
   step_ = &step;
   m_ = step.num_tokens;
-  // A norm that replaces a row of x is one rank's work, however few rows there are.
-  dealt_ = gather_ && shard_.world_size > 1 && (m_ > kPrivateRows || spec_.post_norm);
   planned_ = {-1, false};
   find_wanted();
   use_kv_pages(step);

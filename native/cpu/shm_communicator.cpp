@@ -7,13 +7,14 @@
 namespace lockstep::cpu {
 
 ShmGroup::ShmGroup(int world_size, WaitPolicy policy, std::chrono::milliseconds timeout, const int32_t* also_abort)
-    : world_size_(world_size), policy_(policy), timeout_(timeout), seats_(new Seat[world_size]) {
+    : world_size_(world_size), policy_(policy), timeout_(timeout), seats_(new Seat[world_size]), work_(world_size) {
   abort_.also = also_abort;
 }
 
 void ShmGroup::abort() noexcept {
   abort_.raised.store(1, std::memory_order_seq_cst);
   for (int r = 0; r < world_size_; r++) seats_[r].arrived.wake_all();
+  work_.over().wake_all();
 }
 
 ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
@@ -24,37 +25,70 @@ ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
 
 bool ShmCommunicator::has_arrived(int r) const { return static_cast<int32_t>(group_->seats_[r].arrived.value() - number_) >= 0; }
 
-// Says that this rank has come to barrier number_. Ranks that wait for it on its core are let go on on another.
-void ShmCommunicator::arrive() {
+// Ranks that wait on the core of this one are let go on on another.
+template <class MayWait>
+void ShmCommunicator::advance(Signal* signal, uint32_t number, MayWait may_wait) {
   const bool moves = group_->policy_.spin;
   for (int r = 0; moves && r < world_size; r++) {
-    if (r != rank && has_arrived(r)) group_->seats_[r].mate.send_away_from_here();
+    if (r != rank && may_wait(r)) group_->seats_[r].mate.send_away_from_here();
   }
-  group_->seats_[rank].arrived.advance_to(number_);
+  signal->advance_to(number);
   for (int r = 0; moves && r < world_size; r++) group_->seats_[r].mate.let_anywhere();
 }
 
+// Waits until the signal has come to `number`; `mate`: who advances it.
+WaitResult ShmCommunicator::wait_for(Signal* signal, uint32_t number, Mate* mate) {
+  const auto start = std::chrono::steady_clock::now();
+  const WaitResult result = signal->wait(number, group_->policy_, group_->abort_, group_->timeout_, mate);
+  wait_us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+Status ShmCommunicator::late(const std::string& what) const {
+  return Status(Fault::kTimeout, what + " for " + std::to_string(group_->timeout_.count()) + " ms");
+}
+
 Status ShmCommunicator::barrier() {
-  if (world_size == 1) return group_->abort_.is_raised() ? Status(Fault::kAborted, "the rank group was stopped") : Status();
-  number_++;
-  group_->seats_[rank].mate.note_core();
-  arrive();
-  bool all_here = true;
-  for (int r = 0; r < world_size; r++) all_here = all_here && has_arrived(r);
-  if (!all_here) {
-    const auto start = std::chrono::steady_clock::now();
+  if (is_late_) return late("work that a rank has begun made no progress");
+  if (world_size > 1) {
+    number_++;
+    group_->work_.settle(rank, operation_);
+    group_->seats_[rank].mate.note_core();
+    advance(&group_->seats_[rank].arrived, number_, [&](int r) { return has_arrived(r); });
     for (int r = 0; r < world_size; r++) {
-      const WaitResult result =
-          group_->seats_[r].arrived.wait(number_, group_->policy_, group_->abort_, group_->timeout_, &group_->seats_[r].mate);
-      if (result == WaitResult::kTimeout) {
-        return Status(Fault::kTimeout,
-                      "rank " + std::to_string(r) + " made no progress for " + std::to_string(group_->timeout_.count()) + " ms");
-      }
+      if (has_arrived(r)) continue;
+      const WaitResult result = wait_for(&group_->seats_[r].arrived, number_, &group_->seats_[r].mate);
+      if (result == WaitResult::kTimeout) return late("rank " + std::to_string(r) + " made no progress");
       if (result == WaitResult::kAborted) break;
     }
-    wait_us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
   }
   return group_->abort_.is_raised() ? Status(Fault::kAborted, "the rank group was stopped") : Status();
+}
+
+bool ShmCommunicator::begin_work() {
+  if (is_late_ || group_->abort_.is_raised()) return false;
+  ShmGroup::Seat& seat = group_->seats_[rank];
+  seat.mate.note_core();
+  seat.working.store(++operation_, std::memory_order_relaxed);
+  return true;
+}
+
+void ShmCommunicator::add_done(int n, int count) {
+  if (group_->work_.add_done(operation_, n, count)) advance(&group_->work_.over(), operation_, [](int) { return true; });
+}
+
+void ShmCommunicator::end_work() {
+  group_->seats_[rank].working.store(operation_ - 1, std::memory_order_relaxed);
+  if (!group_->work_.is_over(operation_)) is_late_ = wait_for(&group_->work_.over(), operation_, who_works()) == WaitResult::kTimeout;
+}
+
+// A rank that does chunks of the operation which this one waits for; null: none, as it seems.
+Mate* ShmCommunicator::who_works() const {
+  for (int r = 0; r < world_size; r++) {
+    ShmGroup::Seat& seat = group_->seats_[r];
+    if (r != rank && seat.working.load(std::memory_order_relaxed) == operation_) return &seat.mate;
+  }
+  return nullptr;
 }
 
 // Rank r sums slice r of everyone in rank order and writes the sum back to everyone: each element has one order of summing and one writer,

@@ -26,15 +26,16 @@ void CpuBackend::find_wanted() {
   }
 }
 
-// Moves the wanted rows together. Nobody else reads or writes x between qkv and the meeting after attention.
+// Moves the wanted rows together: one thread's work, since rows may move to where others were.
 void CpuBackend::narrow() {
   if (!narrows()) return;
   m_ = num_wanted_;
-  if (gather_ && shard_.rank != 0) return;
-  for (const Wanted& wanted : wanted_) {
-    float* to = a_.x + static_cast<size_t>(wanted.to) * s_.ld_hidden;
-    std::memmove(to, a_.x + static_cast<size_t>(wanted.first) * s_.ld_hidden, sizeof(float) * s_.ld_hidden * wanted.count);
-  }
+  deal(1, 1, [&](int, int, int) {
+    for (const Wanted& wanted : wanted_) {
+      float* to = a_.x + static_cast<size_t>(wanted.to) * s_.ld_hidden;
+      std::memmove(to, a_.x + static_cast<size_t>(wanted.first) * s_.ld_hidden, sizeof(float) * s_.ld_hidden * wanted.count);
+    }
+  });
 }
 
 }  // namespace lockstep::cpu

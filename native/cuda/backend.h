@@ -86,7 +86,6 @@ class CudaBackend final : public DeviceBackend {
   // Its memory is not given back: see Memory::abandon.
   void abandon_memory();
 
-  bool rows_are_dealt() const override { return false; }
   // What other ranks read of this one. After init().
   PeerMemory peer_memory() const;
   float* partial() override { return y_; }

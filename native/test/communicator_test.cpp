@@ -1,4 +1,6 @@
-// Collectives over shared memory: sums in rank order on every rank, waits that end by abort or deadline, more ranks than cores.
+// Collectives over shared memory: sums in rank order on every rank, waits that end by abort or deadline, more ranks than cores; and work
+// that ranks share: every chunk is done once, and who has not come is not waited for.
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <thread>
@@ -65,6 +67,88 @@ void barriers_order(Check& check, ShmGroup& group) {
   });
 }
 
+// Takes all chunks that are left of one operation, 3 at a time.
+template <class CountOf, class Do>
+bool work_on(ShmCommunicator& communicator, CountOf count_of, Do do_chunk) {
+  if (!communicator.begin_work()) return false;
+  int count = 0;
+  for (int r = 0; r < communicator.world_size; r++) count += count_of(r);
+  for (int i = 0; i < communicator.world_size; i++) {
+    const int part = (communicator.rank + i) % communicator.world_size;
+    int first = 0;
+    int n = 0;
+    while (communicator.take(part, 3, count_of(part), &first, &n)) {
+      for (int chunk = first; chunk < first + n; chunk++) do_chunk(part, chunk);
+      communicator.add_done(n, count);
+    }
+  }
+  communicator.end_work();
+  return true;
+}
+
+// Operations that each read what the one before wrote, in plain memory, with ranks that come late to some of them: every chunk is done
+// once, and after the one before. Parts are of all sizes, one of them empty.
+void work_is_shared(Check& check, ShmGroup& group) {
+  constexpr int kOperations = 300, kMost = 40;
+  const int world = group.world_size();
+  const auto count_of = [](int rank) { return rank * 17 % kMost + (rank == 2 ? -34 : 1); };
+  const auto place = [&](int rank, int chunk) { return static_cast<size_t>(rank * (kMost + 1) + chunk); };
+  std::vector<int> cells[2];
+  for (std::vector<int>& cell : cells) cell.resize(place(world, 0), 0);
+  on_ranks(check, group, [&](Check& own, ShmCommunicator& communicator) {
+    for (int operation = 1; operation <= kOperations; operation++) {
+      if (operation % 50 == 7 * communicator.rank) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      const std::vector<int>& before = cells[(operation - 1) & 1];
+      std::vector<int>& here = cells[operation & 1];
+      work_on(communicator, count_of, [&](int part, int chunk) {
+        own.expect(here[place(part, chunk)] == std::max(0, operation - 2), "operation %d: a chunk was done twice or not before", operation);
+        own.expect(before[0] == operation - 1, "operation %d began before the last one was over", operation);
+        here[place(part, chunk)] = operation;
+      });
+      if (operation % 100 == 0) own.expect(communicator.barrier().ok(), "barrier failed");
+    }
+  });
+  for (int r = 0; r < world; r++) {
+    for (int chunk = 0; chunk < count_of(r); chunk++)
+      check.expect(cells[kOperations & 1][place(r, chunk)] == kOperations, "a chunk of the last operation was not done");
+  }
+}
+
+// A rank does whole operations before the other has come at all, which then finds nothing to do.
+void nobody_is_waited_for(Check& check) {
+  ShmGroup group(2, cpu::WaitPolicy(), kTimeout, nullptr);
+  const auto count_of = [](int) { return 5; };
+  int done = 0;
+  ShmCommunicator first(&group, 0);
+  for (int i = 0; i < 100; i++) check.expect(work_on(first, count_of, [&](int, int) { done++; }), "no work was begun");
+  check.expect(done == 1000, "a rank alone did %d chunks of 1000", done);
+  on_ranks(check, group, [&](Check& own, ShmCommunicator& communicator) {
+    for (int i = 0; communicator.rank == 1 && i < 100; i++)
+      work_on(communicator, count_of, [&](int, int) { own.expect(false, "a chunk was left"); });
+    own.expect((communicator.rank == 0 ? first : communicator).barrier().ok(), "the ranks did not meet");
+  });
+}
+
+// The other rank has taken a chunk and does not end it.
+void unfinished_work_ends_waits(Check& check) {
+  for (const bool aborts : {false, true}) {
+    ShmGroup group(2, cpu::WaitPolicy(), aborts ? kTimeout : std::chrono::milliseconds(50), nullptr);
+    ShmCommunicator stuck(&group, 1);
+    int first = 0;
+    int n = 0;
+    check.expect(stuck.begin_work() && stuck.take(1, 1, 1, &first, &n), "no chunk was taken");
+    std::thread waker([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      if (aborts) group.abort();
+    });
+    ShmCommunicator waiting(&group, 0);
+    work_on(waiting, [](int) { return 1; }, [](int, int) {});
+    check.expect(!waiting.begin_work(), "work goes on after a chunk that was not done");
+    check.expect(waiting.barrier().fault() == (aborts ? Fault::kAborted : Fault::kTimeout), "the barrier does not say why");
+    waker.join();
+  }
+}
+
 void waits_end(Check& check) {
   {
     ShmGroup group(2, cpu::WaitPolicy(), std::chrono::milliseconds(50), nullptr);
@@ -103,6 +187,8 @@ void test_communicator(Check& check) {
     policy.spin = world <= 2;
     ShmGroup group(world, policy, kTimeout, nullptr);
     barriers_order(check, group);
+    ShmGroup sharing(world, policy, kTimeout, nullptr);
+    work_is_shared(check, sharing);
     ShmGroup reducing(world, policy, kTimeout, nullptr);
     on_ranks(check, reducing, [](Check& own, ShmCommunicator& communicator) {
       int round = 1;
@@ -111,6 +197,8 @@ void test_communicator(Check& check) {
       }
     });
   }
+  nobody_is_waited_for(check);
+  unfinished_work_ends_waits(check);
   waits_end(check);
 }
 

@@ -1,6 +1,5 @@
-// Whole ranks without Node, run as the addon runs them. Bits do
-// not depend on ranks and threads in gather mode, and all ranks of reduce mode agree. Mainly for the sanitizers: goldens are in
-// test/parity.
+// Whole ranks without Node, run as the addon runs them. Bits do not depend on ranks and threads in gather mode, nor on a rank that comes
+// late, and all ranks of reduce mode agree. Mainly for the sanitizers: goldens are in test/parity.
 #include "cpu/rank.h"
 
 #include <array>
@@ -31,10 +30,16 @@ struct Group {
     }
   }
 
-  void step(Check& check, int epoch) {
+  // `late`: a rank that comes when the others may have done everything; -1: none.
+  void step(Check& check, int epoch, int late = -1) {
     std::vector<Status> results(ranks.size());
     std::vector<std::thread> running;
-    for (size_t r = 0; r < ranks.size(); r++) running.emplace_back([&, r] { results[r] = ranks[r]->step(epoch); });
+    for (size_t r = 0; r < ranks.size(); r++) {
+      running.emplace_back([&, r] {
+        if (static_cast<int>(r) == late) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+        results[r] = ranks[r]->step(epoch);
+      });
+    }
     for (std::thread& thread : running) thread.join();
     for (const Status& status : results) check.expect(status.ok(), "step %d: %s", epoch, status.text().c_str());
   }
@@ -55,7 +60,7 @@ Run run_ranks(Check& check, ParallelMode mode, int world, int threads, int draft
   // Rows at their end stay in the plan, as one does that ends while the next step is planned.
   for (int epoch = 1; epoch <= kOutput; epoch++) {
     write_plan(buffer.views, epoch, drafts);
-    group.step(check, epoch);
+    group.step(check, epoch, epoch % 3 == 0 ? epoch % world : -1);
     read_result(buffer.views, epoch, &run);
   }
   return run;

@@ -14,7 +14,6 @@
 #include "cpu/arena.h"
 #include "cpu/mate.h"
 #include "cpu/pages_ahead.h"
-#include "cpu/shared_work.h"
 
 namespace lockstep::test {
 namespace {
@@ -29,36 +28,6 @@ void count_chunks(Check& check, cpu::Threads& threads, int chunks, int grain) {
   int wrong = 0;
   for (const int times : done) wrong += times != 1;
   check.expect(wrong == 0, "%d of %d chunks in parts of %d were not done once by %d threads", wrong, chunks, grain, threads.count());
-}
-
-// Three ranks, one of which comes late and one of which never comes: every chunk of every part is still done once, operation after
-// operation.
-void share_out_chunks(Check& check) {
-  constexpr int kRanks = 3, kOperations = 50;
-  constexpr int kCounts[kRanks] = {40, 0, 7};
-  cpu::SharedWork work(kRanks);
-  for (uint32_t operation = 1; operation <= kOperations; operation++) {
-    std::vector<std::vector<int>> done;
-    for (const int count : kCounts) done.emplace_back(static_cast<size_t>(count), 0);
-    const auto rank = [&](int me) {
-      int first = 0;
-      int n = 0;
-      for (int i = 0; i < kRanks; i++) {
-        const int part = (me + i) % kRanks;
-        while (work.take(part, operation, 3, kCounts[part], &first, &n)) {
-          for (int chunk = first; chunk < first + n; chunk++) done[static_cast<size_t>(part)][static_cast<size_t>(chunk)]++;
-        }
-      }
-    };
-    std::thread other(rank, 1);
-    rank(0);
-    other.join();
-    int wrong = 0;
-    for (const std::vector<int>& part : done) {
-      for (const int times : part) wrong += times != 1;
-    }
-    check.expect(wrong == 0, "operation %u: %d chunks were not done once", operation, wrong);
-  }
 }
 
 #if defined(__linux__)
@@ -245,7 +214,6 @@ void test_threads(Check& check) {
   fetch_mates(check);
   send_mates_away(check);
 #endif
-  share_out_chunks(check);
   end_at_once(check);
   for (const int count : {1, 2, 3, 8}) {
     for (const bool spin : {true, false}) {
