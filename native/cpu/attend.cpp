@@ -33,16 +33,22 @@ void CpuBackend::prepare_rotation() {
     const int half = rope.rotary_dim / 2;
     threads_->run(m_, row_grain(half * 32), [&](int, int first, int n) {
       for (int slot = first; slot < first + n; slot++) {
-        const size_t at = rope_offset_[r] + static_cast<size_t>(slot) * half;
+        const Rotation to = rotation_of(static_cast<int>(r), slot);
         for (int i = 0; i < half; i++) {
           // The angle is rounded to float as transformers does; its sine is then exact.
           const float angle = static_cast<float>(step_->slot_position[slot]) * rope.inverse_frequencies[i];
-          cos_[at + i] = static_cast<float>(std::cos(static_cast<double>(angle)) * rope.attention_factor);
-          sin_[at + i] = static_cast<float>(std::sin(static_cast<double>(angle)) * rope.attention_factor);
+          to.cos[i] = static_cast<float>(std::cos(static_cast<double>(angle)) * rope.attention_factor);
+          to.sin[i] = static_cast<float>(std::sin(static_cast<double>(angle)) * rope.attention_factor);
         }
       }
     });
   }
+}
+
+CpuBackend::Rotation CpuBackend::rotation_of(int rope, int slot) const {
+  const int dims = spec_.ropes[rope].rotary_dim;
+  const size_t at = rope_offset_[rope] + static_cast<size_t>(slot) * (dims / 2);
+  return {cos_ + at, sin_ + at, dims};
 }
 
 // Fetches what place_head reads: values of a slot's row from `column` on, which other cores may have written, and the rotation.
@@ -50,10 +56,9 @@ void CpuBackend::fetch_heads(int layer, int slot, int column, int values) const 
   fetch_values(a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + column, values);
   const int rope = spec_.layers[layer].rope;
   if (rope < 0) return;
-  const int half = spec_.ropes[rope].rotary_dim / 2;
-  const size_t at = rope_offset_[rope] + static_cast<size_t>(slot) * half;
-  fetch_values(cos_.data() + at, half);
-  fetch_values(sin_.data() + at, half);
+  const Rotation rotation = rotation_of(rope, slot);
+  fetch_values(rotation.cos, rotation.dims / 2);
+  fetch_values(rotation.sin, rotation.dims / 2);
 }
 
 // Query or KV head h (the KV heads follow the query heads) of a slot: norm and rotation in place, and K and V into the cache.
@@ -69,9 +74,8 @@ void CpuBackend::place_head(int layer, int slot, int h, float* normed) {
     std::copy(normed, normed + d, head);
   }
   if (spec.rope >= 0) {
-    const int rotary_dim = spec_.ropes[spec.rope].rotary_dim;
-    const size_t at = rope_offset_[spec.rope] + static_cast<size_t>(slot) * (rotary_dim / 2);
-    k_.rope(head, cos_.data() + at, sin_.data() + at, rotary_dim);
+    const Rotation rotation = rotation_of(spec.rope, slot);
+    k_.rope(head, rotation.cos, rotation.sin, rotation.dims);
   }
   if (kv_head < 0) return;
   const int sequence_row = step_->entries[step_->slot_entry[slot]].row;

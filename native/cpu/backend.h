@@ -122,6 +122,11 @@ class CpuBackend final : public DeviceBackend {
     bool wanted_alone;  // queries
     bool operator==(const Plan& other) const { return window == other.window && wanted_alone == other.wanted_alone; }
   };
+  // cos and sin of a slot's position, for pairs of `dims` values.
+  struct Rotation {
+    float *cos, *sin;  // [dims / 2]
+    int dims;
+  };
   struct Norm {
     const NormSpec* spec;
     const float *weight, *bias;
@@ -161,6 +166,7 @@ class CpuBackend final : public DeviceBackend {
   // attend.cpp
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
+  Rotation rotation_of(int rope, int slot) const;
   void fetch_heads(int layer, int slot, int column, int values) const;
   void place_head(int layer, int slot, int h, float* normed);
   Range query_heads(int kv_head) const;
@@ -211,8 +217,9 @@ class CpuBackend final : public DeviceBackend {
   std::vector<float> row_logits_;  // reduce: [threads, vocab]
   float* row_scratch_ = nullptr;   // [threads, max_input] a row between norm and quantising
   size_t row_scratch_ld_ = 0;
-  std::vector<float> cos_, sin_;          // [ropes][max_tokens][rotary_dim / 2]
-  std::vector<size_t> rope_offset_;       // [ropes]
+  float *cos_ = nullptr, *sin_ = nullptr;  // [ropes][max_tokens][rotary_dim / 2]
+  std::vector<size_t> rope_offset_;        // [ropes]
+  size_t num_rotations_ = 0;
   uint8_t* attention_scratch_ = nullptr;  // [threads]
   size_t attention_scratch_bytes_ = 0;    // of a thread: the kernel's, then the pieces of an item
   size_t kernel_scratch_bytes_ = 0;

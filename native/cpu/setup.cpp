@@ -42,19 +42,16 @@ Status CpuBackend::init() {
   attention_scratch_bytes_ = (kernel_scratch_bytes_ + std::max(kPieceBytes, row_bytes) + 63) / 64 * 64;
   row_scratch_ld_ = round_up(std::max(s_.max_input, s_.ld_attn), kBlockRows);
 
+  for (const RopeSpec& rope : spec_.ropes) {
+    rope_offset_.push_back(num_rotations_);
+    num_rotations_ += static_cast<size_t>(dims.max_tokens) * (rope.rotary_dim / 2);
+  }
   ArenaCursor size(nullptr);
   take_memory(&size);
   if (!memory_.reserve(size.used(), false)) return Status(Fault::kLoad, "no memory for this rank's activations");
   ArenaCursor place(memory_.data());
   take_memory(&place);
 
-  size_t rotations = 0;
-  for (const RopeSpec& rope : spec_.ropes) {
-    rope_offset_.push_back(rotations);
-    rotations += static_cast<size_t>(dims.max_tokens) * (rope.rotary_dim / 2);
-  }
-  cos_.resize(rotations);
-  sin_.resize(rotations);
   const size_t split_items = static_cast<size_t>(dims.max_rows) * s_.kv_heads * s_.max_pieces;
   items_.reserve(static_cast<size_t>(dims.max_tokens + dims.max_rows) * s_.kv_heads +
                  std::min<size_t>(split_items, kMaxSplitRows * s_.heads * s_.max_pieces));
@@ -87,6 +84,8 @@ void CpuBackend::take_memory(ArenaCursor* cursor) {
     take_activations(s_, dims.max_tokens, kMaxSplitRows, cursor, &a_);
     logits_whole_ = shard_.world_size == 1 ? a_.logits : cursor->take<float>(logits_part_count() * shard_.world_size);
   }
+  cos_ = cursor->take<float>(num_rotations_);
+  sin_ = cursor->take<float>(num_rotations_);
   row_scratch_ = cursor->take<float>(row_scratch_ld_ * threads_->count());
   attention_scratch_ = cursor->take<uint8_t>(attention_scratch_bytes_ * threads_->count());
 }
