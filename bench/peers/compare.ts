@@ -55,6 +55,9 @@ function listed<T extends string>(flag: 'models' | 'formats' | 'workloads' | 'en
   return known.filter((name) => asked.includes(name));
 }
 
+/** Every other round the other way round: who is started last has other memory, and who is measured last another hour. */
+const inTurn = (names: readonly Engine[], round: number): readonly Engine[] => (round % 2 === 0 ? names : names.toReversed());
+
 const say = (text: string) => process.stderr.write(`${text}\n`);
 const setup: EngineSetup = {
   modelDir: flags['models-dir'],
@@ -147,7 +150,7 @@ async function runRound(
   const probes = [probeRoof(setup.cores)];
   const readings = new Map<WorkloadName, number>(); // bytes a second
   try {
-    for (const engine of listed('engines', engines)) {
+    for (const engine of inTurn(listed('engines', engines), round)) {
       const started = await startUndisturbed(engine, at, servers, names.includes('start') ? retries : 0);
       if (started === null) continue;
       const [server, othersShare] = started;

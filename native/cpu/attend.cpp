@@ -45,12 +45,6 @@ void CpuBackend::prepare_rotation() {
   }
 }
 
-CpuBackend::Rotation CpuBackend::rotation_of(int rope, int slot) const {
-  const int dims = spec_.ropes[rope].rotary_dim;
-  const size_t at = rope_offset_[rope] + static_cast<size_t>(slot) * (dims / 2);
-  return {cos_ + at, sin_ + at, dims};
-}
-
 // Fetches what place_head reads: values of a slot's row from `column` on, which other cores may have written, and the rotation.
 void CpuBackend::fetch_heads(int layer, int slot, int column, int values) const {
   fetch_values(a_.qkv + static_cast<size_t>(slot) * s_.ld_qkv + column, values);

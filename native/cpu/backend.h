@@ -166,7 +166,11 @@ class CpuBackend final : public DeviceBackend {
   // attend.cpp
   KvView kv_view(int layer, int kv_head, int row) const;
   void prepare_rotation();
-  Rotation rotation_of(int rope, int slot) const;
+  Rotation rotation_of(int rope, int slot) const {
+    const int dims = spec_.ropes[rope].rotary_dim;
+    const size_t at = rope_offset_[rope] + static_cast<size_t>(slot) * (dims / 2);
+    return {cos_ + at, sin_ + at, dims};
+  }
   void fetch_heads(int layer, int slot, int column, int values) const;
   void place_head(int layer, int slot, int h, float* normed);
   Range query_heads(int kv_head) const;
