@@ -1,4 +1,6 @@
 // The epilogue of the matrix products: bias, activation, gate, residual add, on the way from a tile to its place in out.
+#include <type_traits>
+
 #include "families.h"
 #include "isa/isa.h"
 #include "isa/math.h"
@@ -25,6 +27,11 @@ LOCKSTEP_INLINE int lanes_of(int left) {
   return whole || left > kLanes ? kLanes : left;
 }
 
+template <class Value>
+LOCKSTEP_INLINE Float activate_for(Activation kind, Float x) {
+  return std::is_same_v<Value, float> ? activate(kind, x) : activate_coarse(kind, x);
+}
+
 // y: [32] of one row; dst: where the block's first value goes; count: values of the block that exist.
 template <Epilogue epilogue, bool whole, class Value>
 LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Activation activation, float weight, Value* dst) {
@@ -33,7 +40,7 @@ LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Acti
       const Float gate = load(y + v * kLanes) + bias.at[v];
       const Float up = load(y + (kVectors / 2 + v) * kLanes) + bias.at[kVectors / 2 + v];
       const int lanes = lanes_of<whole>(count - v * kLanes);
-      if (lanes > 0) store_first(dst + v * kLanes, activate(activation, gate) * up, lanes);
+      if (lanes > 0) store_first(dst + v * kLanes, activate_for<Value>(activation, gate) * up, lanes);
     }
     return;
   }
@@ -41,7 +48,7 @@ LOCKSTEP_INLINE void store_row(const float* y, const Bias& bias, int count, Acti
     const int lanes = lanes_of<whole>(count - v * kLanes);
     if (lanes <= 0) break;
     Float value = load(y + v * kLanes) + bias.at[v];
-    if (epilogue == Epilogue::kAct) value = activate(activation, value);
+    if (epilogue == Epilogue::kAct) value = activate_for<Value>(activation, value);
     if constexpr (epilogue == Epilogue::kAdd) value = load_first(dst + v * kLanes, lanes) + value * set1(weight);
     store_first(dst + v * kLanes, value, lanes);
   }
