@@ -151,7 +151,7 @@ const uint8_t* CpuBackend::share_of(const Matrix* w, int thread) const {
 // Row `id` of a table that lies with whoever holds its block.
 void CpuBackend::lookup(const Matrix Weights::*table, int id, float* out) const {
   for (int r = 0; r < (gather_ ? shard_.world_size : 1); r++) {
-    const Weights& weights = gather_ ? *group_->weights_of(r) : w_;
+    const Weights& weights = gather_ ? *parts_[r] : w_;
     for (const Segment& segment : (weights.*table).segments) {
       const int row = id - segment.first_row;
       if (row < 0 || row >= segment.packed.rows) continue;

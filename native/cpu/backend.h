@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "common/backend.h"
@@ -209,6 +210,7 @@ class CpuBackend final : public DeviceBackend {
   const Kernels& k_;
   const RankShard shard_;
   const Weights& w_;
+  std::vector<std::shared_ptr<const Weights>> parts_;  // [ranks] gather: everyone's, kept for as long as this rank may read them
   Threads* const threads_;
   ShmCommunicator* const ranks_;
   const bool gather_;
@@ -283,8 +285,8 @@ void CpuBackend::share_parts(ChunksOf chunks_of, Work work) {
   const int own = chunks_of(w_);
   if (!shares_work()) return threads_->run(own, linear_grain(own), [&](int, int first, int n) { work(w_, first, n); });
   share_out(
-      linear_grain(own), [&](int rank) { return chunks_of(*group_->weights_of(rank)); },
-      [&](int rank, int, int first, int n) { work(*group_->weights_of(rank), first, n); });
+      linear_grain(own), [&](int rank) { return chunks_of(*parts_[rank]); },
+      [&](int rank, int, int first, int n) { work(*parts_[rank], first, n); });
 }
 
 // The product with a matrix whose parts lie with the ranks; any rank may do any of them. `next`: this rank's part of the one that follows.
@@ -294,7 +296,7 @@ void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, 
   if (!shares_work()) return multiply(matrix_of(w_), input, m, out, next);
   if (m == 0) return;
   const int ranks = shard_.world_size;
-  const auto part_of = [&](int rank) -> const Matrix& { return matrix_of(*group_->weights_of(rank)); };
+  const auto part_of = [&](int rank) -> const Matrix& { return matrix_of(*parts_[rank]); };
   const RowParts rows(m, ranks);
   if (rows.count() < ranks) {
     return share_out(

@@ -92,10 +92,7 @@ Group::Group(GroupConfig config, const StepBuffers& buffers, const Kernels* kern
       policy_(policy_for(config_, cores)),
       meeting_(config_.dims.world_size, policy_, std::chrono::milliseconds(config_.step_timeout_ms),
                buffers.control.control + kControlAbort),
-      weights_(new std::atomic<const Weights*>[config_.dims.world_size]),
-      kept_(config_.dims.world_size) {
-  for (int r = 0; r < config_.dims.world_size; r++) weights_[r].store(nullptr, std::memory_order_relaxed);
-}
+      kept_(config_.dims.world_size) {}
 
 std::shared_ptr<Group> Group::create(GroupConfig config, uint8_t* shared, const std::vector<int64_t>& offsets, const Kernels* kernels,
                                      int cores, std::string* error) {
@@ -123,7 +120,6 @@ std::shared_ptr<Group> Group::create(GroupConfig config, uint8_t* shared, const 
 }
 
 void Group::publish(int rank, std::shared_ptr<const Weights> weights) {
-  weights_[rank].store(weights.get(), std::memory_order_release);
   const std::lock_guard<std::mutex> lock(kept_mutex_);
   kept_[rank] = std::move(weights);
 }
@@ -134,10 +130,8 @@ std::shared_ptr<const Weights> Group::keep_weights(int rank) const {
 }
 
 bool Group::all_loaded() const {
-  for (int r = 0; r < world_size(); r++) {
-    if (weights_of(r) == nullptr) return false;
-  }
-  return true;
+  const std::lock_guard<std::mutex> lock(kept_mutex_);
+  return std::all_of(kept_.begin(), kept_.end(), [](const auto& weights) { return weights != nullptr; });
 }
 
 }  // namespace lockstep::cpu

@@ -102,11 +102,10 @@ class Group {
   const Activations& activations() const { return activations_; }
   const Arena& kv() const { return kv_; }
 
-  // Tables looked up by id whose rows lie with several ranks; set by each rank when it has loaded.
+  // Set by each rank when it has loaded; null: it is gone.
   void publish(int rank, std::shared_ptr<const Weights> weights);
-  const Weights* weights_of(int rank) const { return weights_[rank].load(std::memory_order_acquire); }
   bool all_loaded() const;
-  // The same for those who outlive the rank; null: not loaded.
+  // For those who may outlive the rank; null: not loaded.
   std::shared_ptr<const Weights> keep_weights(int rank) const;
   // Set when the group ends: what works on its behalf in the background gives up.
   std::atomic<bool> ending{false};
@@ -125,9 +124,8 @@ class Group {
   Activations activations_;
   Arena activation_memory_;
   Arena kv_;
-  std::unique_ptr<std::atomic<const Weights*>[]> weights_;
   mutable std::mutex kept_mutex_;
-  std::vector<std::shared_ptr<const Weights>> kept_;  // [world_size] what weights_ points to
+  std::vector<std::shared_ptr<const Weights>> kept_;  // [world_size]
 };
 
 }  // namespace lockstep::cpu

@@ -93,6 +93,11 @@ void CpuBackend::take_memory(ArenaCursor* cursor) {
 Status CpuBackend::begin_step(const StepView& step) {
   LOCKSTEP_RETURN_IF_ERROR(threads_->status());
   step_ = &step;
+  while (gather_ && static_cast<int>(parts_.size()) < shard_.world_size) {
+    std::shared_ptr<const Weights> part = group_->keep_weights(static_cast<int>(parts_.size()));
+    if (part == nullptr) return Status(Fault::kAborted, "a rank is gone");
+    parts_.push_back(std::move(part));
+  }
   m_ = step.num_tokens;
   planned_ = {-1, false};
   find_wanted();
