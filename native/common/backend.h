@@ -1,5 +1,5 @@
-// What forward.cpp is written over: few, fused operations a layer. In gather mode an operation is over when it returns: the ranks have done
-// it together. In reduce mode forward.cpp places every meeting.
+// What forward.cpp is written over: few, fused operations a layer. forward.cpp places the meetings of ranks that a device does not make
+// within its own work. See architecture, tensor parallelism.
 #pragma once
 
 #include "common/status.h"
@@ -7,28 +7,22 @@
 
 namespace lockstep {
 
-// How row-parallel operations (o, down) and the embedding are joined: see architecture, tensor parallelism.
-enum class RowParallel : uint8_t {
-  kGather,  // each rank writes its rows of one shared result
-  kReduce,  // each rank makes a partial sum of the whole result: an all-reduce
-};
-
 class DeviceBackend {
  public:
   virtual ~DeviceBackend() = default;
-  RowParallel row_parallel = RowParallel::kGather;
 
   // What the ranks must sum in reduce mode after embed, out_projection and down: [count] floats.
   virtual float* partial() = 0;
   virtual size_t partial_count() const = 0;
 
   // Where a device joins ranks within its own work: add_embedding, add_attention and add_mlp then sum over ranks what they add, and head
-  // leaves all ranks' logits in logits_whole(). forward makes no collective for them. The same on every rank of a step.
+  // leaves all ranks' logits in logits_whole(); or, in gather mode, the ranks do every operation together, so that it is whole when it
+  // returns. forward makes no collective for them. The same on every rank of a step.
   virtual bool sums_ranks() const { return false; }
   virtual bool gathers_ranks() const { return false; }
 
-  // Whether sampling too is work that a device does in its order, and end_step writes what came of it: then no rank waits for others before
-  // that.
+  // Whether no rank waits for others after sampling: because that too is work that a device does in its order, and end_step writes what
+  // came of it, or because it is whole, as above.
   virtual bool samples_in_order() const { return false; }
 
   virtual Status begin_step(const StepView& step) = 0;

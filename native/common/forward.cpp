@@ -26,7 +26,7 @@ class PhaseClock {
 
 // A row-parallel result is complete.
 Status join(DeviceBackend& backend, Communicator& communicator) {
-  if (backend.row_parallel == RowParallel::kGather || backend.sums_ranks()) return Status();
+  if (backend.sums_ranks()) return Status();
   return communicator.all_reduce(backend.partial(), backend.partial_count());
 }
 
@@ -58,7 +58,7 @@ Status mlp_block(int layer, DeviceBackend& backend, Communicator& communicator, 
 Status layers(const ModelSpec& spec, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
   backend.embed();
   LOCKSTEP_RETURN_IF_ERROR(join(backend, communicator));
-  if (backend.row_parallel == RowParallel::kReduce) backend.add_embedding();
+  backend.add_embedding();
   const int num_layers = static_cast<int>(spec.layers.size());
   for (int layer = 0; layer < num_layers; layer++) {
     LOCKSTEP_RETURN_IF_ERROR(attention_block(layer, backend, communicator, clock));
@@ -70,8 +70,8 @@ Status layers(const ModelSpec& spec, DeviceBackend& backend, Communicator& commu
 Status head(int first, int count, DeviceBackend& backend, Communicator& communicator) {
   backend.head_input(first, count);
   backend.head(first, count);
-  const bool is_whole = backend.row_parallel == RowParallel::kGather || communicator.world_size == 1 || backend.gathers_ranks();
-  return is_whole ? Status() : communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole());
+  if (communicator.world_size == 1 || backend.gathers_ranks()) return Status();
+  return communicator.all_gather(backend.logits_part(), backend.logits_part_count(), backend.logits_whole());
 }
 
 Status head_and_sample(const StepView& step, DeviceBackend& backend, Communicator& communicator, PhaseClock& clock) {
@@ -87,8 +87,7 @@ Status head_and_sample(const StepView& step, DeviceBackend& backend, Communicato
     }
     LOCKSTEP_RETURN_IF_ERROR(backend.end_outputs(first, count));
     // The next rows overwrite the logits; and no rank may read a sampled id before it is written.
-    const bool is_over = backend.row_parallel == RowParallel::kGather || backend.samples_in_order();
-    if (!is_over) LOCKSTEP_RETURN_IF_ERROR(communicator.barrier());
+    if (!backend.samples_in_order()) LOCKSTEP_RETURN_IF_ERROR(communicator.barrier());
     clock.book(PhaseTimes::kSample);
   }
   return Status();

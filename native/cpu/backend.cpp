@@ -7,11 +7,6 @@
 namespace lockstep::cpu {
 namespace {
 
-// The operation to `out` with everything else neutral.
-GemmOut store_to(float* out, size_t ld) {
-  return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr};
-}
-
 // Where the next product takes bf16 and nothing else, whoever makes its rows rounds them on the way: they lie in the memory of the floats
 // that they stand for, and no thread waits for the rounding of others' columns. (Int8 needs whole rows first.)
 Input bf16_rows(const float* memory, int k) {
@@ -175,6 +170,7 @@ void CpuBackend::embed() {
 }
 
 void CpuBackend::add_embedding() {
+  if (gather_) return;  // embed has done it
   deal(m_, row_grain(spec_.hidden), [&](int thread, int first, int n) {
     for (int i = first; i < first + n; i++) finish_embedding(i, a_.y, thread);
   });

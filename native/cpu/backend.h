@@ -55,6 +55,11 @@ class RowParts {
   int m_, count_;
 };
 
+// The operation to `out` with everything else neutral.
+inline GemmOut store_to(float* out, size_t ld) {
+  return GemmOut{Epilogue::kStore, Activation::kSilu, nullptr, out, ld, nullptr, nullptr, nullptr};
+}
+
 // Without the rows before `row`.
 Input from_row(Input input, int row);
 GemmOut from_row(GemmOut out, int row);
@@ -67,6 +72,9 @@ class CpuBackend final : public DeviceBackend {
 
   float* partial() override { return a_.y; }
   size_t partial_count() const override { return static_cast<size_t>(m_) * s_.ld_hidden; }
+  bool sums_ranks() const override { return gather_; }
+  bool gathers_ranks() const override { return gather_; }
+  bool samples_in_order() const override { return gather_; }
   Status begin_step(const StepView& step) override;
   void embed() override;
   void add_embedding() override;
@@ -260,9 +268,10 @@ void CpuBackend::share_out(int grain, CountOf count_of, WorkOn work_on) {
     int done = 0;
     for (int i = 0; i < shard_.world_size; i++) {
       const int rank = (shard_.rank + i) % shard_.world_size;
+      const int part = count_of(rank);
       int first = 0;
       int n = 0;
-      for (; ranks_->take(rank, grain, count_of(rank), &first, &n); done += n) work_on(rank, thread, first, n);
+      for (; ranks_->take(rank, grain, part, &first, &n); done += n) work_on(rank, thread, first, n);
     }
     if (done > 0) ranks_->add_done(done, count);
   });
@@ -314,12 +323,11 @@ void CpuBackend::multiply_shared(MatrixOf matrix_of, const Input& input, int m, 
       linear_grain(blocks * rounds), [&](int) { return blocks * rounds; },
       [&](int owner, int, int first, int n) {
         rows.each(blocks, owner * rounds * blocks + first, n, [&](Range r, int block, int count) {
-          for (int rank = 0; rank < ranks && count > 0; rank++) {
+          for (int rank = 0, before = 0; rank < ranks; before += part_of(rank++).num_blocks()) {
             const Matrix& w = part_of(rank);
-            const int here = std::min(count, w.num_blocks() - block);
-            if (here > 0) multiply_chunk(w, block, here, from_row(input, r.first), r.count, from_row(out, r.first), nullptr);
-            block = here > 0 ? 0 : block - w.num_blocks();
-            count -= std::max(here, 0);
+            const int from = std::max(block - before, 0);
+            const int to = std::min(block + count - before, w.num_blocks());
+            if (from < to) multiply_chunk(w, from, to - from, from_row(input, r.first), r.count, from_row(out, r.first), nullptr);
           }
         });
       });

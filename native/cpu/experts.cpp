@@ -67,8 +67,7 @@ void CpuBackend::route(int layer) {
   const size_t ld = s_.ld_router;
   constexpr int kMostRows = 32;  // hide the reading of the router
   deal(m_, std::clamp(m_ / (shard_.world_size * threads_->count()), 1, kMostRows), [&](int, int first, int n) {
-    const GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, to.logits + ld * first, ld, nullptr, nullptr, nullptr};
-    multiply_chunk(router, 0, router.num_blocks(), input_of(spec_.hidden, first), n, out, nullptr);
+    multiply_chunk(router, 0, router.num_blocks(), input_of(spec_.hidden, first), n, store_to(to.logits + ld * first, ld), nullptr);
     for (int i = first; i < first + n; i++)
       choose(to.logits + ld * i, spec.experts, top_k, spec.normalize_top_k, to.choice + i * top_k, to.choice_weight + i * top_k);
   });
@@ -86,20 +85,15 @@ void CpuBackend::experts_gate_up(int layer) {
               [&](const Weights& w, int first, int n) {
                 const int blocks = blocks_of(w);
                 for (int e = first / blocks; e * blocks < first + n; e++) {
-                  const int first_row = routing.expert_first[e];
-                  const int rows = routing.expert_first[e + 1] - first_row;
-                  if (rows == 0) continue;
+                  const Range rows = routing.rows_of(e);
+                  if (rows.count == 0) continue;
                   const int from = std::max(first - e * blocks, 0);
                   const int to = std::min(first + n - e * blocks, blocks);
-                  const GemmOut out{spec.gated ? Epilogue::kGated : Epilogue::kAct,
-                                    spec.activation,
-                                    nullptr,
-                                    a_.act + static_cast<size_t>(first_row) * s_.ld_act,
-                                    static_cast<size_t>(s_.ld_act),
-                                    routing.row_token + first_row,
-                                    nullptr,
-                                    nullptr};
-                  multiply_chunk(w.layers[layer].expert_gate_up[e], from, to - from, input, rows, out, nullptr);
+                  GemmOut out = store_to(a_.act + static_cast<size_t>(rows.first) * s_.ld_act, s_.ld_act);
+                  out.epilogue = spec.gated ? Epilogue::kGated : Epilogue::kAct;
+                  out.activation = spec.activation;
+                  out.in_rows = routing.row_token + rows.first;
+                  multiply_chunk(w.layers[layer].expert_gate_up[e], from, to - from, input, rows.count, out, nullptr);
                 }
               });
 }
@@ -116,18 +110,13 @@ void CpuBackend::experts_down(int layer) {
                 const std::vector<Matrix>& experts = w.layers[layer].expert_down;
                 if (y == a_.y) clear_columns(experts[0].segments[0], first, n, y);
                 for (int e = 0; e < spec.experts; e++) {
-                  const int first_row = routing.expert_first[e];
-                  const int rows = routing.expert_first[e + 1] - first_row;
-                  if (rows == 0) continue;
-                  const GemmOut out{Epilogue::kAdd,
-                                    Activation::kSilu,
-                                    nullptr,
-                                    y,
-                                    static_cast<size_t>(s_.ld_hidden),
-                                    nullptr,
-                                    routing.row_token + first_row,
-                                    routing.row_weight + first_row};
-                  multiply_chunk(experts[e], first, n, input_of(k, first_row), rows, out, nullptr);
+                  const Range rows = routing.rows_of(e);
+                  if (rows.count == 0) continue;
+                  GemmOut out = store_to(y, s_.ld_hidden);
+                  out.epilogue = Epilogue::kAdd;
+                  out.out_rows = routing.row_token + rows.first;
+                  out.weight = routing.row_weight + rows.first;
+                  multiply_chunk(experts[e], first, n, input_of(k, rows.first), rows.count, out, nullptr);
                 }
               });
 }

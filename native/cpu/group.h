@@ -44,6 +44,7 @@ struct Routing {
   int32_t* expert_fill = nullptr;   // [experts]
   int32_t* row_token = nullptr;     // [max_tokens * experts per token] token of each row
   float* row_weight = nullptr;      // [max_tokens * experts per token]
+  Range rows_of(int expert) const { return {expert_first[expert], expert_first[expert + 1] - expert_first[expert]}; }
 };
 
 // Buffers of a step, row-major; row strides ("ld") are whole cache lines.

@@ -33,8 +33,8 @@ void CpuBackend::head_input(int first, int count) {
 }
 
 void CpuBackend::head(int, int count) {
-  const GemmOut out{Epilogue::kStore, Activation::kSilu, nullptr, a_.logits, static_cast<size_t>(s_.ld_logits), nullptr, nullptr, nullptr};
-  multiply_shared([](const Weights& w) -> const Matrix& { return w.head; }, input_of(spec_.hidden, 0), count, out, nullptr);
+  multiply_shared([](const Weights& w) -> const Matrix& { return w.head; }, input_of(spec_.hidden, 0), count,
+                  store_to(a_.logits, s_.ld_logits), nullptr);
 }
 
 // Row i of the logits, whole. In reduce mode the ranks' parts are put side by side in `scratch`.

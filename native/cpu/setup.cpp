@@ -14,9 +14,7 @@ CpuBackend::CpuBackend(Group* group, const RankShard& shard, const Weights* weig
       threads_(threads),
       ranks_(ranks),
       gather_(group->gather()),
-      outputs_(&group->buffers(), &spec_, group->grammars(), vocabulary_ops(k_)) {
-  row_parallel = gather_ ? RowParallel::kGather : RowParallel::kReduce;
-}
+      outputs_(&group->buffers(), &spec_, group->grammars(), vocabulary_ops(k_)) {}
 
 Status CpuBackend::init() {
   const GroupConfig& config = group_->config();

@@ -23,7 +23,7 @@ class SharedWork {
     std::atomic<uint64_t>& part = taken_[rank].of;
     uint64_t seen = part.load(std::memory_order_relaxed);
     for (;;) {
-      if (is_later(seen, operation)) return false;
+      if (!reached(operation, operation_of(seen))) return false;  // the part is of an operation that came later
       const int taken = chunks_of(seen, operation);
       if (taken >= count) return false;
       *first = taken;
@@ -44,7 +44,6 @@ class SharedWork {
 
   // Number of the last operation that is over; advanced by who did its last chunk.
   Signal& over() { return over_; }
-  bool is_over(uint32_t operation) const { return static_cast<int32_t>(over_.value() - operation) >= 0; }
 
   // Marks the part of `rank`, of which nothing is left, as taken: one that has no chunks for 2^31 operations would seem to be ahead.
   void settle(int rank, uint32_t operation) { taken_[rank].of.store(pack(operation, INT32_MAX), std::memory_order_relaxed); }
@@ -52,7 +51,6 @@ class SharedWork {
  private:
   static uint64_t pack(uint32_t operation, int chunks) { return static_cast<uint64_t>(operation) << 32 | static_cast<uint32_t>(chunks); }
   static uint32_t operation_of(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
-  static bool is_later(uint64_t word, uint32_t operation) { return static_cast<int32_t>(operation_of(word) - operation) > 0; }
   static int chunks_of(uint64_t word, uint32_t operation) { return operation_of(word) == operation ? static_cast<int>(word) : 0; }
 
   struct alignas(64) Count {

@@ -23,8 +23,6 @@ ShmCommunicator::ShmCommunicator(ShmGroup* group, int seat) : group_(group) {
   group_->seats_[rank].mate.enlist();
 }
 
-bool ShmCommunicator::has_arrived(int r) const { return static_cast<int32_t>(group_->seats_[r].arrived.value() - number_) >= 0; }
-
 // Ranks that wait on the core of this one are let go on on another.
 template <class MayWait>
 void ShmCommunicator::advance(Signal* signal, uint32_t number, MayWait may_wait) {
@@ -38,6 +36,7 @@ void ShmCommunicator::advance(Signal* signal, uint32_t number, MayWait may_wait)
 
 // Waits until the signal has come to `number`; `mate`: who advances it.
 WaitResult ShmCommunicator::wait_for(Signal* signal, uint32_t number, Mate* mate) {
+  if (signal->has_reached(number)) return WaitResult::kReached;
   const auto start = std::chrono::steady_clock::now();
   const WaitResult result = signal->wait(number, group_->policy_, group_->abort_, group_->timeout_, mate);
   wait_us_ += std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
@@ -56,7 +55,6 @@ Status ShmCommunicator::barrier() {
     group_->seats_[rank].mate.note_core();
     advance(&group_->seats_[rank].arrived, number_, [&](int r) { return has_arrived(r); });
     for (int r = 0; r < world_size; r++) {
-      if (has_arrived(r)) continue;
       const WaitResult result = wait_for(&group_->seats_[r].arrived, number_, &group_->seats_[r].mate);
       if (result == WaitResult::kTimeout) return late("rank " + std::to_string(r) + " made no progress");
       if (result == WaitResult::kAborted) break;
@@ -79,7 +77,7 @@ void ShmCommunicator::add_done(int n, int count) {
 
 void ShmCommunicator::end_work() {
   group_->seats_[rank].working.store(operation_ - 1, std::memory_order_relaxed);
-  if (!group_->work_.is_over(operation_)) is_late_ = wait_for(&group_->work_.over(), operation_, who_works()) == WaitResult::kTimeout;
+  is_late_ = wait_for(&group_->work_.over(), operation_, who_works()) == WaitResult::kTimeout;
 }
 
 // A rank that does chunks of the operation which this one waits for; null: none, as it seems.

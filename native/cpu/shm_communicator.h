@@ -56,7 +56,7 @@ class ShmCommunicator final : public Communicator {
   void end_work();
 
  private:
-  bool has_arrived(int r) const;
+  bool has_arrived(int r) const { return group_->seats_[r].arrived.has_reached(number_); }
   template <class MayWait>
   void advance(Signal* signal, uint32_t number, MayWait may_wait);
   WaitResult wait_for(Signal* signal, uint32_t number, Mate* mate);

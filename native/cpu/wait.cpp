@@ -53,8 +53,6 @@ void futex_wake_all(std::atomic<uint32_t>* word) {
 #endif
 }
 
-bool reached(uint32_t value, uint32_t target) { return static_cast<int32_t>(value - target) >= 0; }
-
 }  // namespace
 
 bool AbortFlag::is_raised() const {
@@ -71,14 +69,14 @@ void Signal::advance_to(uint32_t value) {
 void Signal::wake_all() { futex_wake_all(&value_); }
 
 WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, Mate* mate) {
-  if (reached(value(), target)) return WaitResult::kReached;
+  if (has_reached(target)) return WaitResult::kReached;
   const Clock::time_point start = Clock::now();
   // On one core neither spinning nor yielding lets the mate run for long; and who sleeps is put on an idle core when it is woken.
   if (policy.spin && mate != nullptr && mate->is_here()) return sleep_until_reached(target, abort, start + timeout);
   Clock::time_point now = start;
   while (policy.spin && now - start < kSpin) {
     for (int i = 0; i < kPausesBetweenClocks; i++) {
-      if (reached(value(), target)) return WaitResult::kReached;
+      if (has_reached(target)) return WaitResult::kReached;
       pause();
     }
     now = Clock::now();
@@ -86,7 +84,7 @@ WaitResult Signal::wait(uint32_t target, const WaitPolicy& policy, const AbortFl
   Mate::Watch watch(policy.spin ? mate : nullptr);  // with more threads than cores some always stand still
   while (now - start < kYield) {
     sched_yield();
-    if (reached(value(), target)) return WaitResult::kReached;
+    if (has_reached(target)) return WaitResult::kReached;
     if (abort.is_raised()) return WaitResult::kAborted;
     now = Clock::now();
     if (watch.look(now - start)) break;

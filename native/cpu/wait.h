@@ -24,13 +24,17 @@ struct AbortFlag {
 
 enum class WaitResult : uint8_t { kReached, kAborted, kTimeout };
 
+// In wrapping order.
+inline bool reached(uint32_t value, uint32_t target) { return static_cast<int32_t>(value - target) >= 0; }
+
 // A counter that one thread advances and others wait for, on a cache line of its own.
 class alignas(64) Signal {
  public:
   // Everything written before is seen by those whose wait returns.
   void advance_to(uint32_t value);
   uint32_t value() const { return value_.load(std::memory_order_acquire); }
-  // Until the counter has reached `target`, in wrapping order. `mate`: who advances it.
+  bool has_reached(uint32_t target) const { return reached(value(), target); }
+  // Until the counter has reached `target`. `mate`: who advances it.
   WaitResult wait(uint32_t target, const WaitPolicy& policy, const AbortFlag& abort, std::chrono::milliseconds timeout, Mate* mate);
   // Wakes sleepers without advancing, so that they look at the abort flag.
   void wake_all();

@@ -27,9 +27,7 @@ CudaBackend::CudaBackend(const BackendParts& parts, const RankShard& shard, Type
       device_sampler_(parts.buffers->dims, parts.spec->vocab, parts.vocabulary.fixed_bits),
       sampler_(parts.vocabulary, parts.spec->vocab),
       recorded_(kRecordedTokens + 1),
-      recorded_outputs_((kRecordedTokens + 1) * DeviceSampler::kFeatureSets) {
-  row_parallel = RowParallel::kReduce;
-}
+      recorded_outputs_((kRecordedTokens + 1) * DeviceSampler::kFeatureSets) {}
 
 template <class T>
 T* CudaBackend::Cursor::take(size_t count) {

@@ -1,6 +1,5 @@
 // Collectives over shared memory: sums in rank order on every rank, waits that end by abort or deadline, more ranks than cores; and work
 // that ranks share: every chunk is done once, and who has not come is not waited for.
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <thread>
